@@ -1,0 +1,31 @@
+import { OpenAPIHono } from "@hono/zod-openapi";
+import { methodNotAllowed } from "hono/method-not-allowed";
+import { configuration } from "./middleware/configuration.ts";
+import type { AppEnv } from "./middleware/context.ts";
+import { cors } from "./middleware/cors.ts";
+import { errorResponse, failureResponse } from "./middleware/errors.ts";
+import { requestEvent } from "./middleware/request-event.ts";
+import { generationsRoute } from "./routes/generations.ts";
+import { healthRoute } from "./routes/health.ts";
+import { imagesRoute } from "./routes/images.ts";
+import { modelsRoutes } from "./routes/models.ts";
+
+export const app = new OpenAPIHono<AppEnv>();
+
+app.use(requestEvent());
+app.use(cors());
+app.use(configuration());
+app.use(
+  methodNotAllowed({
+    app,
+    onMethodNotAllowed: (c, allow) => failureResponse({ code: "method_not_allowed", allow }, c),
+  }),
+);
+
+generationsRoute(app);
+imagesRoute(app);
+modelsRoutes(app);
+healthRoute(app);
+
+app.notFound((c) => failureResponse({ code: "not_found" }, c));
+app.onError(errorResponse);

@@ -1,0 +1,234 @@
+import { z } from "zod";
+import {
+  KNOWN_MODELS,
+  NEWEST_RULES,
+  baseModelId,
+  knownModel,
+  type ModelRules,
+} from "./contract/models.ts";
+import { GatewayError } from "./errors.ts";
+import { isPublicUrl } from "./lib/public-url.ts";
+
+/** What the gateway runs with: every var, secret and binding, parsed once. */
+export interface Config {
+  /** Models by the id that clients ask for, in the order in which they are listed. */
+  models: ReadonlyMap<string, ServedModel>;
+  defaultModel: string;
+  promptMaxChars: number;
+  /** Whether the reference document's list of required fields is enforced. */
+  requireDocumentedFields: boolean;
+  maxBodyBytes: number;
+  cache: KVNamespace;
+  cacheTtlSeconds: number;
+  upstream: UpstreamConfig;
+  /** Values of ALLOWED_ORIGINS, or `*`. */
+  allowedOrigins: readonly string[];
+  /** Allows http and loopback where URLs are checked. */
+  localDevelopment: boolean;
+}
+
+export interface UpstreamConfig {
+  /** Without a slash at its end. */
+  baseUrl: string;
+  /** `undefined` where the secret is not set: what is cached is served all the same. */
+  apiKey: string | undefined;
+  timeoutSeconds: number;
+  maxRetries: number;
+}
+
+/** A model as it is served: its rules, and the name that the upstream knows it by. */
+export interface ServedModel {
+  id: string;
+  upstreamId: string;
+  rules: ModelRules;
+}
+
+/** KV's shortest life of an entry, and about the longest that a number of seconds is good for. */
+const TTL_MIN_SECONDS = 60;
+const TTL_MAX_SECONDS = 365 * 24 * 60 * 60;
+
+/** A var as wrangler hands it over: TOML numbers and booleans are not strings yet. An empty one is unset. */
+const text = z
+  .union([z.string(), z.number(), z.boolean()], "must be text")
+  .transform((value) => (value === "" ? undefined : String(value)))
+  .optional();
+
+const integer = (min: number, max: number, preset: number) =>
+  text.transform((value, ctx) => {
+    if (value === undefined) return preset;
+    const number = /^\d{1,15}$/.test(value) ? Number(value) : Number.NaN;
+    if (number >= min && number <= max) return number;
+    return problem(ctx, `must be a whole number from ${min} to ${max}`);
+  });
+
+const flag = text.transform((value, ctx) => {
+  if (value === undefined || value === "false") return false;
+  return value === "true" ? true : problem(ctx, 'must be "true" or "false"');
+});
+
+const list = text.transform((value) =>
+  (value ?? "")
+    .split(",")
+    .map((item) => item.trim())
+    .filter((item) => item !== ""),
+);
+
+const MODEL_ID = /^[\w.:/@-]{1,128}$/;
+
+const modelIds = list.transform((ids, ctx) =>
+  ids.every((id) => MODEL_ID.test(id))
+    ? ids
+    : problem(ctx, "must be a comma-separated list of model ids"),
+);
+
+const aliases = list.transform((pairs, ctx) => {
+  const entries = pairs.map((pair) => pair.split("=").map((id) => id.trim()));
+  return entries.every((ids): ids is [string, string] => isPair(ids))
+    ? new Map(entries)
+    : problem(ctx, "must look like from=to,from=to, with a model id on either side");
+});
+
+function isPair(ids: readonly string[]): boolean {
+  return ids.length === 2 && ids.every((id) => MODEL_ID.test(id));
+}
+
+const origins = list.transform((values, ctx) =>
+  values.every((value) => value === "*" || URL.parse(value)?.origin === value)
+    ? values
+    : problem(ctx, 'must be "*" or a comma-separated list of origins, such as https://example.com'),
+);
+
+const kvNamespace = z.custom<KVNamespace>(
+  (value) => typeof value === "object" && value !== null && "getWithMetadata" in value,
+  "must be bound to a KV namespace",
+);
+
+/** Vars, secrets and bindings by name, with what they become and what they are when unset. */
+const environment = z.object({
+  ALLOWED_ORIGINS: origins,
+  CACHE: kvNamespace,
+  CACHE_TTL_SECONDS: integer(TTL_MIN_SECONDS, TTL_MAX_SECONDS, 30 * 24 * 60 * 60),
+  DEFAULT_MODEL: text,
+  LOCAL_DEVELOPMENT: flag,
+  MAX_BODY_BYTES: integer(1024, 1024 * 1024, 64 * 1024),
+  MODELS: modelIds,
+  MODEL_ALIASES: aliases,
+  PROMPT_MAX_CHARS: integer(1, 32_000, 1000),
+  REQUIRE_DOCUMENTED_FIELDS: flag,
+  UPSTREAM_API_KEY: text,
+  UPSTREAM_BASE_URL: text,
+  UPSTREAM_MAX_RETRIES: integer(0, 5, 2),
+  UPSTREAM_TIMEOUT_SECONDS: integer(1, 600, 300),
+});
+
+/** Which of the names above hold a secret, and which a binding; the rest are vars. */
+export const SECRETS = ["UPSTREAM_API_KEY"] as const;
+export const BINDINGS = ["CACHE"] as const;
+
+const DEFAULT_BASE_URL = "https://api.openai.com/v1";
+const DEFAULT_MODEL = "gpt-image-1.5";
+
+/** Environments do not change while an isolate lives, so each is parsed once. */
+const parsed = new WeakMap<object, Config>();
+
+/**
+ * The configuration in an environment; fails closed.
+ *
+ * @throws {GatewayError} `misconfigured`, naming every variable that is wrong and why, and no value
+ */
+export function configOf(env: object): Config {
+  const known = parsed.get(env);
+  if (known !== undefined) return known;
+  const config = parseConfig(env);
+  parsed.set(env, config);
+  return config;
+}
+
+function parseConfig(env: object): Config {
+  const result = environment.safeParse(env);
+  if (!result.success) {
+    throw misconfigured(
+      ...result.error.issues.map((issue) => `${String(issue.path[0])} ${issue.message}`),
+    );
+  }
+  const vars = result.data;
+
+  const localDevelopment = vars.LOCAL_DEVELOPMENT;
+  const baseUrl = (vars.UPSTREAM_BASE_URL ?? DEFAULT_BASE_URL).replace(/\/+$/, "");
+  const url = URL.parse(baseUrl);
+  if (url === null || url.search !== "" || url.hash !== "" || url.username !== "") {
+    throw misconfigured("UPSTREAM_BASE_URL must be a URL such as https://api.openai.com/v1");
+  }
+  // The key travels in a header: never in the clear, unless it goes no further than this machine.
+  if (url.protocol !== "https:" && !(localDevelopment && isPublicUrl(url, true))) {
+    throw misconfigured("UPSTREAM_BASE_URL must begin with https://");
+  }
+  const apiKey = vars.UPSTREAM_API_KEY;
+  if (apiKey !== undefined && !/^[\x21-\x7e]+$/.test(apiKey)) {
+    throw misconfigured(
+      "UPSTREAM_API_KEY holds a space, a line break or another character that no key has",
+    );
+  }
+
+  const models = servedModels(vars.MODELS, vars.MODEL_ALIASES);
+  const defaultModel = vars.DEFAULT_MODEL ?? DEFAULT_MODEL;
+  if (!models.has(defaultModel)) {
+    throw misconfigured("DEFAULT_MODEL must be one of MODELS");
+  }
+
+  return {
+    models,
+    defaultModel,
+    promptMaxChars: vars.PROMPT_MAX_CHARS,
+    requireDocumentedFields: vars.REQUIRE_DOCUMENTED_FIELDS,
+    maxBodyBytes: vars.MAX_BODY_BYTES,
+    cache: vars.CACHE,
+    cacheTtlSeconds: vars.CACHE_TTL_SECONDS,
+    upstream: {
+      baseUrl,
+      apiKey,
+      timeoutSeconds: vars.UPSTREAM_TIMEOUT_SECONDS,
+      maxRetries: vars.UPSTREAM_MAX_RETRIES,
+    },
+    allowedOrigins: vars.ALLOWED_ORIGINS.length === 0 ? ["*"] : vars.ALLOWED_ORIGINS,
+    localDevelopment,
+  };
+}
+
+/**
+ * The models by the id that clients use. An alias is served too: a name that nobody may ask for
+ * would be no alias. Its rules are those of the model behind it, where the table knows that one.
+ */
+function servedModels(
+  ids: readonly string[],
+  aliasesByFrom: ReadonlyMap<string, string>,
+): ReadonlyMap<string, ServedModel> {
+  const listed = ids.length > 0 ? ids : KNOWN_MODELS.map((model) => model.id);
+  const names = new Set([...listed, ...aliasesByFrom.keys()]);
+  return new Map(
+    [...names].map((id) => {
+      const upstreamId = aliasesByFrom.get(id) ?? id;
+      const rules = (knownModel(upstreamId) ?? knownModel(id))?.rules ?? NEWEST_RULES;
+      return [id, { id, upstreamId, rules }];
+    }),
+  );
+}
+
+/** The model that an id names: one of the list, or a dated snapshot of one. */
+export function servedModel(config: Config, id: string): ServedModel | undefined {
+  const listed = config.models.get(id);
+  if (listed !== undefined) return listed;
+  const base = config.models.get(baseModelId(id));
+  if (base === undefined) return undefined;
+  const aliased = base.upstreamId !== base.id;
+  return { id, upstreamId: aliased ? base.upstreamId : id, rules: base.rules };
+}
+
+function misconfigured(...problems: string[]): GatewayError {
+  return new GatewayError({ code: "misconfigured", problems });
+}
+
+function problem(ctx: z.RefinementCtx, message: string): never {
+  ctx.addIssue({ code: "custom", message });
+  return z.NEVER;
+}

@@ -1,0 +1,104 @@
+import type { z } from "@hono/zod-openapi";
+import type { Failure } from "../errors.ts";
+import { codePoints } from "../lib/text.ts";
+
+type Issue = z.core.$ZodIssue;
+
+/** What a schema says of a parameter that its model does not take. */
+const NOT_TAKEN = "undefined";
+
+/**
+ * The one translation of zod's issues to the contract's errors: the first problem in the API's
+ * order of checks.
+ *
+ * @param issues at least one, each with its `input` (zod's `reportInput`)
+ * @param order the parameters in the order in which they are checked
+ * @param model for the message about a parameter that this model does not take
+ */
+export function failureOf(
+  issues: readonly Issue[],
+  order: readonly string[],
+  model: string,
+): Failure {
+  const ranked = issues.map((issue) => ({ issue, rank: rankOf(issue, order) }));
+  const first = Math.min(...ranked.map(({ rank }) => rank));
+  // An integer past 2^53 has two issues, and the second one names the parameter's own bound.
+  const issue = ranked.findLast(({ rank }) => rank === first)?.issue;
+  return issue === undefined ? { code: "internal_error" } : translate(issue, model);
+}
+
+/** Unknown names come right after the model, then the parameters in their order. */
+function rankOf(issue: Issue, order: readonly string[]): number {
+  if (issue.code === "unrecognized_keys" || isNotTaken(issue)) return 0;
+  return 1 + order.indexOf(paramOf(issue));
+}
+
+function translate(issue: Issue, model: string): Failure {
+  const param = paramOf(issue);
+  switch (issue.code) {
+    case "unrecognized_keys":
+      return { code: "unknown_parameter", param: issue.keys[0] ?? param, model: undefined };
+    case "invalid_type":
+      if (isNotTaken(issue)) return { code: "unknown_parameter", param, model };
+      if (issue.input === undefined) return { code: "missing_required_parameter", param };
+      return invalidType(param, issue.expected, issue.input);
+    case "invalid_value":
+      return typeof issue.input === "string"
+        ? { code: "invalid_value", param, allowed: issue.values.map(String) }
+        : invalidType(param, "string", issue.input);
+    case "too_small":
+      return issue.origin === "string"
+        ? { code: "empty_string", param }
+        : { code: "integer_below_min_value", param, min: Number(issue.minimum) };
+    case "too_big": {
+      const max = Number(issue.maximum);
+      return issue.origin === "string"
+        ? {
+            code: "string_above_max_length",
+            param,
+            maxChars: max,
+            chars: codePoints(String(issue.input)),
+          }
+        : { code: "integer_above_max_value", param, max };
+    }
+    default:
+      // No schema of ours raises the others.
+      return { code: "internal_error" };
+  }
+}
+
+/** A value of the wrong JSON type, in words. */
+export function invalidType(param: string, expected: string, input: unknown): Failure {
+  return {
+    code: "invalid_type",
+    param,
+    expected: EXPECTED[expected] ?? expected,
+    received: typeName(input),
+  };
+}
+
+/** Every number in the contract is an integer. */
+const EXPECTED: Record<string, string> = {
+  int: "an integer",
+  number: "an integer",
+  string: "a string",
+  boolean: "a boolean",
+};
+
+function typeName(input: unknown): string {
+  if (input === null) return "null";
+  if (Array.isArray(input)) return "an array";
+  if (typeof input === "object") return "an object";
+  if (typeof input === "number") {
+    return Number.isInteger(input) ? "an integer" : "a decimal number";
+  }
+  return `a ${typeof input}`;
+}
+
+function isNotTaken(issue: Issue): boolean {
+  return issue.code === "invalid_type" && issue.expected === NOT_TAKEN;
+}
+
+function paramOf(issue: Issue): string {
+  return String(issue.path[0]);
+}

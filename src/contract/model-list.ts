@@ -1,0 +1,98 @@
+import { z } from "@hono/zod-openapi";
+import type { ServedModel } from "../config.ts";
+import {
+  BACKGROUNDS,
+  knownModel,
+  MAX_PARTIAL_IMAGES,
+  MODERATIONS,
+  OUTPUT_FORMATS,
+  RESPONSE_FORMATS,
+  type ModelRules,
+} from "./models.ts";
+
+const sizesSchema = z.union([
+  z.object({ kind: z.literal("listed"), sizes: z.array(z.string()) }),
+  z.object({
+    kind: z.literal("free"),
+    multiple_of: z.int(),
+    max_edge: z.int(),
+    max_aspect_ratio: z.int(),
+    min_pixels: z.int(),
+    max_pixels: z.int(),
+  }),
+]);
+
+/** A model in the API's form, with what it takes. */
+export const modelSchema = z
+  .object({
+    id: z.string(),
+    object: z.literal("model"),
+    created: z.int().openapi({ description: "Its release, Unix seconds; 0 where not known." }),
+    owned_by: z.string(),
+    shutdown_date: z
+      .string()
+      .nullable()
+      .openapi({ description: "The day on which OpenAI itself stops serving it." }),
+    prompt_max_chars: z.int(),
+    max_images: z.int(),
+    sizes: sizesSchema,
+    default_size: z.string(),
+    qualities: z.array(z.string()),
+    styles: z.array(z.string()),
+    backgrounds: z.array(z.string()),
+    output_formats: z.array(z.string()),
+    moderations: z.array(z.string()),
+    max_partial_images: z.int(),
+    response_formats: z.array(z.string()),
+    default_response_format: z.string(),
+  })
+  .openapi("Model");
+
+export const modelListSchema = z
+  .object({ object: z.literal("list"), data: z.array(modelSchema) })
+  .openapi("ModelList");
+
+/**
+ * A model as it is listed: the API's four fields and, from the table that validates, what may be
+ * asked of it. Every list has its default first.
+ *
+ * @param promptMaxChars the configured limit; the model's own still holds
+ */
+export function listedModel(
+  { id, upstreamId, rules }: ServedModel,
+  promptMaxChars: number,
+): z.infer<typeof modelSchema> {
+  const known = knownModel(id) ?? knownModel(upstreamId);
+  const forOptions = <Value>(values: readonly Value[]) => (rules.imageOptions ? [...values] : []);
+  return {
+    id,
+    object: "model",
+    created: known === undefined ? 0 : Date.parse(known.released) / 1000,
+    owned_by: known === undefined ? "upstream" : "openai",
+    shutdown_date: known?.shutdown ?? null,
+    prompt_max_chars: Math.min(promptMaxChars, rules.promptMaxChars),
+    max_images: rules.maxImages,
+    sizes: listedSizes(rules),
+    default_size: rules.defaultSize,
+    qualities: [...rules.qualities],
+    styles: [...(rules.styles ?? [])],
+    backgrounds: forOptions(BACKGROUNDS),
+    output_formats: forOptions(OUTPUT_FORMATS),
+    moderations: forOptions(MODERATIONS),
+    max_partial_images: rules.imageOptions ? MAX_PARTIAL_IMAGES : 0,
+    response_formats: [...RESPONSE_FORMATS],
+    default_response_format: rules.defaultResponseFormat,
+  };
+}
+
+function listedSizes({ sizes }: ModelRules): z.infer<typeof sizesSchema> {
+  if (sizes.kind === "listed") return { kind: "listed", sizes: [...sizes.sizes] };
+  return {
+    kind: "free",
+    multiple_of: sizes.multipleOf,
+    max_edge: sizes.maxEdge,
+    max_aspect_ratio: sizes.maxAspectRatio,
+    min_pixels: sizes.minPixels,
+    max_pixels: sizes.maxPixels,
+  };
+}

@@ -1,0 +1,169 @@
+import { IMAGE_TYPES, type ImageType } from "../lib/image-type.ts";
+
+/** A fixed list of sizes. */
+export interface ListedSizes {
+  kind: "listed";
+  sizes: readonly string[];
+}
+
+/** Any `WIDTHxHEIGHT` inside these bounds, or `auto`. */
+export interface FreeSizes {
+  kind: "free";
+  /** Both edges are multiples of this. */
+  multipleOf: number;
+  /** Pixels. */
+  maxEdge: number;
+  /** Longest edge / shortest edge. */
+  maxAspectRatio: number;
+  /** Width × height. */
+  minPixels: number;
+  maxPixels: number;
+}
+
+/** What a family of models takes. The same table validates, documents and lists. */
+export interface ModelRules {
+  promptMaxChars: number;
+  maxImages: number;
+  sizes: ListedSizes | FreeSizes;
+  defaultSize: string;
+  /** The default first. */
+  qualities: readonly [string, ...string[]];
+  defaultResponseFormat: "b64_json" | "url";
+  /** dall-e-3's choice, its default first; absent where there is none. */
+  styles?: readonly [string, ...string[]];
+  /**
+   * Whether it takes the GPT image options: `background`, `output_format`, `output_compression`,
+   * `moderation`, `stream`, `partial_images`.
+   */
+  imageOptions: boolean;
+}
+
+/** A model that the table knows by name. */
+export interface KnownModel {
+  id: string;
+  /** The day of its release, YYYY-MM-DD. */
+  released: string;
+  /** The day on which OpenAI itself stops serving it; other upstreams may go on. */
+  shutdown: string | null;
+  rules: ModelRules;
+}
+
+export const BACKGROUNDS = ["auto", "transparent", "opaque"] as const;
+export const OUTPUT_FORMATS: readonly ImageType[] = IMAGE_TYPES;
+/** The formats whose compression can be chosen. */
+export const LOSSY_FORMATS: readonly ImageType[] = ["jpeg", "webp"];
+/** The formats that have an alpha channel. */
+export const ALPHA_FORMATS: readonly ImageType[] = ["png", "webp"];
+export const MODERATIONS = ["auto", "low"] as const;
+export const RESPONSE_FORMATS = ["b64_json", "url"] as const;
+export const MAX_PARTIAL_IMAGES = 3;
+
+const GPT_IMAGE_1: ModelRules = {
+  promptMaxChars: 32_000,
+  maxImages: 10,
+  sizes: { kind: "listed", sizes: ["auto", "1024x1024", "1536x1024", "1024x1536"] },
+  defaultSize: "auto",
+  qualities: ["auto", "low", "medium", "high"],
+  defaultResponseFormat: "b64_json",
+  imageOptions: true,
+};
+
+const GPT_IMAGE_2: ModelRules = {
+  ...GPT_IMAGE_1,
+  sizes: {
+    kind: "free",
+    multipleOf: 16,
+    maxEdge: 3840,
+    maxAspectRatio: 3,
+    minPixels: 655_360,
+    maxPixels: 8_294_400,
+  },
+};
+
+const GPT_IMAGE_2_5: ModelRules = {
+  ...GPT_IMAGE_2,
+  qualities: ["auto", "low", "medium", "high", "xhigh", "max"],
+};
+
+const DALL_E_2: ModelRules = {
+  promptMaxChars: 1000,
+  maxImages: 10,
+  sizes: { kind: "listed", sizes: ["256x256", "512x512", "1024x1024"] },
+  defaultSize: "1024x1024",
+  qualities: ["standard"],
+  defaultResponseFormat: "url",
+  imageOptions: false,
+};
+
+const DALL_E_3: ModelRules = {
+  ...DALL_E_2,
+  promptMaxChars: 4000,
+  maxImages: 1,
+  sizes: { kind: "listed", sizes: ["1024x1024", "1792x1024", "1024x1792"] },
+  qualities: ["standard", "hd"],
+  styles: ["vivid", "natural"],
+};
+
+/** What an id in `MODELS` gets that the table does not know: a new model is a config line. */
+export const NEWEST_RULES = GPT_IMAGE_2_5;
+
+/**
+ * Every model known by name. Rules: the Images API reference, "Create image", November 2026;
+ * shutdown days: OpenAI's list of deprecations.
+ */
+export const KNOWN_MODELS: readonly KnownModel[] = [
+  { id: "gpt-image-1", released: "2025-04-23", shutdown: "2026-10-23", rules: GPT_IMAGE_1 },
+  { id: "gpt-image-1-mini", released: "2025-10-06", shutdown: "2026-12-01", rules: GPT_IMAGE_1 },
+  { id: "gpt-image-1.5", released: "2025-12-16", shutdown: "2026-12-01", rules: GPT_IMAGE_1 },
+  {
+    id: "chatgpt-image-latest",
+    released: "2025-12-16",
+    shutdown: "2026-12-01",
+    rules: GPT_IMAGE_1,
+  },
+  { id: "gpt-image-2", released: "2026-04-21", shutdown: null, rules: GPT_IMAGE_2 },
+  { id: "gpt-image-2.5-sunburst", released: "2026-09-08", shutdown: null, rules: GPT_IMAGE_2_5 },
+  { id: "gpt-image-2.5-flare", released: "2026-09-08", shutdown: null, rules: GPT_IMAGE_2_5 },
+  { id: "gpt-image-2.6-sunburst", released: "2026-11-04", shutdown: null, rules: GPT_IMAGE_2_5 },
+  { id: "gpt-image-2.6-flare", released: "2026-11-04", shutdown: null, rules: GPT_IMAGE_2_5 },
+  { id: "dall-e-2", released: "2022-11-03", shutdown: "2026-05-12", rules: DALL_E_2 },
+  { id: "dall-e-3", released: "2023-11-06", shutdown: "2026-05-12", rules: DALL_E_3 },
+];
+
+const SNAPSHOT_SUFFIX = /-\d{4}-\d{2}-\d{2}$/;
+
+/** The id that a dated snapshot (`gpt-image-2-2026-04-21`) is one of; an id without a date is its own. */
+export function baseModelId(id: string): string {
+  return id.replace(SNAPSHOT_SUFFIX, "");
+}
+
+/** The table's row for an id or a dated snapshot of it. */
+export function knownModel(id: string): KnownModel | undefined {
+  const base = baseModelId(id);
+  return KNOWN_MODELS.find((model) => model.id === id || model.id === base);
+}
+
+const SIZE = /^([1-9]\d{0,4})x([1-9]\d{0,4})$/;
+
+/** Why a model does not take a size, as the end of a sentence; `undefined` when it does. */
+export function sizeProblem(size: string, sizes: ListedSizes | FreeSizes): string | undefined {
+  if (sizes.kind === "listed") {
+    return sizes.sizes.includes(size) ? undefined : `it must be one of ${sizes.sizes.join(", ")}`;
+  }
+  if (size === "auto") return undefined;
+  const match = SIZE.exec(size);
+  if (match === null) return "it must be auto or WIDTHxHEIGHT in pixels, such as 1536x1024";
+  const [width, height] = [Number(match[1]), Number(match[2])];
+  const { multipleOf, maxEdge, maxAspectRatio, minPixels, maxPixels } = sizes;
+  if (width % multipleOf !== 0 || height % multipleOf !== 0) {
+    return `width and height must be multiples of ${multipleOf}`;
+  }
+  if (Math.max(width, height) > maxEdge) return `no edge may be longer than ${maxEdge} pixels`;
+  if (Math.max(width, height) > maxAspectRatio * Math.min(width, height)) {
+    return `the longer edge may be at most ${maxAspectRatio} times the shorter one`;
+  }
+  const pixels = width * height;
+  if (pixels < minPixels) return `it has ${pixels} pixels, and at least ${minPixels} are needed`;
+  if (pixels > maxPixels) return `it has ${pixels} pixels, and at most ${maxPixels} are allowed`;
+  return undefined;
+}

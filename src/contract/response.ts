@@ -1,0 +1,99 @@
+import { z } from "@hono/zod-openapi";
+import type { GenerationRecord } from "./record.ts";
+
+const usage = z
+  .object({
+    input_tokens: z.int(),
+    output_tokens: z.int(),
+    total_tokens: z.int(),
+    input_tokens_details: z.record(z.string(), z.int()).optional(),
+    output_tokens_details: z.record(z.string(), z.int()).optional(),
+    prompt_tokens: z.int().openapi({ description: "The reference document's input_tokens." }),
+    completion_tokens: z.int().openapi({ description: "The reference document's output_tokens." }),
+  })
+  .openapi("Usage");
+
+/** The answer in JSON: the Images API's response and the reference document's at once. */
+export const imagesResponseSchema = z
+  .object({
+    id: z.string(),
+    object: z.literal("chat.completion"),
+    created: z.int(),
+    model: z.string(),
+    background: z.string().optional(),
+    output_format: z.string().optional(),
+    quality: z.string().optional(),
+    size: z.string().optional(),
+    data: z.array(
+      z.object({
+        b64_json: z.string().optional(),
+        url: z.url().optional(),
+        revised_prompt: z.string().optional(),
+      }),
+    ),
+    choices: z.array(
+      z.object({
+        index: z.int(),
+        message: z.object({ role: z.literal("assistant"), content: z.string() }),
+        finish_reason: z.literal("stop"),
+      }),
+    ),
+    usage,
+  })
+  .openapi("ImagesResponse");
+
+/** Every error's form. */
+export const errorSchema = z
+  .object({
+    error: z.object({
+      message: z.string(),
+      type: z.string(),
+      param: z.string().nullable(),
+      code: z.string().nullable(),
+      moderation_details: z.unknown().optional(),
+    }),
+  })
+  .openapi("Error");
+
+type ImagesResponse = z.infer<typeof imagesResponseSchema>;
+
+/** The path of an image; immutable for ever, because no id is used twice. */
+export function imagePath(record: GenerationRecord, index: number): string {
+  return `/v1/images/${record.id}/${index}.${record.images[index]?.type ?? "png"}`;
+}
+
+/**
+ * The answer but for `data`, which is the heavy part and written by itself.
+ *
+ * @param origin of the gateway, for the links in `choices`
+ * @param kept whether the links lead anywhere: a picture that was not kept has none
+ */
+export function responseWithoutData(
+  record: GenerationRecord,
+  origin: string,
+  kept: boolean,
+): Omit<ImagesResponse, "data"> {
+  const { id, created, model, resolved, usage: counted } = record;
+  return {
+    id,
+    object: "chat.completion",
+    created,
+    model,
+    ...resolved,
+    choices: record.images.map((_, index) => ({
+      index,
+      message: {
+        role: "assistant",
+        content: kept
+          ? `![Image ${index + 1}](${origin}${imagePath(record, index)})`
+          : `Image ${index + 1} is in data[${index}]. It was not kept, so it has no address.`,
+      },
+      finish_reason: "stop",
+    })),
+    usage: {
+      ...counted,
+      prompt_tokens: counted.input_tokens,
+      completion_tokens: counted.output_tokens,
+    },
+  };
+}

@@ -1,0 +1,287 @@
+/**
+ * Every error as data, and its one translation to the wire.
+ *
+ * Statuses, types, params and codes are the OpenAI API's own; the messages are ours. A message
+ * never holds a prompt, a token or a key.
+ */
+
+export type ErrorType =
+  | "invalid_request_error"
+  | "image_generation_user_error"
+  | "rate_limit_error"
+  | "server_error"
+  | "upstream_error";
+
+/** Everything that can go wrong, with what its message needs to know. */
+export type Failure =
+  | { code: "invalid_json"; problem: "malformed" | "not_an_object" }
+  | { code: "unsupported_media_type" }
+  | { code: "request_too_large"; limitBytes: number }
+  | { code: "missing_required_parameter"; param: string }
+  | { code: "invalid_type"; param: string; expected: string; received: string }
+  | { code: "invalid_value"; param: string; allowed: readonly string[] }
+  | { code: "empty_string"; param: string }
+  | { code: "string_above_max_length"; param: string; maxChars: number; chars: number }
+  | { code: "integer_below_min_value"; param: string; min: number }
+  | { code: "integer_above_max_value"; param: string; max: number }
+  | { code: "unknown_parameter"; param: string; model: string | undefined }
+  | { code: "model_not_served"; model: string }
+  | { code: "size_not_allowed"; model: string; reason: string }
+  | { code: "stream_with_many_images" }
+  | { code: "stream_not_available" }
+  | { code: "invalid_png_output_compression" }
+  | { code: "transparent_without_alpha"; format: string }
+  | { code: "not_found" }
+  | { code: "model_not_found" }
+  | { code: "image_not_found" }
+  | { code: "range_not_satisfiable"; sizeBytes: number }
+  | { code: "method_not_allowed"; allow: readonly string[] }
+  | { code: "not_cached" }
+  | { code: "misconfigured"; problems: readonly string[] }
+  | { code: "moderation_blocked"; details: unknown }
+  | { code: "upstream_rejected"; status: number; error: UpstreamError }
+  | { code: "upstream_unauthorized" }
+  | { code: "upstream_rate_limited"; retryAfterSeconds: number | undefined }
+  | { code: "upstream_failed"; status: number; mayHaveCharged: boolean }
+  | { code: "upstream_unreachable"; mayHaveCharged: boolean }
+  | { code: "upstream_invalid_response"; reason: string }
+  | { code: "upstream_timeout"; timeoutSeconds: number }
+  | { code: "internal_error" };
+
+/** What the upstream said about a request it refused, already bounded and cleaned. */
+export interface UpstreamError {
+  message: string;
+  type: string | null;
+  param: string | null;
+  code: string | null;
+}
+
+/** An error's form on the wire. */
+export interface WireError {
+  status: number;
+  headers: Record<string, string>;
+  body: {
+    error: {
+      message: string;
+      type: string;
+      param: string | null;
+      code: string | null;
+      moderation_details?: unknown;
+    };
+  };
+}
+
+/** Thrown by whoever finds the failure, caught in one place (`app.ts`). */
+export class GatewayError extends Error {
+  override readonly name = "GatewayError";
+  readonly failure: Failure;
+
+  constructor(failure: Failure) {
+    super(failure.code);
+    this.failure = failure;
+  }
+}
+
+/** Asking again may cost a second time, or cannot help: SDKs must not retry by themselves. */
+const DO_NOT_RETRY = { "x-should-retry": "false" };
+
+const SEE_MODELS = "GET /v1/models lists those that are";
+
+/** The one translation of a failure to the wire. */
+export function toWire(failure: Failure): WireError {
+  switch (failure.code) {
+    case "invalid_json":
+      return failure.problem === "malformed"
+        ? invalid(failure, "The body is not valid JSON.")
+        : invalid(failure, "The body must be a JSON object.");
+    case "unsupported_media_type":
+      return invalid(
+        failure,
+        "The body must be JSON, sent with the header 'Content-Type: application/json'.",
+        { status: 415 },
+      );
+    case "request_too_large":
+      return invalid(
+        failure,
+        `The body is larger than the ${failure.limitBytes} bytes that are accepted.`,
+        { status: 413 },
+      );
+    case "missing_required_parameter":
+      return invalid(failure, `'${failure.param}' is required.`);
+    case "invalid_type":
+      return invalid(
+        failure,
+        `'${failure.param}' must be ${failure.expected}, and it is ${failure.received}.`,
+      );
+    case "invalid_value":
+      return invalid(failure, `'${failure.param}' must be one of ${failure.allowed.join(", ")}.`);
+    case "empty_string":
+      return invalid(failure, `'${failure.param}' must not be empty.`);
+    case "string_above_max_length":
+      return invalid(
+        failure,
+        `'${failure.param}' may have at most ${failure.maxChars} characters, and it has ${failure.chars}.`,
+      );
+    case "integer_below_min_value":
+      return invalid(failure, `'${failure.param}' must be at least ${failure.min}.`);
+    case "integer_above_max_value":
+      return invalid(failure, `'${failure.param}' must be at most ${failure.max}.`);
+    case "unknown_parameter": {
+      const param = shortened(failure.param);
+      const owner =
+        failure.model === undefined ? "this endpoint" : `the model '${shortened(failure.model)}'`;
+      return invalid({ code: failure.code, param }, `'${param}' is not a parameter of ${owner}.`);
+    }
+    case "model_not_served":
+      return userError(
+        { code: "invalid_value", param: "model" },
+        `The model '${shortened(failure.model)}' is not served here. ${SEE_MODELS}.`,
+      );
+    case "size_not_allowed":
+      return userError(
+        { code: "invalid_value", param: "size" },
+        `This size is not supported by '${shortened(failure.model)}': ${failure.reason}.`,
+      );
+    case "stream_with_many_images":
+      return userError(
+        { code: "unsupported_parameter", param: "n" },
+        "Streaming is possible only with n = 1.",
+      );
+    case "stream_not_available":
+      return userError(
+        { code: "unsupported_parameter", param: "stream" },
+        "Streaming is not available yet: leave 'stream' out or set it to false.",
+      );
+    case "invalid_png_output_compression":
+      return userError(
+        { code: failure.code, param: "output_compression" },
+        "PNG is lossless: an 'output_compression' below 100 needs 'output_format' jpeg or webp.",
+      );
+    case "transparent_without_alpha":
+      return userError(
+        { code: "invalid_value", param: "background" },
+        `A transparent background needs 'output_format' png or webp: ${failure.format} has no alpha channel.`,
+      );
+    case "not_found":
+      return invalid(failure, "There is nothing at this URL.", { status: 404 });
+    case "model_not_found":
+      return invalid(
+        { code: failure.code, param: "model" },
+        `This model is not served here. ${SEE_MODELS}.`,
+        { status: 404 },
+      );
+    case "image_not_found":
+      return invalid(failure, "There is no such image, or it is no longer kept.", { status: 404 });
+    case "range_not_satisfiable":
+      return invalid(
+        failure,
+        `The image has ${failure.sizeBytes} bytes, and the range asked for has none of them.`,
+        { status: 416, headers: { "content-range": `bytes */${failure.sizeBytes}` } },
+      );
+    case "method_not_allowed": {
+      const allow = failure.allow.join(", ");
+      return invalid(failure, `This URL takes ${allow}.`, { status: 405, headers: { allow } });
+    }
+    case "not_cached":
+      return invalid(
+        failure,
+        "This picture has not been made, and the request said only-if-cached.",
+        { status: 504, headers: DO_NOT_RETRY },
+      );
+    case "misconfigured":
+      return wire(
+        500,
+        "server_error",
+        failure,
+        `This gateway is not configured: ${failure.problems.join("; ")}.`,
+      );
+    case "moderation_blocked": {
+      const blocked = userError(failure, "The upstream's safety system refused this prompt.");
+      if (failure.details !== undefined) blocked.body.error.moderation_details = failure.details;
+      return blocked;
+    }
+    case "upstream_rejected": {
+      const { error, status } = failure;
+      const type = error.type ?? "invalid_request_error";
+      return { status, headers: {}, body: { error: { ...error, type } } };
+    }
+    case "upstream_unauthorized":
+      return upstream(
+        failure,
+        "The upstream does not accept this gateway's key or account. Its owner has to see to it.",
+      );
+    case "upstream_rate_limited": {
+      const message = "The upstream is receiving too many requests. Try again later.";
+      const seconds = failure.retryAfterSeconds;
+      const headers = seconds === undefined ? {} : { "retry-after": String(seconds) };
+      return wire(429, "rate_limit_error", failure, message, headers);
+    }
+    case "upstream_failed":
+      return upstream(
+        failure,
+        `The upstream failed with status ${failure.status}.`,
+        failure.mayHaveCharged,
+      );
+    case "upstream_unreachable":
+      return failure.mayHaveCharged
+        ? upstream(failure, "The connection to the upstream was lost before it answered.", true)
+        : upstream(failure, "The upstream cannot be reached.");
+    case "upstream_invalid_response":
+      return upstream(failure, `The upstream's answer cannot be used: ${failure.reason}.`, true);
+    case "upstream_timeout":
+      return {
+        ...upstream(
+          failure,
+          `The upstream did not answer within ${failure.timeoutSeconds} seconds.`,
+          true,
+        ),
+        status: 504,
+      };
+    case "internal_error":
+      return wire(
+        500,
+        "server_error",
+        failure,
+        "Something went wrong in this gateway. The x-request-id header names this request.",
+      );
+  }
+}
+
+/** The code and the parameter on the wire; most failures are named just as there. */
+interface Named {
+  code: string;
+  param?: string;
+}
+
+function invalid(
+  named: Named,
+  message: string,
+  { status = 400, headers = {} }: { status?: number; headers?: Record<string, string> } = {},
+): WireError {
+  return wire(status, "invalid_request_error", named, message, headers);
+}
+
+function userError(named: Named, message: string): WireError {
+  return wire(400, "image_generation_user_error", named, message);
+}
+
+function upstream(named: Named, message: string, mayHaveCharged = false): WireError {
+  return wire(502, "upstream_error", named, message, mayHaveCharged ? DO_NOT_RETRY : {});
+}
+
+function wire(
+  status: number,
+  type: ErrorType,
+  { code, param }: Named,
+  message: string,
+  headers: Record<string, string> = {},
+): WireError {
+  return { status, headers, body: { error: { message, type, param: param ?? null, code } } };
+}
+
+/** Names that a client chose are repeated only so far. */
+const NAME_MAX_CHARS = 64;
+
+function shortened(name: string): string {
+  return name.length <= NAME_MAX_CHARS ? name : `${name.slice(0, NAME_MAX_CHARS)}…`;
+}

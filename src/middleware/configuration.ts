@@ -1,0 +1,18 @@
+import type { MiddlewareHandler } from "hono";
+import { kvCache } from "../cache/cache.ts";
+import { configOf } from "../config.ts";
+import type { AppEnv } from "./context.ts";
+
+/**
+ * Puts the parsed configuration and what is built from it into the context.
+ *
+ * @throws {GatewayError} `misconfigured`: a gateway that is set up wrongly answers nothing else
+ */
+export function configuration(): MiddlewareHandler<AppEnv> {
+  return async function configuration(c, next) {
+    const config = configOf(c.env);
+    c.set("config", config);
+    c.set("cache", kvCache(config.cache, config.cacheTtlSeconds));
+    await next();
+  };
+}

@@ -1,0 +1,14 @@
+import type { Cache } from "../cache/cache.ts";
+import type { Config } from "../config.ts";
+import type { RequestEvent } from "../telemetry/event.ts";
+
+/** What Hono's context carries here. */
+export interface AppEnv {
+  /** Read by `config.ts` alone. */
+  Bindings: object;
+  Variables: {
+    event: RequestEvent;
+    config: Config;
+    cache: Cache;
+  };
+}

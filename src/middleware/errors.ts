@@ -1,0 +1,21 @@
+import type { Context } from "hono";
+import { GatewayError, toWire, type Failure } from "../errors.ts";
+import { errorFields, log } from "../telemetry/log.ts";
+import type { AppEnv } from "./context.ts";
+
+/** Any thrown value as the contract's error. What nobody expected says nothing of itself. */
+export function errorResponse(error: unknown, c: Context<AppEnv>): Response {
+  if (error instanceof GatewayError) return failureResponse(error.failure, c);
+  log("error", "internal_error", { request_id: c.get("event").requestId, ...errorFields(error) });
+  return failureResponse({ code: "internal_error" }, c);
+}
+
+/** A failure as the contract's error. */
+export function failureResponse(failure: Failure, c: Context<AppEnv>): Response {
+  const { status, headers, body } = toWire(failure);
+  c.get("event").add({ error: body.error.code });
+  return new Response(JSON.stringify(body), {
+    status,
+    headers: { ...headers, "content-type": "application/json" },
+  });
+}

@@ -1,0 +1,64 @@
+import { createRoute, z, type OpenAPIHono } from "@hono/zod-openapi";
+import { errorSchema } from "../contract/response.ts";
+import { GatewayError } from "../errors.ts";
+import { IMAGE_TYPES } from "../lib/image-type.ts";
+import type { AppEnv } from "../middleware/context.ts";
+import { fileResponse } from "../respond/file.ts";
+
+const route = createRoute({
+  method: "get",
+  path: "/v1/images/{id}/{file}",
+  summary: "One image as a file",
+  request: {
+    params: z.object({
+      id: z.string().regex(/^gen_[0-9a-f]{32}$/),
+      file: z
+        .string()
+        .regex(new RegExp(`^\\d\\.(?:${IMAGE_TYPES.join("|")})$`))
+        .openapi({ example: "0.png" }),
+    }),
+  },
+  responses: {
+    200: {
+      description: "The bytes",
+      content: Object.fromEntries(
+        IMAGE_TYPES.map((type) => [`image/${type}`, { schema: z.string() }]),
+      ),
+    },
+    206: { description: "The range that was asked for" },
+    304: { description: "The client has it already" },
+    default: {
+      description: "What went wrong",
+      content: { "application/json": { schema: errorSchema } },
+    },
+  },
+});
+
+/** `GET` and `HEAD /v1/images/{id}/{index}.{ext}`: public to whoever knows the id. */
+export function imagesRoute(app: OpenAPIHono<AppEnv>): void {
+  app.openapi(
+    route,
+    async (c) => {
+      const { id, file } = c.req.valid("param");
+      const [index, type] = file.split(".");
+      const image = await c
+        .get("event")
+        .time("cache", () => c.get("cache").image(id, Number(index)));
+      if (image === undefined) throw new GatewayError({ code: "image_not_found" });
+      if (image.type !== type) {
+        await image.body.cancel();
+        throw new GatewayError({ code: "image_not_found" });
+      }
+      return fileResponse(image, `"${id}/${index}"`, {
+        ifNoneMatch: c.req.header("if-none-match"),
+        range: c.req.header("range"),
+        ifRange: c.req.header("if-range"),
+        head: c.req.method === "HEAD",
+      });
+    },
+    (result) => {
+      // An address of another shape is one at which there is nothing.
+      if (!result.success) throw new GatewayError({ code: "image_not_found" });
+    },
+  );
+}

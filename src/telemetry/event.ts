@@ -1,0 +1,54 @@
+import { log, type LogFields } from "./log.ts";
+
+/** What takes time in a request, as `Server-Timing` names it. */
+export type Phase = "cache" | "upstream";
+
+/**
+ * What one request did: filled along its way, written once at its end.
+ *
+ * The clock of a Worker stands still but for I/O, so what is measured is waiting, which is what
+ * there is to know.
+ */
+export class RequestEvent {
+  readonly requestId: string;
+  readonly #startedMs = Date.now();
+  readonly #phaseMs = new Map<Phase, number>();
+  readonly #fields: LogFields = {};
+
+  constructor(requestId: string) {
+    this.requestId = requestId;
+  }
+
+  /** Adds what is known by now. */
+  add(fields: LogFields): void {
+    Object.assign(this.#fields, fields);
+  }
+
+  /** Waits for `work` and counts the time as the phase's, whether it succeeds or not. */
+  async time<T>(phase: Phase, work: () => Promise<T>): Promise<T> {
+    const startedMs = Date.now();
+    try {
+      return await work();
+    } finally {
+      this.#phaseMs.set(phase, (this.#phaseMs.get(phase) ?? 0) + Date.now() - startedMs);
+    }
+  }
+
+  /** The value of a Server-Timing header (W3C Server Timing), in milliseconds. */
+  serverTiming(): string {
+    return [...this.#phaseMs, ["total", Date.now() - this.#startedMs] as const]
+      .map(([name, ms]) => `${name};dur=${ms}`)
+      .join(", ");
+  }
+
+  /** One line for the whole request. */
+  write(status: number): void {
+    log("info", "request", {
+      request_id: this.requestId,
+      status,
+      ...this.#fields,
+      ...Object.fromEntries([...this.#phaseMs].map(([name, ms]) => [`${name}_ms`, ms])),
+      total_ms: Date.now() - this.#startedMs,
+    });
+  }
+}

@@ -1,0 +1,33 @@
+import type { ImageRequest } from "../contract/request.ts";
+
+/**
+ * The body that the upstream is sent: known fields only, the alias applied.
+ *
+ * A field at its default is left out. It means the same, and a compatible server may refuse names
+ * that it does not know. `model`, `prompt`, `n` and `size` always go, because servers built from
+ * the reference document require them.
+ */
+export function upstreamBody(request: ImageRequest): Record<string, string | number> {
+  const { upstreamModel: model, prompt, n, size, options, rules } = request;
+  const body: Record<string, string | number> = { model, prompt, n, size };
+  if (request.quality !== rules.qualities[0]) body["quality"] = request.quality;
+  if (request.style !== undefined && request.style !== rules.styles?.[0]) {
+    body["style"] = request.style;
+  }
+  if (options === undefined) {
+    // Bytes in the answer save a second fetch. GPT image models have no such choice.
+    body["response_format"] = "b64_json";
+  } else {
+    if (options.background !== "auto") body["background"] = options.background;
+    if (options.output_format !== "png") body["output_format"] = options.output_format;
+    if (options.output_compression !== 100) {
+      body["output_compression"] = options.output_compression;
+    }
+    if (options.moderation !== "auto") body["moderation"] = options.moderation;
+  }
+  if (request.user !== undefined) body["user"] = request.user;
+  if (request.safety_identifier !== undefined) {
+    body["safety_identifier"] = request.safety_identifier;
+  }
+  return body;
+}

@@ -1,0 +1,121 @@
+import OpenAI from "openai";
+import sharp from "sharp";
+import { describe, expect, it } from "vitest";
+import { newPrompt, stage } from "./stage.ts";
+
+const theStage = stage();
+
+function client(options: { maxRetries?: number } = {}) {
+  return new OpenAI({ apiKey: "any", baseURL: `${theStage.gateway.url}/v1`, ...options });
+}
+
+async function errorOf(work: Promise<unknown>): Promise<InstanceType<typeof OpenAI.APIError>> {
+  const error = await work.then(
+    () => undefined,
+    (thrown: unknown) => thrown,
+  );
+  return error instanceof OpenAI.APIError ? error : expect.fail("no error of the API");
+}
+
+describe("the official SDK, with nothing changed but its base URL", () => {
+  it("gets a picture with the least that it can send", async () => {
+    const { data, usage } = await client().images.generate({ prompt: newPrompt() });
+    const picture = await sharp(Buffer.from(String(data?.[0]?.b64_json), "base64")).metadata();
+    expect(picture).toMatchObject({ format: "png", width: 1024, height: 1024 });
+    expect(usage?.output_tokens).toBe(4160);
+  });
+
+  it("gets several pictures, in the format that it asks for", async () => {
+    const made = await client().images.generate({
+      prompt: newPrompt(),
+      model: "gpt-image-1.5",
+      n: 3,
+      size: "1536x1024",
+      quality: "low",
+      background: "transparent",
+      output_format: "webp",
+      output_compression: 60,
+    });
+    expect(made).toMatchObject({
+      background: "transparent",
+      output_format: "webp",
+      quality: "low",
+      size: "1536x1024",
+    });
+    expect(made.data).toHaveLength(3);
+    for (const item of made.data ?? []) {
+      const picture = await sharp(Buffer.from(String(item.b64_json), "base64")).metadata();
+      expect(picture).toMatchObject({ format: "webp", width: 1536, height: 1024, hasAlpha: true });
+    }
+  });
+
+  it.each(["gpt-image-1.5", "gpt-image-2", "dall-e-2", "dall-e-3"])(
+    "gets a URL that works from %s",
+    async (model) => {
+      const { data } = await client().images.generate({
+        prompt: newPrompt(),
+        model,
+        response_format: "url",
+      });
+      const file = await fetch(String(data?.[0]?.url));
+      const picture = await sharp(await file.arrayBuffer()).metadata();
+      expect(picture).toMatchObject({ format: "png", width: 1024, height: 1024 });
+    },
+  );
+
+  it("gets dall-e-3's revised prompt, made and found", async () => {
+    const prompt = newPrompt();
+    for (let round = 0; round < 2; round += 1) {
+      const { data } = await client().images.generate({ prompt, model: "dall-e-3" });
+      expect(data?.[0]?.revised_prompt).toBe(`A picture of: ${prompt}`);
+    }
+    expect(theStage.upstream.received(prompt)).toHaveLength(1);
+  });
+
+  it("lists the models, and finds one", async () => {
+    const ids = [];
+    for await (const model of client().models.list()) ids.push(model.id);
+    expect(ids).toContain("gpt-image-1.5");
+    expect(await client().models.retrieve("dall-e-3")).toMatchObject({ id: "dall-e-3" });
+  });
+});
+
+describe("errors are the SDK's own classes", () => {
+  it.each([
+    [{ prompt: "" }, OpenAI.BadRequestError, "prompt", "empty_string"],
+    [{ prompt: "x".repeat(1001) }, OpenAI.BadRequestError, "prompt", "string_above_max_length"],
+    [{ prompt: "a", n: 11 }, OpenAI.BadRequestError, "n", "integer_above_max_value"],
+    [{ prompt: "a", size: "256x256" as const }, OpenAI.BadRequestError, "size", "invalid_value"],
+    [{ prompt: "a", model: "gpt-5" }, OpenAI.BadRequestError, "model", "invalid_value"],
+  ])("%o", async (body, type, param, code) => {
+    const error = await errorOf(client().images.generate(body));
+    expect(error).toBeInstanceOf(type);
+    expect(error).toMatchObject({
+      param,
+      code,
+      requestID: expect.stringMatching(/^req_/) as string,
+    });
+  });
+
+  it("a refusal of the upstream's safety system among them", async () => {
+    const prompt = newPrompt("[upstream status=400 code=moderation_blocked]");
+    const error = await errorOf(client().images.generate({ prompt }));
+    expect(error).toMatchObject({ status: 400, code: "moderation_blocked" });
+    expect(error.type).toBe("image_generation_user_error");
+    expect(error.error).toMatchObject({ moderation_details: { categories: ["violence"] } });
+  });
+
+  it("and a model that is not found", async () => {
+    const error = await errorOf(client().models.retrieve("gpt-5"));
+    expect(error).toBeInstanceOf(OpenAI.NotFoundError);
+  });
+});
+
+describe("retries", () => {
+  it("of what is known not to have been made happen here, and the SDK sees none of it", async () => {
+    const prompt = newPrompt("[upstream status=503 times=2]");
+    const { data } = await client({ maxRetries: 0 }).images.generate({ prompt });
+    expect(data).toHaveLength(1);
+    expect(theStage.upstream.received(prompt)).toHaveLength(3);
+  });
+});

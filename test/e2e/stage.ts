@@ -1,0 +1,74 @@
+import { afterAll, beforeAll, inject } from "vitest";
+import { startGateway, type Gateway } from "../gateway.ts";
+import { startSimulator, type Simulator } from "../upstream/simulator.ts";
+
+/** A gateway and the upstream behind it, both on sockets, for the tests of one file. */
+export interface Stage {
+  gateway: Gateway;
+  upstream: Simulator;
+  /** A POST to the generations with a JSON body. */
+  post(body: unknown, headers?: Record<string, string>): Promise<Response>;
+}
+
+/** The answer of a generation, as tests read it. */
+export interface Answer {
+  id: string;
+  created: number;
+  model: string;
+  data: { b64_json?: string; url?: string; revised_prompt?: string }[];
+  choices: { index: number; message: { content: string } }[];
+  usage: Record<string, unknown>;
+}
+
+/** What a test reads of an error. */
+export interface ErrorAnswer {
+  error: { message: string; type: string; param: string | null; code: string | null };
+}
+
+/**
+ * Sets the stage before a file's tests, and clears it after them.
+ *
+ * @param vars vars and secrets on top of those of the tests
+ */
+export function stage(vars: Record<string, string | undefined> = {}): Stage {
+  let gateway: Gateway | undefined;
+  let upstream: Simulator | undefined;
+  beforeAll(async () => {
+    upstream = await startSimulator();
+    gateway = await startGateway(inject("bundle"), {
+      UPSTREAM_BASE_URL: upstream.baseUrl,
+      ...vars,
+    });
+  }, 60_000);
+  afterAll(async () => {
+    await gateway?.close();
+    await upstream?.close();
+  });
+  return {
+    get gateway() {
+      if (gateway === undefined) throw new Error("the stage is not set yet");
+      return gateway;
+    },
+    get upstream() {
+      if (upstream === undefined) throw new Error("the stage is not set yet");
+      return upstream;
+    },
+    post(body, headers = {}) {
+      return fetch(`${this.gateway.url}/v1/images/generations`, {
+        method: "POST",
+        headers: { "content-type": "application/json", ...headers },
+        body: JSON.stringify(body),
+      });
+    },
+  };
+}
+
+/** A prompt that no other test has, with what the simulator is to do in front. */
+export function newPrompt(directives = "a man walks"): string {
+  return `${directives} ${crypto.randomUUID()}`;
+}
+
+/** The body of an answer, read as what a test knows it to be. */
+export async function read<Body = Answer>(response: Response): Promise<Body> {
+  return (await response.json()) as Body;
+}

@@ -1,0 +1,123 @@
+import { describe, expect, it } from "vitest";
+import { configOf, servedModel } from "../../src/config.ts";
+import { KNOWN_MODELS } from "../../src/contract/models.ts";
+import { environment } from "../worker/gateway.ts";
+import { testConfig } from "./config-of.ts";
+import { failureOf } from "./failure.ts";
+
+function problems(vars: Record<string, unknown>): readonly string[] {
+  const failure = failureOf(() => testConfig(vars));
+  return failure.code === "misconfigured" ? failure.problems : expect.fail(failure.code);
+}
+
+describe("an environment with nothing but the binding", () => {
+  const { CACHE } = environment() as { CACHE: unknown };
+  const config = configOf({ CACHE });
+
+  it("has the documented defaults", () => {
+    expect(config).toMatchObject({
+      defaultModel: "gpt-image-1.5",
+      promptMaxChars: 1000,
+      requireDocumentedFields: false,
+      maxBodyBytes: 64 * 1024,
+      cacheTtlSeconds: 30 * 24 * 60 * 60,
+      allowedOrigins: ["*"],
+      localDevelopment: false,
+      upstream: {
+        baseUrl: "https://api.openai.com/v1",
+        apiKey: undefined,
+        timeoutSeconds: 300,
+        maxRetries: 2,
+      },
+    });
+  });
+
+  it("serves every known model", () => {
+    expect([...config.models.keys()]).toEqual(KNOWN_MODELS.map((model) => model.id));
+  });
+
+  it("is parsed once", () => {
+    const env = { CACHE };
+    expect(configOf(env)).toBe(configOf(env));
+  });
+});
+
+describe("values", () => {
+  it("may be TOML's own numbers and booleans", () => {
+    const config = testConfig({ PROMPT_MAX_CHARS: 50, REQUIRE_DOCUMENTED_FIELDS: true });
+    expect(config).toMatchObject({ promptMaxChars: 50, requireDocumentedFields: true });
+  });
+
+  it("that are empty are unset", () => {
+    const config = testConfig({ PROMPT_MAX_CHARS: "", MODELS: "", DEFAULT_MODEL: "" });
+    expect(config).toMatchObject({ promptMaxChars: 1000, defaultModel: "gpt-image-1.5" });
+    expect(config.models.size).toBe(KNOWN_MODELS.length);
+  });
+
+  it("of lists may have spaces", () => {
+    const { models } = testConfig({ MODELS: " gpt-image-1.5 , gpt-image-2 ," });
+    expect([...models.keys()]).toEqual(["gpt-image-1.5", "gpt-image-2"]);
+  });
+
+  it("of the base URL may end in a slash", () => {
+    const { upstream } = testConfig({ UPSTREAM_BASE_URL: "https://images.example.com/v1/" });
+    expect(upstream.baseUrl).toBe("https://images.example.com/v1");
+  });
+});
+
+describe("an alias", () => {
+  it("is served, under its own name, with the rules of what is behind it", () => {
+    const config = testConfig({ MODEL_ALIASES: "fast=gpt-image-2.6-flare" });
+    expect(servedModel(config, "fast")).toMatchObject({
+      id: "fast",
+      upstreamId: "gpt-image-2.6-flare",
+      rules: { qualities: ["auto", "low", "medium", "high", "xhigh", "max"] },
+    });
+  });
+});
+
+describe("a bad value is named with the reason", () => {
+  it.each([
+    ["PROMPT_MAX_CHARS", "many", "PROMPT_MAX_CHARS must be a whole number from 1 to 32000"],
+    ["PROMPT_MAX_CHARS", "0", "PROMPT_MAX_CHARS must be a whole number from 1 to 32000"],
+    ["PROMPT_MAX_CHARS", "1e3", "PROMPT_MAX_CHARS must be a whole number from 1 to 32000"],
+    ["CACHE_TTL_SECONDS", "59", "CACHE_TTL_SECONDS must be a whole number from 60 to 31536000"],
+    ["UPSTREAM_TIMEOUT_SECONDS", "-1", "UPSTREAM_TIMEOUT_SECONDS must be a whole number"],
+    ["UPSTREAM_MAX_RETRIES", "6", "UPSTREAM_MAX_RETRIES must be a whole number from 0 to 5"],
+    ["MAX_BODY_BYTES", "10 MB", "MAX_BODY_BYTES must be a whole number"],
+    ["REQUIRE_DOCUMENTED_FIELDS", "yes", 'REQUIRE_DOCUMENTED_FIELDS must be "true" or "false"'],
+    ["LOCAL_DEVELOPMENT", "1", 'LOCAL_DEVELOPMENT must be "true" or "false"'],
+    ["MODELS", "gpt image", "MODELS must be a comma-separated list of model ids"],
+    ["MODEL_ALIASES", "a=b=c", "MODEL_ALIASES must look like from=to"],
+    ["MODEL_ALIASES", "a", "MODEL_ALIASES must look like from=to"],
+    ["MODEL_ALIASES", "a=", "MODEL_ALIASES must look like from=to"],
+    ["DEFAULT_MODEL", "unheard-of", "DEFAULT_MODEL must be one of MODELS"],
+    ["ALLOWED_ORIGINS", "example.com", 'ALLOWED_ORIGINS must be "*" or a comma-separated list'],
+    ["ALLOWED_ORIGINS", "https://example.com/", "ALLOWED_ORIGINS must be"],
+    ["CACHE", undefined, "CACHE must be bound to a KV namespace"],
+    ["CACHE", "cache", "CACHE must be bound to a KV namespace"],
+    ["UPSTREAM_BASE_URL", "api.example.com", "UPSTREAM_BASE_URL must be a URL"],
+    ["UPSTREAM_BASE_URL", "https://a.example/v1?x=1", "UPSTREAM_BASE_URL must be a URL"],
+    ["UPSTREAM_BASE_URL", "https://me@a.example/v1", "UPSTREAM_BASE_URL must be a URL"],
+    ["UPSTREAM_BASE_URL", "ftp://a.example/v1", "UPSTREAM_BASE_URL must begin with https://"],
+    ["UPSTREAM_API_KEY", "two words", "UPSTREAM_API_KEY holds a space"],
+    ["UPSTREAM_API_KEY", "key\n", "UPSTREAM_API_KEY holds a space"],
+    ["MODELS", { a: 1 }, "MODELS must be text"],
+  ])("%s = %j", (name, value, reason) => {
+    const [said] = problems({ [name]: value });
+    expect(said).toContain(reason);
+    expect(said).not.toContain(JSON.stringify(value ?? null));
+  });
+
+  it("and all of them at once", () => {
+    expect(problems({ PROMPT_MAX_CHARS: "x", MAX_BODY_BYTES: "y" })).toHaveLength(2);
+  });
+
+  it("an upstream by http is good for local development only", () => {
+    const UPSTREAM_BASE_URL = "http://127.0.0.1:9/v1";
+    expect(testConfig({ UPSTREAM_BASE_URL }).upstream.baseUrl).toBe(UPSTREAM_BASE_URL);
+    expect(problems({ UPSTREAM_BASE_URL, LOCAL_DEVELOPMENT: "false" })).toEqual([
+      "UPSTREAM_BASE_URL must begin with https://",
+    ]);
+  });
+});

@@ -1,0 +1,20 @@
+import { expect } from "vitest";
+import { GatewayError, toWire, type Failure, type WireError } from "../../src/errors.ts";
+
+/** The failure that an action throws. */
+export function failureOf(action: () => unknown): Failure {
+  try {
+    action();
+  } catch (error) {
+    if (error instanceof GatewayError) return error.failure;
+    throw error;
+  }
+  return expect.fail("nothing was thrown");
+}
+
+/** What a failure is on the wire, without its words. */
+export function wireOf(failure: Failure) {
+  const { status, body }: WireError = toWire(failure);
+  const { type, param, code } = body.error;
+  return { status, type, param, code };
+}

@@ -1,0 +1,15 @@
+import { describe, expect, it } from "vitest";
+import { codePoints } from "../../../src/lib/text.ts";
+
+describe("code points", () => {
+  it.each([
+    ["", 0],
+    ["abc", 3],
+    ["é", 1],
+    ["🦊", 1],
+    ["👨‍👩‍👧", 5],
+    ["\ud83e", 1],
+  ])("%j has %i", (text, count) => {
+    expect(codePoints(text)).toBe(count);
+  });
+});

@@ -1,0 +1,56 @@
+import { afterEach, describe, expect, it, vi } from "vitest";
+import { RequestEvent } from "../../../src/telemetry/event.ts";
+import { errorFields } from "../../../src/telemetry/log.ts";
+
+afterEach(() => {
+  vi.restoreAllMocks();
+});
+
+describe("a request's event", () => {
+  it("is one line of JSON with all that was learnt on the way", async () => {
+    const written = vi.spyOn(console, "log").mockReturnValue();
+    const event = new RequestEvent("req_1");
+    event.add({ model: "gpt-image-2" });
+    event.add({ cache: "hit" });
+    await event.time("cache", () => Promise.resolve());
+    event.write(200);
+    expect(written).toHaveBeenCalledOnce();
+    expect(JSON.parse(String(written.mock.calls[0]?.[0]))).toMatchObject({
+      level: "info",
+      event: "request",
+      request_id: "req_1",
+      status: 200,
+      model: "gpt-image-2",
+      cache: "hit",
+      cache_ms: expect.any(Number) as number,
+      total_ms: expect.any(Number) as number,
+    });
+  });
+
+  it("counts a phase's time when it fails too, and adds up what comes twice", async () => {
+    vi.spyOn(Date, "now").mockReturnValue(0);
+    const event = new RequestEvent("req_1");
+    const after = (ms: number) => () => {
+      const now = Date.now();
+      vi.mocked(Date.now).mockReturnValue(now + ms);
+      return ms === 5 ? Promise.reject(new Error("no")) : Promise.resolve(ms);
+    };
+    await expect(event.time("cache", after(5))).rejects.toThrow("no");
+    await event.time("upstream", after(100));
+    await event.time("cache", after(2));
+    expect(event.serverTiming()).toBe("cache;dur=7, upstream;dur=100, total;dur=107");
+  });
+});
+
+describe("what is logged of a thrown value", () => {
+  it("is its class and where it came from, never its message", () => {
+    const fields = errorFields(new TypeError("a private prompt"));
+    expect(fields["error"]).toBe("TypeError");
+    expect(JSON.stringify(fields)).not.toContain("private");
+    expect(fields["at"]).toContain("event.test");
+  });
+
+  it.each([["a private text"], [{ prompt: "private" }], [null]])("is its type for %j", (thrown) => {
+    expect(errorFields(thrown)).toEqual({ error: typeof thrown });
+  });
+});

@@ -1,0 +1,117 @@
+import { describe, expect, it } from "vitest";
+import { readAnswer } from "../../../src/upstream/dialects.ts";
+
+function chat(...contents: unknown[]) {
+  return { choices: contents.map((content) => ({ message: { role: "assistant", content } })) };
+}
+
+function texts(json: unknown): string[] | undefined {
+  return readAnswer(json)?.pictures.map((picture) => picture.text);
+}
+
+const URL_A = "https://cdn.example.com/a.png?sig=1&x=(2)".replace("(2)", "2");
+const URL_B = "https://cdn.example.com/b.png";
+
+describe("the Images API", () => {
+  it("has base64, usage and what became of the parameters", () => {
+    const usage = {
+      input_tokens: 3,
+      output_tokens: 5,
+      total_tokens: 8,
+      input_tokens_details: { text_tokens: 3, image_tokens: 0 },
+    };
+    const resolved = { background: "opaque", output_format: "png", quality: "high", size: "1x1" };
+    expect(readAnswer({ created: 1, data: [{ b64_json: "AAAA" }], usage, ...resolved })).toEqual({
+      pictures: [{ text: "AAAA", revisedPrompt: undefined }],
+      usage: { ...usage, output_tokens_details: undefined },
+      resolved,
+    });
+  });
+
+  it("has URLs and revised prompts", () => {
+    expect(readAnswer({ data: [{ url: URL_A, revised_prompt: "better" }] })?.pictures).toEqual([
+      { text: URL_A, revisedPrompt: "better" },
+    ]);
+  });
+
+  it("may say null for what is not there", () => {
+    const data = [{ b64_json: null, url: URL_A, revised_prompt: null }];
+    expect(texts({ data, usage: null, size: null })).toEqual([URL_A]);
+  });
+
+  it("comes first where an answer is both", () => {
+    expect(texts({ data: [{ b64_json: "AAAA" }], ...chat(URL_A) })).toEqual(["AAAA"]);
+  });
+});
+
+describe("the reference document's chat completion", () => {
+  it.each([
+    ["a Markdown image", `Here:\n\n![a (b) c](${URL_A})`, [URL_A]],
+    ["a Markdown image with a title", `![x](<${URL_A}> "title")`, [URL_A]],
+    [
+      "several, and a link beside them",
+      `![1](${URL_A}) ![2](${URL_B}) [get](https://x.example)`,
+      [URL_A, URL_B],
+    ],
+    ["a bare URL", URL_A, [URL_A]],
+    ["a bare URL in a sentence", `It is at ${URL_B} now.`, [URL_B]],
+    ["the same URL twice", `${URL_B} ${URL_B}`, [URL_B]],
+    ["a data: URL", "data:image/png;base64,AAAA", ["data:image/png;base64,AAAA"]],
+    [
+      "a data: URL in Markdown",
+      "![x](data:image/png;base64,AA/+A==)",
+      ["data:image/png;base64,AA/+A=="],
+    ],
+  ])("holds %s", (_, content, expected) => {
+    expect(texts(chat(content))).toEqual(expected);
+  });
+
+  it("has one picture for each choice", () => {
+    expect(texts(chat(URL_A, URL_B))).toEqual([URL_A, URL_B]);
+  });
+
+  it("has usage under its own names", () => {
+    const usage = { prompt_tokens: 3, completion_tokens: 5, total_tokens: 8 };
+    expect(readAnswer({ ...chat(URL_A), usage })?.usage).toMatchObject({
+      input_tokens: 3,
+      output_tokens: 5,
+      total_tokens: 8,
+    });
+  });
+});
+
+describe("usage", () => {
+  it.each([
+    [undefined, 0],
+    ["lots", 0],
+    [{ input_tokens: -5, output_tokens: "x" }, 0],
+    [{ input_tokens: 2, output_tokens: 3 }, 5],
+    [{ total_tokens: 9 }, 9],
+  ])("%j counts %i in total", (usage, total) => {
+    expect(readAnswer({ data: [{ b64_json: "AAAA" }], usage })?.usage.total_tokens).toBe(total);
+  });
+});
+
+describe("an answer without a picture", () => {
+  it.each([
+    [null],
+    ["text"],
+    [[]],
+    [{}],
+    [{ data: [] }],
+    [{ data: [{}] }],
+    [{ data: [{ b64_json: "" }] }],
+    [{ data: "AAAA" }],
+    [{ choices: [] }],
+    [chat(null)],
+    [chat([{ type: "text", text: "no" }])],
+    [{ error: { message: "with status 200" } }],
+  ])("%j", (json) => {
+    expect(readAnswer(json)).toBeUndefined();
+  });
+
+  it("is not saved by a parameter that is none", () => {
+    const answer = readAnswer({ data: [{ b64_json: "AAAA" }], size: "x".repeat(100), quality: 5 });
+    expect(answer?.resolved).toEqual({});
+  });
+});

@@ -1,0 +1,409 @@
+import { randomBytes } from "node:crypto";
+import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
+import { text } from "node:stream/consumers";
+import { setTimeout as sleep } from "node:timers/promises";
+import { directivesIn, numberOf, type Directives } from "./directives.ts";
+import { paint } from "./paint.ts";
+import { inputTokens, outputTokens } from "./tokens.ts";
+
+/** A request as the simulator got it. */
+export interface ReceivedRequest {
+  method: string;
+  path: string;
+  headers: IncomingMessage["headers"];
+  body: Record<string, unknown>;
+}
+
+export interface Simulator {
+  /** Ends in `/v1`, as a base URL does. */
+  baseUrl: string;
+  /** Requests for pictures whose prompt is this one, oldest first. */
+  received(prompt: string): ReceivedRequest[];
+  /** Requests for a painted picture's bytes: their paths and headers, oldest first. */
+  fetched: ReceivedRequest[];
+  close(): Promise<void>;
+}
+
+export interface SimulatorOptions {
+  /** 0: any free one. */
+  port?: number;
+  /** How long a picture takes. */
+  delayMs?: number;
+}
+
+/** What a request for pictures asks for, defaults in place. */
+interface Order {
+  model: string;
+  prompt: string;
+  n: number;
+  width: number;
+  height: number;
+  quality: string;
+  background: string;
+  format: "png" | "jpeg" | "webp";
+  compression: number;
+  dialect: string;
+  stream: boolean;
+  partialImages: number;
+  directives: Directives;
+}
+
+const HTML = "<!doctype html><html><body><h1>Welcome</h1></body></html>";
+const SVG = '<svg xmlns="http://www.w3.org/2000/svg"><script>alert(1)</script></svg>';
+
+/** Starts the simulator on the loopback interface. */
+export async function startSimulator(options: SimulatorOptions = {}): Promise<Simulator> {
+  const requests: ReceivedRequest[] = [];
+  const fetched: ReceivedRequest[] = [];
+  const pictures = new Map<string, Buffer>();
+  const server = createServer((request, response) => {
+    handle(request, response).catch((error: unknown) => {
+      console.error("The simulator failed:", error);
+      response.destroy();
+    });
+  });
+  await new Promise<void>((resolve) => server.listen(options.port ?? 0, "127.0.0.1", resolve));
+  const address = server.address();
+  if (address === null || typeof address === "string") throw new Error("no port to listen on");
+  const origin = `http://127.0.0.1:${address.port}`;
+
+  async function handle(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const path = request.url ?? "/";
+    const received = {
+      method: request.method ?? "GET",
+      path,
+      headers: request.headers,
+      body: {} as Record<string, unknown>,
+    };
+    if (path.startsWith("/pictures/")) {
+      fetched.push(received);
+      servePicture(path, response);
+      return;
+    }
+    if (path.startsWith("/received?")) {
+      const prompt = new URL(path, origin).searchParams.get("prompt");
+      const count = requests.filter((request) => request.body["prompt"] === prompt).length;
+      sendJson(response, 200, { count });
+      return;
+    }
+    if (request.method !== "POST" || path !== "/v1/images/generations") {
+      sendJson(response, 404, envelope("There is no such URL.", "not_found"));
+      return;
+    }
+    received.body = JSON.parse(await text(request));
+    requests.push(received);
+    if (!/^Bearer \S+$/.test(request.headers.authorization ?? "")) {
+      sendJson(response, 401, envelope("You didn't provide an API key.", "invalid_api_key"));
+      return;
+    }
+    await serveOrder(orderIn(received), received, response);
+  }
+
+  function orderIn({ body }: ReceivedRequest): Order {
+    const prompt = String(body["prompt"]);
+    const earlier = requests.filter((request) => request.body["prompt"] === prompt).length;
+    const asked = directivesIn(prompt);
+    const affected = earlier <= numberOf(asked, "times", Number.POSITIVE_INFINITY);
+    const directives: Directives = affected ? asked : new Map<string, string>();
+    const [width = 1024, height = 1024] = /^\d+x\d+$/.test(String(body["size"]))
+      ? String(body["size"]).split("x").map(Number)
+      : [];
+    const isDallE = String(body["model"]).startsWith("dall-e");
+    const preset = isDallE && body["response_format"] !== "b64_json" ? "url" : "b64";
+    return {
+      model: String(body["model"]),
+      prompt,
+      n: numberOf(directives, "images", Number(body["n"] ?? 1)),
+      width,
+      height,
+      quality: resolvedQuality(body["quality"]),
+      background: body["background"] === "transparent" ? "transparent" : "opaque",
+      format:
+        body["output_format"] === "jpeg" || body["output_format"] === "webp"
+          ? body["output_format"]
+          : "png",
+      compression: Number(body["output_compression"] ?? 100),
+      dialect: directives.get("dialect") ?? preset,
+      stream: body["stream"] === true,
+      partialImages: Number(body["partial_images"] ?? 0),
+      directives,
+    };
+  }
+
+  async function serveOrder(
+    order: Order,
+    received: ReceivedRequest,
+    response: ServerResponse,
+  ): Promise<void> {
+    const { directives } = order;
+    await sleep(numberOf(directives, "delay", options.delayMs ?? 0));
+    if (directives.get("reset") === "before") {
+      response.destroy();
+      return;
+    }
+    const status = directives.get("status");
+    if (status !== undefined) {
+      sendError(response, Number(status), order, received);
+      return;
+    }
+    if (order.stream) {
+      await streamPictures(order, response);
+      return;
+    }
+    await send(response, await answerTo(order), directives);
+  }
+
+  async function answerTo(order: Order): Promise<string> {
+    switch (order.directives.get("answer")) {
+      case "html":
+        return HTML;
+      case "empty":
+        return "";
+      case "no-images":
+        return JSON.stringify({ created: nowSeconds(), data: [] });
+      case "bad-base64":
+        return JSON.stringify({ data: [{ b64_json: `${"A".repeat(2000)}*?` }] });
+      case "svg":
+        return JSON.stringify({ data: [{ b64_json: Buffer.from(SVG).toString("base64") }] });
+      case "html-as-png":
+        return JSON.stringify({
+          data: [{ b64_json: Buffer.from(HTML.repeat(50)).toString("base64") }],
+        });
+      case "truncated": {
+        const whole = JSON.stringify(await pictureAnswer(order));
+        return whole.slice(0, Math.floor(whole.length / 2));
+      }
+      case "escaped":
+        return JSON.stringify(await pictureAnswer(order)).replaceAll("/", "\\/");
+      default:
+        return JSON.stringify(await pictureAnswer(order));
+    }
+  }
+
+  async function pictureAnswer(order: Order): Promise<unknown> {
+    const images = await Promise.all(
+      Array.from({ length: order.n }, (_, index) => paintOrder(order, index)),
+    );
+    const usage = usageOf(order);
+    const created = nowSeconds();
+    if (order.dialect.startsWith("chat-")) {
+      return {
+        id: "chatcmpl-simulated",
+        object: "chat.completion",
+        created,
+        choices: images.map((image, index) => ({
+          index,
+          message: { role: "assistant", content: chatContent(order, image) },
+          finish_reason: "stop",
+        })),
+        usage: {
+          prompt_tokens: usage.input_tokens,
+          completion_tokens: usage.output_tokens,
+          total_tokens: usage.total_tokens,
+        },
+      };
+    }
+    const data = images.map((image) =>
+      order.dialect === "url"
+        ? { url: keepPicture(image, order) }
+        : { b64_json: image.toString("base64") },
+    );
+    if (order.model === "dall-e-3") {
+      const revised_prompt = `A picture of: ${order.prompt}`;
+      return { created, data: data.map((item) => ({ ...item, revised_prompt })) };
+    }
+    if (order.model.startsWith("dall-e")) return { created, data };
+    return {
+      created,
+      background: order.background,
+      data,
+      output_format: order.format,
+      quality: order.quality,
+      size: `${order.width}x${order.height}`,
+      usage,
+    };
+  }
+
+  function chatContent(order: Order, image: Buffer): string {
+    switch (order.dialect) {
+      case "chat-url":
+        return `Here it is: ${keepPicture(image, order)}`;
+      case "chat-data":
+        return `data:image/${order.format};base64,${image.toString("base64")}`;
+      default:
+        return `Here it is:\n\n![picture](${keepPicture(image, order)})`;
+    }
+  }
+
+  /** Keeps a picture for a while, and gives its address. */
+  function keepPicture(image: Buffer, { format, directives }: Order): string {
+    const kind = directives.get("picture") ?? "kept";
+    const path = `/pictures/${kind}/${randomBytes(8).toString("hex")}.${format}`;
+    pictures.set(path, image);
+    return `${origin}${path}`;
+  }
+
+  function servePicture(path: string, response: ServerResponse): void {
+    const image = pictures.get(path);
+    const isFirst = fetched.filter((request) => request.path === path).length === 1;
+    if (path.startsWith("/pictures/redirect/")) {
+      response.writeHead(302, { location: `${origin}/pictures/kept/elsewhere.png` }).end();
+    } else if (path.startsWith("/pictures/flaky/") && isFirst) {
+      response.writeHead(503).end();
+    } else if (image === undefined || path.startsWith("/pictures/expired/")) {
+      response.writeHead(403).end("expired");
+    } else {
+      // Mislabelled on purpose, as object stores do: a picture is believed by its signature.
+      response.writeHead(200, { "content-type": "application/octet-stream" }).end(image);
+    }
+  }
+
+  return {
+    baseUrl: `${origin}/v1`,
+    received: (prompt) => requests.filter((request) => request.body["prompt"] === prompt),
+    fetched,
+    close: () =>
+      new Promise((resolve) => {
+        server.close(() => resolve());
+        server.closeAllConnections();
+      }),
+  };
+}
+
+async function paintOrder(order: Order, index: number): Promise<Buffer> {
+  const image = await paint({
+    prompt: order.prompt,
+    index,
+    width: order.width,
+    height: order.height,
+    format: order.format,
+    transparent: order.background === "transparent",
+    compression: order.compression,
+  });
+  const missing = numberOf(order.directives, "bytes", 0) - image.byteLength;
+  // What follows a picture's end is ignored by those who show it.
+  return missing > 0 ? Buffer.concat([image, randomBytes(missing)]) : image;
+}
+
+async function streamPictures(order: Order, response: ServerResponse): Promise<void> {
+  const image = (await paintOrder(order, 0)).toString("base64");
+  const common = {
+    b64_json: image,
+    created_at: nowSeconds(),
+    size: `${order.width}x${order.height}`,
+    quality: order.quality,
+    background: order.background,
+    output_format: order.format,
+  };
+  const events: { type: string; [name: string]: unknown }[] = Array.from(
+    { length: order.partialImages },
+    (_, index) => ({
+      type: "image_generation.partial_image",
+      ...common,
+      partial_image_index: index,
+    }),
+  );
+  events.push({ type: "image_generation.completed", ...common, usage: usageOf(order) });
+  const count = numberOf(order.directives, "partials", events.length);
+  response.writeHead(200, { "content-type": "text/event-stream" });
+  for (const event of events.slice(0, count)) {
+    response.write(`event: ${event.type}\ndata: ${JSON.stringify(event)}\n\n`);
+  }
+  const then = order.directives.get("then");
+  if (then === "error") {
+    const error = envelope("The model failed.", "server_error").error;
+    response.write(`event: error\ndata: ${JSON.stringify({ type: "error", error })}\n\n`);
+  }
+  if (then === "cut") response.destroy();
+  else response.end();
+}
+
+async function send(response: ServerResponse, body: string, directives: Directives): Promise<void> {
+  const bytes = Buffer.from(body);
+  const isHtml = directives.get("answer") === "html";
+  response.writeHead(200, {
+    "content-type": isHtml ? "text/html" : "application/json",
+    "content-length": bytes.byteLength,
+    "x-upstream-secret": "not-for-clients",
+    "set-cookie": "session=not-for-clients",
+  });
+  if (directives.get("reset") === "body") {
+    response.write(bytes.subarray(0, Math.floor(bytes.byteLength / 2)), () => response.destroy());
+    return;
+  }
+  const slice = numberOf(directives, "slice", bytes.byteLength);
+  for (let start = 0; start < bytes.byteLength; start += slice) {
+    const piece = bytes.subarray(start, start + slice);
+    await new Promise((resolve) => response.write(piece, resolve));
+  }
+  response.end();
+}
+
+function sendError(
+  response: ServerResponse,
+  status: number,
+  { directives, prompt }: Order,
+  received: ReceivedRequest,
+): void {
+  const retryAfter = directives.get("retry-after");
+  if (retryAfter !== undefined) response.setHeader("retry-after", retryAfter);
+  const code = directives.get("code") ?? "some_code";
+  const message = "The simulator was asked to fail.";
+  switch (directives.get("error")) {
+    case "string":
+      sendJson(response, status, { error: message });
+      return;
+    case "text":
+      response.writeHead(status, { "content-type": "text/plain" }).end(message);
+      return;
+    case "html":
+      response.writeHead(status, { "content-type": "text/html" }).end(HTML);
+      return;
+    case "echo": {
+      const key = received.headers.authorization;
+      sendJson(response, status, envelope(`Incorrect key ${key} for the prompt ${prompt}`, code));
+      return;
+    }
+    default: {
+      const body = envelope(message, code);
+      if (code === "moderation_blocked") {
+        body.error["moderation_details"] = { moderation_stage: "input", categories: ["violence"] };
+      }
+      sendJson(response, status, body);
+    }
+  }
+}
+
+function envelope(message: string, code: string) {
+  const error: Record<string, unknown> = {
+    message,
+    type: "invalid_request_error",
+    param: null,
+    code,
+  };
+  return { error };
+}
+
+function sendJson(response: ServerResponse, status: number, body: unknown): void {
+  response.writeHead(status, { "content-type": "application/json" }).end(JSON.stringify(body));
+}
+
+function usageOf({ prompt, n, width, height, quality }: Order) {
+  const input = inputTokens(prompt);
+  const output = n * outputTokens(width, height, quality);
+  return {
+    input_tokens: input,
+    input_tokens_details: { image_tokens: 0, text_tokens: input },
+    output_tokens: output,
+    output_tokens_details: { image_tokens: output, text_tokens: 0 },
+    total_tokens: input + output,
+  };
+}
+
+function resolvedQuality(quality: unknown): string {
+  return typeof quality === "string" && quality !== "auto" ? quality : "high";
+}
+
+function nowSeconds(): number {
+  return Math.floor(Date.now() / 1000);
+}
