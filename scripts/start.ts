@@ -42,7 +42,7 @@ await ready();
 console.log(banner());
 
 function startWorker(bindings: readonly string[]): ChildProcess {
-  const flags = ["--ip", "127.0.0.1", "--port", String(port), "--log-level", "warn"];
+  const flags = ["--ip", "127.0.0.1", "--port", String(port), "--log-level", "log"];
   const wrangler = join(root, "node_modules/wrangler/bin/wrangler.js");
   return spawn(
     process.execPath,

@@ -54,7 +54,7 @@ async function paintNew(painting: Painting): Promise<Buffer> {
     text: {
       text: `<span foreground="white">${escapeMarkup(prompt.slice(0, 200))}</span>`,
       fontfile: FONT,
-      font: "DejaVu Sans",
+      font: "DejaVu Sans Bold",
       rgba: true,
       align: "center",
       wrap: "word-char",
