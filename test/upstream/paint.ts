@@ -78,14 +78,9 @@ async function paintNew(painting: Painting): Promise<Buffer> {
   }
 }
 
-function escapeMarkup(text: string): string {
-  // Pango refuses control characters, and reads markup.
-  return (
-    text
-      .replaceAll(/\p{Cc}/gu, " ")
-      .toWellFormed()
-      .replaceAll("&", "&amp;")
-      .replaceAll("<", "&lt;")
-      .replaceAll(">", "&gt;") || " "
-  );
+function escapeMarkup(prompt: string): string {
+  // Pango refuses control characters, reads markup, and has nothing to draw for a blank.
+  const text = prompt.replaceAll(/\p{Cc}/gu, " ").toWellFormed();
+  if (text.trim() === "") return "…";
+  return text.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;");
 }
