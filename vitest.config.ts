@@ -7,7 +7,19 @@ export default defineConfig({
     reporters: ["default", "./test/closing-line.ts"],
     projects: [
       {
-        plugins: [cloudflareTest({ wrangler: { configPath: "./wrangler.toml" } })],
+        plugins: [
+          cloudflareTest(({ inject }) => ({
+            wrangler: { configPath: "./wrangler.toml" },
+            miniflare: {
+              bindings: {
+                ADMIN_KEY: "admin-key",
+                LOCAL_DEVELOPMENT: "true",
+                UPSTREAM_API_KEY: "sk-test",
+                UPSTREAM_BASE_URL: inject("upstreamUrl"),
+              },
+            },
+          })),
+        ],
         test: {
           name: "workerd",
           include: ["test/unit/**/*.test.ts", "test/worker/**/*.test.ts"],
@@ -17,7 +29,7 @@ export default defineConfig({
       {
         test: {
           name: "e2e",
-          include: ["test/e2e/**/*.test.ts"],
+          include: ["test/e2e/**/*.test.ts", "test/faults/**/*.test.ts"],
           globalSetup: "test/e2e/setup.ts",
           testTimeout: 20_000,
         },

@@ -5,7 +5,7 @@ import type { AppEnv } from "./middleware/context.ts";
 import { cors } from "./middleware/cors.ts";
 import { errorResponse, failureResponse } from "./middleware/errors.ts";
 import { requestEvent } from "./middleware/request-event.ts";
-import { generationsRoute } from "./routes/generations.ts";
+import { generationsRoutes } from "./routes/generations.ts";
 import { healthRoute } from "./routes/health.ts";
 import { imagesRoute } from "./routes/images.ts";
 import { modelsRoutes } from "./routes/models.ts";
@@ -22,7 +22,7 @@ app.use(
   }),
 );
 
-generationsRoute(app);
+generationsRoutes(app);
 imagesRoute(app);
 modelsRoutes(app);
 healthRoute(app);

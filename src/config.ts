@@ -20,6 +20,13 @@ export interface Config {
   maxBodyBytes: number;
   cache: KVNamespace;
   cacheTtlSeconds: number;
+  refusalTtlSeconds: number;
+  /** Objects of the class `Generation`. */
+  generations: DurableObjectNamespace;
+  /** Objects of the class `IdempotencyKey`. */
+  idempotencyKeys: DurableObjectNamespace;
+  /** `undefined` where the secret is not set: then nobody is the admin. */
+  adminKey: string | undefined;
   upstream: UpstreamConfig;
   /** Values of ALLOWED_ORIGINS, or `*`. */
   allowedOrigins: readonly string[];
@@ -92,6 +99,11 @@ function isPair(ids: readonly string[]): boolean {
   return ids.length === 2 && ids.every((id) => MODEL_ID.test(id));
 }
 
+const objects = z.custom<DurableObjectNamespace>(
+  (value) => typeof value === "object" && value !== null && "idFromName" in value,
+  "must be bound to a Durable Object class",
+);
+
 const origins = list.transform((values, ctx) =>
   values.every((value) => value === "*" || URL.parse(value)?.origin === value)
     ? values
@@ -105,15 +117,19 @@ const kvNamespace = z.custom<KVNamespace>(
 
 /** Vars, secrets and bindings by name, with what they become and what they are when unset. */
 const environment = z.object({
+  ADMIN_KEY: text,
   ALLOWED_ORIGINS: origins,
   CACHE: kvNamespace,
   CACHE_TTL_SECONDS: integer(TTL_MIN_SECONDS, TTL_MAX_SECONDS, 30 * 24 * 60 * 60),
   DEFAULT_MODEL: text,
+  GENERATION: objects,
+  IDEMPOTENCY: objects,
   LOCAL_DEVELOPMENT: flag,
   MAX_BODY_BYTES: integer(1024, 1024 * 1024, 64 * 1024),
   MODELS: modelIds,
   MODEL_ALIASES: aliases,
   PROMPT_MAX_CHARS: integer(1, 32_000, 1000),
+  REFUSAL_TTL_SECONDS: integer(TTL_MIN_SECONDS, TTL_MAX_SECONDS, 60 * 60),
   REQUIRE_DOCUMENTED_FIELDS: flag,
   UPSTREAM_API_KEY: text,
   UPSTREAM_BASE_URL: text,
@@ -122,8 +138,8 @@ const environment = z.object({
 });
 
 /** Which of the names above hold a secret, and which a binding; the rest are vars. */
-export const SECRETS = ["UPSTREAM_API_KEY"] as const;
-export const BINDINGS = ["CACHE"] as const;
+export const SECRETS = ["UPSTREAM_API_KEY", "ADMIN_KEY"] as const;
+export const BINDINGS = ["CACHE", "GENERATION", "IDEMPOTENCY"] as const;
 
 const DEFAULT_BASE_URL = "https://api.openai.com/v1";
 const DEFAULT_MODEL = "gpt-image-1.5";
@@ -184,6 +200,10 @@ function parseConfig(env: object): Config {
     maxBodyBytes: vars.MAX_BODY_BYTES,
     cache: vars.CACHE,
     cacheTtlSeconds: vars.CACHE_TTL_SECONDS,
+    refusalTtlSeconds: vars.REFUSAL_TTL_SECONDS,
+    generations: vars.GENERATION,
+    idempotencyKeys: vars.IDEMPOTENCY,
+    adminKey: vars.ADMIN_KEY,
     upstream: {
       baseUrl,
       apiKey,

@@ -28,7 +28,6 @@ export type Failure =
   | { code: "model_not_served"; model: string }
   | { code: "size_not_allowed"; model: string; reason: string }
   | { code: "stream_with_many_images" }
-  | { code: "stream_not_available" }
   | { code: "invalid_png_output_compression" }
   | { code: "transparent_without_alpha"; format: string }
   | { code: "not_found" }
@@ -42,10 +41,16 @@ export type Failure =
   | { code: "upstream_rejected"; status: number; error: UpstreamError }
   | { code: "upstream_unauthorized" }
   | { code: "upstream_rate_limited"; retryAfterSeconds: number | undefined }
-  | { code: "upstream_failed"; status: number; mayHaveCharged: boolean }
+  /** Without a status where it failed while it was streaming. */
+  | { code: "upstream_failed"; status: number | undefined; mayHaveCharged: boolean }
   | { code: "upstream_unreachable"; mayHaveCharged: boolean }
   | { code: "upstream_invalid_response"; reason: string }
   | { code: "upstream_timeout"; timeoutSeconds: number }
+  | { code: "upstream_outcome_unknown" }
+  | { code: "idempotency_key_reused" }
+  | { code: "generation_not_found" }
+  | { code: "missing_token" }
+  | { code: "invalid_token" }
   | { code: "internal_error" };
 
 /** What the upstream said about a request it refused, already bounded and cleaned. */
@@ -147,11 +152,6 @@ export function toWire(failure: Failure): WireError {
         { code: "unsupported_parameter", param: "n" },
         "Streaming is possible only with n = 1.",
       );
-    case "stream_not_available":
-      return userError(
-        { code: "unsupported_parameter", param: "stream" },
-        "Streaming is not available yet: leave 'stream' out or set it to false.",
-      );
     case "invalid_png_output_compression":
       return userError(
         { code: failure.code, param: "output_compression" },
@@ -219,24 +219,45 @@ export function toWire(failure: Failure): WireError {
     case "upstream_failed":
       return upstream(
         failure,
-        `The upstream failed with status ${failure.status}.`,
-        failure.mayHaveCharged,
+        failure.status === undefined
+          ? "The upstream failed while it was streaming."
+          : `The upstream failed with status ${failure.status}.`,
       );
     case "upstream_unreachable":
       return failure.mayHaveCharged
-        ? upstream(failure, "The connection to the upstream was lost before it answered.", true)
+        ? upstream(failure, "The connection to the upstream was lost before it answered.")
         : upstream(failure, "The upstream cannot be reached.");
     case "upstream_invalid_response":
-      return upstream(failure, `The upstream's answer cannot be used: ${failure.reason}.`, true);
+      return upstream(failure, `The upstream's answer cannot be used: ${failure.reason}.`);
     case "upstream_timeout":
-      return {
-        ...upstream(
-          failure,
-          `The upstream did not answer within ${failure.timeoutSeconds} seconds.`,
-          true,
-        ),
-        status: 504,
-      };
+      return upstream(
+        failure,
+        `The upstream did not answer within ${failure.timeoutSeconds} seconds.`,
+        504,
+      );
+    case "upstream_outcome_unknown":
+      return upstream(
+        failure,
+        "This gateway was interrupted while the upstream was at work. The picture may have been paid for.",
+      );
+    case "idempotency_key_reused":
+      return invalid(failure, "This Idempotency-Key was used for another request.", {
+        status: 422,
+      });
+    case "generation_not_found":
+      return invalid(failure, "There is no such generation, or it is no longer kept.", {
+        status: 404,
+      });
+    case "missing_token":
+      return invalid(failure, "This needs the header 'Authorization: Bearer <admin key>'.", {
+        status: 401,
+        headers: { "www-authenticate": "Bearer" },
+      });
+    case "invalid_token":
+      return invalid(failure, "The admin key in the Authorization header is not valid.", {
+        status: 401,
+        headers: { "www-authenticate": 'Bearer error="invalid_token"' },
+      });
     case "internal_error":
       return wire(
         500,
@@ -244,6 +265,21 @@ export function toWire(failure: Failure): WireError {
         failure,
         "Something went wrong in this gateway. The x-request-id header names this request.",
       );
+  }
+}
+
+/** Whether what failed may have been paid for all the same: then it is not asked for again. */
+export function mayHaveCharged(failure: Failure): boolean {
+  switch (failure.code) {
+    case "upstream_failed":
+    case "upstream_unreachable":
+      return failure.mayHaveCharged;
+    case "upstream_invalid_response":
+    case "upstream_timeout":
+    case "upstream_outcome_unknown":
+      return true;
+    default:
+      return false;
   }
 }
 
@@ -265,8 +301,9 @@ function userError(named: Named, message: string): WireError {
   return wire(400, "image_generation_user_error", named, message);
 }
 
-function upstream(named: Named, message: string, mayHaveCharged = false): WireError {
-  return wire(502, "upstream_error", named, message, mayHaveCharged ? DO_NOT_RETRY : {});
+function upstream(failure: Failure, message: string, status = 502): WireError {
+  const headers = mayHaveCharged(failure) ? DO_NOT_RETRY : {};
+  return wire(status, "upstream_error", { code: failure.code }, message, headers);
 }
 
 function wire(

@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { parseRecord, type GenerationRecord } from "../contract/record.ts";
+import type { Failure } from "../errors.ts";
 import { IMAGE_TYPES, type ImageType } from "../lib/image-type.ts";
 
 /**
@@ -11,10 +12,21 @@ import { IMAGE_TYPES, type ImageType } from "../lib/image-type.ts";
 export interface Cache {
   /** The record that was kept for a request key. */
   recordByKey(key: string): Promise<GenerationRecord | undefined>;
+  /** The record of a generation, and the request key that it was kept under. */
+  recordById(id: string): Promise<{ record: GenerationRecord; key: string } | undefined>;
+  /** The refusal that is remembered for a request key. */
+  refusal(key: string): Promise<Failure | undefined>;
+  storeRefusal(key: string, refusal: Failure, ttlSeconds: number): Promise<void>;
   /** One image, as a native stream that somebody must read or cancel. */
   image(id: string, index: number): Promise<CachedImage | undefined>;
-  /** Keeps the images, then the record that names them: whoever reads a record finds its images. */
-  store(key: string, record: GenerationRecord, images: readonly Uint8Array[]): Promise<void>;
+  /**
+   * Keeps the images, then the record that names them: whoever reads a record finds its images.
+   *
+   * @param read the bytes of an image; asked for one at a time
+   */
+  store(key: string, record: GenerationRecord, read: (index: number) => Uint8Array): Promise<void>;
+  /** Removes a generation with its images, and what its request key finds if that is it. */
+  remove(key: string, record: GenerationRecord): Promise<void>;
 }
 
 export interface CachedImage {
@@ -32,6 +44,10 @@ const IMAGE_GRACE_SECONDS = 60 * 60;
 /** An image never changes, so the edge may keep it; an hour bounds how long a deleted one lingers. */
 const IMAGE_EDGE_SECONDS = 60 * 60;
 
+const generationMetadata = z.object({ key: z.string() });
+
+const refusalSchema = z.object({ code: z.literal("moderation_blocked"), details: z.unknown() });
+
 const imageMetadata = z.object({ type: z.enum(IMAGE_TYPES), sizeBytes: z.int().min(1) });
 
 /**
@@ -40,8 +56,9 @@ const imageMetadata = z.object({ type: z.enum(IMAGE_TYPES), sizeBytes: z.int().m
  * | key | value |
  * | --- | --- |
  * | `request/<key>` | the record, JSON |
- * | `generation/<id>` | the same record, found by id |
+ * | `generation/<id>` | the same record, found by id, with `{key}` as metadata |
  * | `image/<id>/<index>` | raw bytes, with `{type, sizeBytes}` as metadata |
+ * | `refusal/<key>` | the upstream's refusal of the prompt, JSON |
  *
  * @param ttlSeconds the life of a record
  */
@@ -49,6 +66,23 @@ export function kvCache(kv: KVNamespace, ttlSeconds: number): Cache {
   return {
     async recordByKey(key) {
       return parseRecord(await kv.get(`request/${key}`, "json"));
+    },
+
+    async recordById(id) {
+      const { value, metadata } = await kv.getWithMetadata(`generation/${id}`, "json");
+      const record = parseRecord(value);
+      const found = generationMetadata.safeParse(metadata);
+      return record === undefined || !found.success ? undefined : { record, ...found.data };
+    },
+
+    async refusal(key) {
+      const found = refusalSchema.safeParse(await kv.get(`refusal/${key}`, "json"));
+      return found.data;
+    },
+
+    async storeRefusal(key, refusal, ttlSeconds) {
+      const json = JSON.stringify(refusal);
+      await kv.put(`refusal/${key}`, json, { expirationTtl: ttlSeconds });
     },
 
     async image(id, index) {
@@ -63,19 +97,24 @@ export function kvCache(kv: KVNamespace, ttlSeconds: number): Cache {
       return undefined;
     },
 
-    async store(key, record, images) {
-      // One at a time: the runtime copies each value while it is sent.
-      for (const [index, bytes] of images.entries()) {
-        await kv.put(`image/${record.id}/${index}`, bytes, {
-          expirationTtl: ttlSeconds + IMAGE_GRACE_SECONDS,
-          metadata: { type: record.images[index]?.type, sizeBytes: bytes.byteLength },
-        });
+    async store(key, record, read) {
+      const expirationTtl = ttlSeconds + IMAGE_GRACE_SECONDS;
+      for (const [index, { type, bytes: sizeBytes }] of record.images.entries()) {
+        const bytes = read(index);
+        if (bytes.byteLength !== sizeBytes) throw new Error("an image is not what its record says");
+        const metadata = { type, sizeBytes };
+        await kv.put(`image/${record.id}/${index}`, bytes, { expirationTtl, metadata });
       }
       const json = JSON.stringify(record);
-      await kv.put(`generation/${record.id}`, json, {
-        expirationTtl: ttlSeconds + IMAGE_GRACE_SECONDS,
-      });
+      await kv.put(`generation/${record.id}`, json, { expirationTtl, metadata: { key } });
       await kv.put(`request/${key}`, json, { expirationTtl: ttlSeconds });
+    },
+
+    async remove(key, { id, images }) {
+      const kept = parseRecord(await kv.get(`request/${key}`, "json"));
+      if (kept?.id === id) await kv.delete(`request/${key}`);
+      await kv.delete(`generation/${id}`);
+      await Promise.all(images.map((_, index) => kv.delete(`image/${id}/${index}`)));
     },
   };
 }

@@ -211,7 +211,6 @@ function combinationFailure({ n, options }: ImageRequest): Failure | undefined {
   if (options === undefined) return undefined;
   const { background, output_format: format, output_compression, stream } = options;
   if (stream && n > 1) return { code: "stream_with_many_images" };
-  if (stream) return { code: "stream_not_available" };
   if (output_compression < 100 && !LOSSY_FORMATS.includes(format)) {
     return { code: "invalid_png_output_compression" };
   }

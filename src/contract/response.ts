@@ -57,21 +57,28 @@ export const errorSchema = z
 
 type ImagesResponse = z.infer<typeof imagesResponseSchema>;
 
-/** The path of an image; immutable for ever, because no id is used twice. */
-export function imagePath(record: GenerationRecord, index: number): string {
-  return `/v1/images/${record.id}/${index}.${record.images[index]?.type ?? "png"}`;
+/** A generation that is not made yet. */
+export const pendingSchema = z
+  .object({ id: z.string(), status: z.enum(["queued", "in_progress"]), created: z.int() })
+  .openapi("PendingGeneration");
+
+/**
+ * The address of an image; immutable for ever, because no id is used twice.
+ *
+ * @param origin of the gateway
+ */
+export function imageUrl(record: GenerationRecord, index: number, origin: string): string {
+  return `${origin}/v1/images/${record.id}/${index}.${record.images[index]?.type ?? "png"}`;
 }
 
 /**
  * The answer but for `data`, which is the heavy part and written by itself.
  *
  * @param origin of the gateway, for the links in `choices`
- * @param kept whether the links lead anywhere: a picture that was not kept has none
  */
 export function responseWithoutData(
   record: GenerationRecord,
   origin: string,
-  kept: boolean,
 ): Omit<ImagesResponse, "data"> {
   const { id, created, model, resolved, usage: counted } = record;
   return {
@@ -84,9 +91,7 @@ export function responseWithoutData(
       index,
       message: {
         role: "assistant",
-        content: kept
-          ? `![Image ${index + 1}](${origin}${imagePath(record, index)})`
-          : `Image ${index + 1} is in data[${index}]. It was not kept, so it has no address.`,
+        content: `![Image ${index + 1}](${imageUrl(record, index, origin)})`,
       },
       finish_reason: "stop",
     })),

@@ -2,34 +2,52 @@ import type { Cache } from "../cache/cache.ts";
 import type { Config } from "../config.ts";
 import type { GenerationRecord } from "../contract/record.ts";
 import type { ImageRequest } from "../contract/request.ts";
-import { GatewayError } from "../errors.ts";
+import { GatewayError, mayHaveCharged } from "../errors.ts";
 import type { CacheDirectives } from "../lib/cache-control.ts";
 import { readAll } from "../lib/streams.ts";
 import type { RequestEvent } from "../telemetry/event.ts";
 import { errorFields, log } from "../telemetry/log.ts";
-import { dispatch } from "../upstream/client.ts";
+import {
+  findMade,
+  handleOf,
+  startGeneration,
+  type GenerationHandle,
+  type ObjectName,
+} from "./handle.ts";
+import { claimIdempotencyKey, IDEMPOTENCY_SECONDS, type Idempotency } from "./idempotency.ts";
+import type { Progress } from "./job.ts";
 import { requestKey } from "./key.ts";
-import { newRecord } from "./record.ts";
 
-/** A generation as it is handed to whoever answers. */
-export interface Generation {
+/** A generation that is made, as it is handed to whoever answers. */
+export interface MadeGeneration {
+  kind: "made";
   record: GenerationRecord;
-  /** One for each image, in order; empty on a hit that is answered by URL. */
+  /** One for each image, in order. */
   images: readonly ImageSource[];
-  /** Whether the images can be had by URL from now on. */
-  kept: boolean;
   outcome: CacheOutcome;
 }
 
 /** An image that is read only when its turn comes, and only once. */
 export type ImageSource = () => Promise<Uint8Array>;
 
+/** A generation that goes on in its object. */
+export interface PendingGeneration {
+  kind: "pending";
+  /** Whether the upstream is at it already. */
+  isRunning: boolean;
+  /** Unix seconds. */
+  created: number;
+  handle: GenerationHandle;
+  outcome: CacheOutcome;
+}
+
+export type Found = MadeGeneration | PendingGeneration;
+
 /** What the cache did, for Cache-Status and Age. */
 export type CacheOutcome =
   | { kind: "hit"; ageSeconds: number; ttlSeconds: number }
-  | { kind: "miss"; stored: boolean }
-  /** The client would not have what is kept. */
-  | { kind: "request"; stored: boolean };
+  /** `request`: the client would not have what is kept. */
+  | { kind: "miss" | "request"; collapsed: boolean; stored: boolean };
 
 export interface GenerateContext {
   config: Config;
@@ -37,103 +55,260 @@ export interface GenerateContext {
   event: RequestEvent;
 }
 
+export interface GenerateOptions {
+  directives: CacheDirectives;
+  idempotencyKey: string | undefined;
+}
+
+/** How long an object keeps what it made: KV's edges may deny for a minute what was just written. */
+const KEEP_SECONDS = 10 * 60;
+
+/** Who asks, as long as nobody has a name. */
+const PRINCIPAL = "public";
+
+/** A caller is answered at least this often, and asks again. */
+const WAIT_MS = 30_000;
+
 /**
- * Answers a request from the cache where it was made before and the client will have that, and has
- * it made otherwise.
+ * Finds what a request asks for: in KV where it was made before and the client will have that, else
+ * in the object that makes it, which is told to unless it is at it already.
  *
- * @throws {GatewayError} `not_cached` where the client forbids to make it; whatever `dispatch` throws
+ * @throws {GatewayError} `not_cached` where the client forbids to make it; `moderation_blocked`
+ *   where the upstream has refused it lately; `idempotency_key_reused`
  */
 export async function generate(
   request: ImageRequest,
-  directives: CacheDirectives,
+  options: GenerateOptions,
   context: GenerateContext,
-): Promise<Generation> {
+): Promise<Found> {
   const { config, event } = context;
+  const { directives, idempotencyKey } = options;
   const key = await requestKey(request, config.upstream.baseUrl);
-  const wantsKept = !directives.noStore && !directives.noCache;
+  const idempotency =
+    idempotencyKey === undefined
+      ? undefined
+      : await claimIdempotencyKey(config, PRINCIPAL, idempotencyKey, key);
+  const bound = await findBound(idempotency, context);
+  if (bound !== undefined) return bound;
 
-  const found = wantsKept
+  const wantsKept = !directives.noStore && !directives.noCache;
+  const kept = wantsKept
     ? await event.time("cache", () => findKept(key, request, context))
     : undefined;
-  const isFresh = found !== undefined && found.outcome.ageSeconds <= maxAge(directives);
-  if (found !== undefined && isFresh) return found;
-  if (directives.onlyIfCached) throw new GatewayError({ code: "not_cached" });
-
-  const made = await event.time("upstream", () =>
-    dispatch(request, config.upstream, config.localDevelopment),
+  const maxAgeSeconds = Math.min(
+    directives.maxAgeSeconds ?? Number.MAX_SAFE_INTEGER,
+    config.cacheTtlSeconds - 1,
   );
-  const record = newRecord(request, made, nowSeconds());
-  const bytes = made.images.map((image) => image.bytes);
-  const stored =
-    !directives.noStore && (await event.time("cache", () => store(key, record, bytes, context)));
-  return {
-    record,
-    images: bytes.map((image) => () => Promise.resolve(image)),
-    kept: stored,
-    outcome: { kind: wantsKept && found === undefined ? "miss" : "request", stored },
-  };
+  const found =
+    kept !== undefined && isHit(kept.outcome, maxAgeSeconds)
+      ? kept
+      : await findOrStart(key, request, maxAgeSeconds, {
+          directives,
+          idempotency,
+          context,
+          kind: wantsKept && kept === undefined ? "miss" : "request",
+        });
+  await idempotency?.bind(found.kind === "made" ? found.record.id : found.handle.id);
+  return found;
 }
 
-type Hit = Generation & { outcome: { kind: "hit"; ageSeconds: number; ttlSeconds: number } };
+/** The generation of an id, wherever it is; `undefined` where it is not, or no longer. */
+export async function findById(id: string, context: GenerateContext): Promise<Found | undefined> {
+  const { config, event } = context;
+  const kept = await event.time("cache", () => recordOf(id, context));
+  if (kept !== undefined) return madeFromCache(kept, context);
+  const handle = handleOf(config, id);
+  const progress = await handle?.progress(0, 0);
+  if (handle === undefined || progress === undefined) return undefined;
+  return foundInObject(progress, handle, context, "miss");
+}
 
-/** What is kept for a key, ready to be answered; a store that fails has nothing. */
+/**
+ * Waits for the end of a generation.
+ *
+ * @param waitMs gives up after so long; for ever, within the generation's own time, where absent
+ * @throws {GatewayError} what the generation failed with; `generation_not_found` when it is gone
+ */
+export async function result(
+  { handle, outcome }: PendingGeneration,
+  waitMs = Number.POSITIVE_INFINITY,
+): Promise<MadeGeneration | undefined> {
+  const untilMs = Date.now() + waitMs;
+  for (;;) {
+    const remainingMs = Math.max(0, untilMs - Date.now());
+    const progress = await handle.progress(Number.MAX_SAFE_INTEGER, Math.min(remainingMs, WAIT_MS));
+    const made = madeFrom(progress, handle, outcome);
+    if (made !== undefined || Date.now() >= untilMs) return made;
+  }
+}
+
+/**
+ * What a generation's progress amounts to: the generation when it is done, `undefined` while it goes
+ * on.
+ *
+ * @throws {GatewayError} what it failed with; `generation_not_found` when it is gone
+ */
+export function madeFrom(
+  progress: Progress | undefined,
+  handle: GenerationHandle,
+  outcome: CacheOutcome,
+): MadeGeneration | undefined {
+  if (progress === undefined) throw new GatewayError({ code: "generation_not_found" });
+  if (progress.failure !== undefined) throw new GatewayError(progress.failure);
+  const { record } = progress;
+  if (record === undefined) return undefined;
+  const images = record.images.map((image, index) => async () => {
+    const found = await handle.image(index);
+    if (found === undefined) throw new GatewayError({ code: "generation_not_found" });
+    return readAll(found.body, image.bytes);
+  });
+  return { kind: "made", record, images, outcome };
+}
+
+/**
+ * The generation that an Idempotency-Key stands for. One that failed is asked for again only where
+ * that cannot pay twice.
+ */
+async function findBound(
+  idempotency: Idempotency | undefined,
+  context: GenerateContext,
+): Promise<Found | undefined> {
+  if (idempotency?.generationId === undefined) return undefined;
+  try {
+    return await findById(idempotency.generationId, context);
+  } catch (error) {
+    if (error instanceof GatewayError && !mayHaveCharged(error.failure)) return undefined;
+    throw error;
+  }
+}
+
+interface StartOptions {
+  directives: CacheDirectives;
+  idempotency: Idempotency | undefined;
+  context: GenerateContext;
+  kind: "miss" | "request";
+}
+
+async function findOrStart(
+  key: string,
+  request: ImageRequest,
+  maxAgeSeconds: number,
+  { directives, idempotency, context, kind }: StartOptions,
+): Promise<Found> {
+  const { config } = context;
+  const isShared = !directives.noStore && !directives.noCache;
+  if (directives.onlyIfCached) {
+    const made = isShared ? await findMade(config, key, maxAgeSeconds) : undefined;
+    if (made === undefined) throw new GatewayError({ code: "not_cached" });
+    return foundInObject(made.started, made.handle, context, kind);
+  }
+  const { started, handle } = await startGeneration(
+    config,
+    objectName(isShared, key, idempotency),
+    {
+      key,
+      request,
+      store: !directives.noStore,
+      keepSeconds: idempotency === undefined ? KEEP_SECONDS : IDEMPOTENCY_SECONDS,
+      maxAgeSeconds: isShared ? maxAgeSeconds : IDEMPOTENCY_SECONDS,
+    },
+  );
+  if (started.joined) return foundInObject(started, handle, context, kind);
+  const outcome = { kind, collapsed: false, stored: !directives.noStore };
+  return { kind: "pending", isRunning: false, created: started.created, handle, outcome };
+}
+
+function objectName(
+  isShared: boolean,
+  key: string,
+  idempotency: Idempotency | undefined,
+): ObjectName {
+  if (isShared) return { shared: key };
+  return idempotency === undefined ? "fresh" : { shared: idempotency.name };
+}
+
+/** What an object has for somebody who did not begin it. */
+function foundInObject(
+  progress: Progress,
+  handle: GenerationHandle,
+  { config }: GenerateContext,
+  kind: "miss" | "request",
+): Found {
+  const { record, created, state } = progress;
+  const pending = { kind, collapsed: true, stored: false };
+  const outcome = record === undefined ? pending : hitOutcome(record, config);
+  const made = madeFrom(progress, handle, outcome);
+  return made ?? { kind: "pending", isRunning: state === "in_progress", created, handle, outcome };
+}
+
+/** What KV has for a request. A store that fails has nothing. */
 async function findKept(
   key: string,
   request: ImageRequest,
-  { cache, config, event }: GenerateContext,
-): Promise<Hit | undefined> {
+  context: GenerateContext,
+): Promise<MadeGeneration | undefined> {
+  const { cache } = context;
+  const kept = await readingCache(context, async () => {
+    const [record, refusal] = await Promise.all([cache.recordByKey(key), cache.refusal(key)]);
+    if (record === undefined) return { refusal };
+    const needsImages = request.response_format === "b64_json";
+    return { made: await madeFromCache(record, context, needsImages) };
+  });
+  if (kept?.refusal !== undefined) throw new GatewayError(kept.refusal);
+  return kept?.made;
+}
+
+async function recordOf(
+  id: string,
+  context: GenerateContext,
+): Promise<GenerationRecord | undefined> {
+  const kept = await readingCache(context, () => context.cache.recordById(id));
+  return kept?.record;
+}
+
+/**
+ * A kept record with its images. They are opened before the first byte of an answer is sent, so that
+ * a record whose images are gone is a miss and not a broken answer; each is read when its turn comes.
+ */
+async function madeFromCache(
+  record: GenerationRecord,
+  { cache, config }: GenerateContext,
+  needsImages = true,
+): Promise<MadeGeneration | undefined> {
+  const outcome = hitOutcome(record, config);
+  if (!needsImages) return { kind: "made", record, images: [], outcome };
+  const opened = await Promise.all(record.images.map((_, index) => cache.image(record.id, index)));
+  const images = opened.filter((image) => image !== undefined);
+  if (images.length < opened.length) {
+    await Promise.all(images.map((image) => image.body.cancel()));
+    return undefined;
+  }
+  return {
+    kind: "made",
+    record,
+    images: images.map((image) => () => readAll(image.body, image.sizeBytes)),
+    outcome,
+  };
+}
+
+/** Reads from the store; a failure is logged, and is as good as nothing found. */
+export async function readingCache<Kept>(
+  { event }: Pick<GenerateContext, "event">,
+  read: () => Promise<Kept>,
+): Promise<Kept | undefined> {
   try {
-    const record = await cache.recordByKey(key);
-    if (record === undefined) return undefined;
-    const ageSeconds = Math.max(0, nowSeconds() - record.created);
-    const ttlSeconds = config.cacheTtlSeconds - ageSeconds;
-    if (ttlSeconds <= 0) return undefined;
-    const images = request.response_format === "url" ? [] : await openImages(record, cache);
-    if (images === undefined) return undefined;
-    return { record, images, kept: true, outcome: { kind: "hit", ageSeconds, ttlSeconds } };
+    return await read();
   } catch (error) {
     log("error", "cache_read_failed", { request_id: event.requestId, ...errorFields(error) });
     return undefined;
   }
 }
 
-/**
- * Opens all images before the first byte of an answer is sent, so that a record whose images are
- * gone is a miss and not a broken answer. Each is read when its turn comes.
- */
-async function openImages(
-  record: GenerationRecord,
-  cache: Cache,
-): Promise<ImageSource[] | undefined> {
-  const found = await Promise.all(record.images.map((_, index) => cache.image(record.id, index)));
-  const images = found.filter((image) => image !== undefined);
-  if (images.length === found.length) {
-    return images.map((image) => () => readAll(image.body, image.sizeBytes));
-  }
-  await Promise.all(images.map((image) => image.body.cancel()));
-  return undefined;
+function hitOutcome(record: GenerationRecord, { cacheTtlSeconds }: Config): CacheOutcome {
+  const ageSeconds = Math.max(0, Math.floor(Date.now() / 1000) - record.created);
+  return { kind: "hit", ageSeconds, ttlSeconds: cacheTtlSeconds - ageSeconds };
 }
 
-/** Whether it was kept. The picture is paid for: a store that fails must not cost it. */
-async function store(
-  key: string,
-  record: GenerationRecord,
-  images: readonly Uint8Array[],
-  { cache, event }: GenerateContext,
-): Promise<boolean> {
-  try {
-    await cache.store(key, record, images);
-    return true;
-  } catch (error) {
-    log("error", "cache_write_failed", { request_id: event.requestId, ...errorFields(error) });
-    return false;
-  }
-}
-
-function maxAge({ maxAgeSeconds }: CacheDirectives): number {
-  return maxAgeSeconds ?? Number.POSITIVE_INFINITY;
-}
-
-function nowSeconds(): number {
-  return Math.floor(Date.now() / 1000);
+function isHit(outcome: CacheOutcome, maxAgeSeconds: number): boolean {
+  return outcome.kind === "hit" && outcome.ageSeconds <= maxAgeSeconds;
 }

@@ -1,28 +1,28 @@
 import { RECORD_VERSION, type GenerationRecord, type Resolved } from "../contract/record.ts";
 import type { ImageRequest } from "../contract/request.ts";
-import { newId } from "../lib/id.ts";
 import type { UpstreamGeneration } from "../upstream/client.ts";
 
 /**
- * The record of what was just made, under a new id.
+ * The record of what was just made.
  *
  * @param nowSeconds Unix seconds; the gateway's own clock, so that ages are right
  */
 export function newRecord(
+  id: string,
   request: ImageRequest,
   made: UpstreamGeneration,
   nowSeconds: number,
 ): GenerationRecord {
   return {
     version: RECORD_VERSION,
-    id: newId("gen"),
+    id,
     created: nowSeconds,
     model: request.upstreamModel,
     resolved: resolvedParameters(request, made),
     usage: made.usage,
-    images: made.images.map(({ type, bytes, revisedPrompt }) => ({
+    images: made.images.map(({ type, sizeBytes, revisedPrompt }) => ({
       type,
-      bytes: bytes.byteLength,
+      bytes: sizeBytes,
       revised_prompt: revisedPrompt,
     })),
   };

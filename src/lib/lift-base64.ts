@@ -1,13 +1,13 @@
 import { concat } from "./streams.ts";
 
-/** A JSON value whose long base64 strings were decoded while they were read. */
-export interface LiftedJson {
+/** A JSON value whose long base64 strings were decoded, and handed on, while they were read. */
+export interface LiftedJson<Kept> {
   value: unknown;
   /**
-   * The bytes that a string of `value` stands for, whether it was lifted or is short base64 (a
-   * `data:` URL's prefix is skipped); `undefined` when it is no base64.
+   * What `keep` made of the bytes that a string of `value` stands for, whether it was lifted or is
+   * short base64 (a `data:` URL's prefix is skipped); `undefined` when it is no base64.
    */
-  bytesOf: (text: string) => Uint8Array<ArrayBuffer> | undefined;
+  find: (text: string) => Kept | undefined;
 }
 
 /** From this length on a string that looks like base64 is decoded instead of kept. */
@@ -25,16 +25,18 @@ const BASE64_START = /^(?:data:[\w.+-]+\\?\/[\w.+-]+;base64,)?((?:[A-Za-z0-9+/=]
 /**
  * Parses JSON that carries pictures as base64 without ever holding the base64: a long string of it
  * is decoded chunk by chunk, and a short token stands in its place while the rest, a few hundred
- * bytes, goes through `JSON.parse`.
- *
- * A body of n pictures so costs the memory of n pictures, where parsing it whole costs that of its
- * base64 twice over as well, and the collector never sees a string of megabytes.
+ * bytes, goes through `JSON.parse`. Bytes that are whole go to `keep` at once, so that a body of ten
+ * pictures costs the memory of one, and the collector never sees a string of megabytes.
  *
  * @param chunks the body; a chunk is not used after the next one is asked for
+ * @param keep takes the bytes of one string, and gives what shall stand for them
  * @throws {SyntaxError} when it is no JSON
  */
-export async function liftBase64(chunks: AsyncIterable<Uint8Array>): Promise<LiftedJson> {
-  const lifter = new Lifter();
+export async function liftBase64<Kept>(
+  chunks: AsyncIterable<Uint8Array>,
+  keep: (bytes: Uint8Array<ArrayBuffer>) => Kept,
+): Promise<LiftedJson<Kept>> {
+  const lifter = new Lifter(keep);
   for await (const chunk of chunks) lifter.push(chunk);
   return lifter.end();
 }
@@ -42,8 +44,9 @@ export async function liftBase64(chunks: AsyncIterable<Uint8Array>): Promise<Lif
 /** Where the reader stands: between strings, in one that is kept, undecided, or decoded. */
 type State = "outside" | "kept" | "undecided" | "lifted";
 
-class Lifter {
-  readonly #lifted = new Map<string, Uint8Array<ArrayBuffer> | undefined>();
+class Lifter<Kept> {
+  readonly #keep: (bytes: Uint8Array<ArrayBuffer>) => Kept;
+  readonly #lifted = new Map<string, Kept | undefined>();
   /** Unguessable, so that no upstream can write a token of its own. */
   readonly #token = crypto.randomUUID();
   readonly #utf8 = new TextEncoder();
@@ -56,6 +59,10 @@ class Lifter {
   #state: State = "outside";
   /** The last byte was a backslash that escapes the next one. */
   #escaped = false;
+
+  constructor(keep: (bytes: Uint8Array<ArrayBuffer>) => Kept) {
+    this.#keep = keep;
+  }
 
   push(chunk: Uint8Array): void {
     let position = 0;
@@ -91,13 +98,19 @@ class Lifter {
     }
   }
 
-  end(): LiftedJson {
+  end(): LiftedJson<Kept> {
     const text = new TextDecoder().decode(concat(this.#skeleton));
-    const lifted = this.#lifted;
     return {
       value: JSON.parse(text),
-      bytesOf: (string) => (lifted.has(string) ? lifted.get(string) : decodeBase64(string)),
+      find: (string) =>
+        this.#lifted.has(string)
+          ? this.#lifted.get(string)
+          : this.#kept(decodeBase64(string.replace(DATA_URL_PREFIX, ""))),
     };
+  }
+
+  #kept(bytes: Uint8Array<ArrayBuffer> | undefined): Kept | undefined {
+    return bytes === undefined ? undefined : this.#keep(bytes);
   }
 
   /** A piece of the current string; `escaped` when a backslash went before its one byte. */
@@ -136,7 +149,7 @@ class Lifter {
   #endString(): void {
     if (this.#state === "lifted") {
       const token = `${this.#token}/${this.#lifted.size}`;
-      this.#lifted.set(token, this.#decoder.end());
+      this.#lifted.set(token, this.#kept(this.#decoder.end()));
       this.#skeleton.push(this.#utf8.encode(token));
     }
     this.#skeleton.push(...this.#undecided, Uint8Array.of(QUOTE));
@@ -185,8 +198,9 @@ class Base64Decoder {
   }
 }
 
-function decodeBase64(text: string): Uint8Array<ArrayBuffer> | undefined {
-  return fromBase64(text.replace(DATA_URL_PREFIX, ""), "loose");
+/** The bytes of a whole text of base64; `undefined` when it is none. */
+export function decodeBase64(text: string): Uint8Array<ArrayBuffer> | undefined {
+  return fromBase64(text, "loose");
 }
 
 function fromBase64(

@@ -9,11 +9,17 @@ export class TooManyBytes extends Error {
   }
 }
 
-/** What one read asks for. The runtime's own chunks are about 4 KiB, and each costs a promise. */
+/** The size of the buffer that is read into. */
 const READ_BYTES = 256 * 1024;
 
 /**
- * The bytes of a native stream (a body, a value from KV) in large chunks.
+ * How a stream is read. `bulk` gathers large chunks: the runtime's own are about 4 KiB, and each
+ * costs a promise. `live` gives what there is as soon as it is there.
+ */
+export type Reading = "bulk" | "live";
+
+/**
+ * The bytes of a native stream (a body, a value from KV) in chunks.
  *
  * A chunk is good until the next one is asked for: its buffer is used again.
  *
@@ -22,6 +28,7 @@ const READ_BYTES = 256 * 1024;
 export async function* chunksOf(
   stream: ReadableStream<Uint8Array>,
   limitBytes: number,
+  reading: Reading = "bulk",
 ): AsyncGenerator<Uint8Array, void> {
   const reader = stream.getReader({ mode: "byob" });
   let buffer = new ArrayBuffer(READ_BYTES);
@@ -30,7 +37,7 @@ export async function* chunksOf(
   try {
     for (;;) {
       // Never more than shows whether the limit is passed: whoever sends too much hears it at once.
-      const wanted = Math.min(READ_BYTES, limitBytes - total + 1);
+      const wanted = reading === "live" ? 1 : Math.min(READ_BYTES, limitBytes - total + 1);
       const { done, value } = await reader.readAtLeast(wanted, new Uint8Array(buffer));
       if (value !== undefined && value.byteLength > 0) {
         total += value.byteLength;

@@ -12,6 +12,12 @@ export interface FileConditions {
   head: boolean;
 }
 
+/** An image to be sent. */
+export interface FileImage extends CachedImage {
+  /** Whether nobody else may keep it: the request that made it said no-store. */
+  isPrivate?: boolean;
+}
+
 const ONE_YEAR_SECONDS = 365 * 24 * 60 * 60;
 
 /**
@@ -22,7 +28,7 @@ const ONE_YEAR_SECONDS = 365 * 24 * 60 * 60;
  * @throws {GatewayError} `range_not_satisfiable`
  */
 export async function fileResponse(
-  image: CachedImage,
+  image: FileImage,
   etag: string,
   conditions: FileConditions,
 ): Promise<Response> {
@@ -47,12 +53,15 @@ export async function fileResponse(
   return new Response(slice, { status: 206, headers });
 }
 
-function imageHeaders(image: CachedImage, etag: string): Record<string, string> {
+function imageHeaders(image: FileImage, etag: string): Record<string, string> {
   return {
     "accept-ranges": "bytes",
     // Shown in any page, under any origin: the unguessable id is the permission.
     "access-control-allow-origin": "*",
-    "cache-control": `public, max-age=${ONE_YEAR_SECONDS}, immutable`,
+    "cache-control":
+      image.isPrivate === true
+        ? "private, no-store"
+        : `public, max-age=${ONE_YEAR_SECONDS}, immutable`,
     // Opened by itself a picture is a document, and this one may do nothing.
     "content-security-policy": "default-src 'none'; sandbox",
     "content-type": `image/${image.type}`,

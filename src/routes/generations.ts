@@ -1,14 +1,48 @@
-import { createRoute, type OpenAPIHono } from "@hono/zod-openapi";
-import { NEWEST_RULES } from "../contract/models.ts";
+import { createRoute, z, type OpenAPIHono } from "@hono/zod-openapi";
+import type { Context } from "hono";
+import { requireAdmin } from "../access/admin.ts";
+import { knownModel, NEWEST_RULES, RESPONSE_FORMATS } from "../contract/models.ts";
 import { bodySchema, parseImageRequest } from "../contract/request.ts";
-import { errorSchema, imagesResponseSchema } from "../contract/response.ts";
-import { generate, type CacheOutcome } from "../generation/generate.ts";
+import { errorSchema, imagesResponseSchema, pendingSchema } from "../contract/response.ts";
+import { GatewayError } from "../errors.ts";
+import {
+  findById,
+  generate,
+  result,
+  type CacheOutcome,
+  type Found,
+  type GenerateContext,
+  type MadeGeneration,
+  type PendingGeneration,
+} from "../generation/generate.ts";
+import { handleOf } from "../generation/handle.ts";
 import { parseCacheControl } from "../lib/cache-control.ts";
+import { parsePrefer } from "../lib/prefer.ts";
 import type { AppEnv } from "../middleware/context.ts";
 import { jsonBody } from "../middleware/json-body.ts";
-import { jsonResponse } from "../respond/json.ts";
+import { eventStreamResponse } from "../respond/event-stream.ts";
+import { jsonResponse, type JsonOptions } from "../respond/json.ts";
 
-const route = createRoute({
+const errors = {
+  default: {
+    description: "What went wrong",
+    content: { "application/json": { schema: errorSchema } },
+  },
+};
+
+const answers = {
+  200: {
+    description: "The images",
+    content: { "application/json": { schema: imagesResponseSchema } },
+  },
+  202: {
+    description: "They are being made",
+    content: { "application/json": { schema: pendingSchema } },
+  },
+  ...errors,
+};
+
+const postRoute = createRoute({
   method: "post",
   path: "/v1/images/generations",
   summary: "Make images from a prompt",
@@ -25,56 +59,188 @@ const route = createRoute({
       },
     },
   },
-  responses: {
-    200: {
-      description: "The images",
-      content: { "application/json": { schema: imagesResponseSchema } },
-    },
-    default: {
-      description: "What went wrong",
-      content: { "application/json": { schema: errorSchema } },
-    },
-  },
+  responses: answers,
 });
 
-/**
- * `POST /v1/images/generations`. Declared by its schema, but validated by its model's: which names
- * a body may hold depends on the model and the configuration.
- */
-export function generationsRoute(app: OpenAPIHono<AppEnv>): void {
-  app.openAPIRegistry.registerPath(route);
-  app.post(route.getRoutingPath(), async (c) => {
-    const event = c.get("event");
-    const config = c.get("config");
-    const request = parseImageRequest(await jsonBody(c), config);
-    event.add({ model: request.model, size: request.size, quality: request.quality, n: request.n });
+const formatQuery = z.enum(RESPONSE_FORMATS).optional();
 
-    const work = generate(request, parseCacheControl(c.req.header("cache-control")), {
-      config,
-      cache: c.get("cache"),
-      event,
-    });
-    // A client that leaves must not take along what is being paid for: the platform gives it the
-    // time it gives (30 s).
-    c.executionCtx.waitUntil(Promise.allSettled([work]));
-    const generation = await work;
-    event.add({ generation: generation.record.id, cache: generation.outcome.kind });
+const byId = { params: z.object({ id: z.string() }) };
 
-    const response = jsonResponse(generation, {
-      responseFormat: request.response_format,
-      origin: new URL(c.req.url).origin,
-      waitUntil: (writing) => c.executionCtx.waitUntil(writing),
-    });
-    response.headers.set("cache-status", cacheStatus(generation.outcome));
-    if (generation.outcome.kind === "hit") {
-      response.headers.set("age", String(generation.outcome.ageSeconds));
-    }
-    return response;
+const getRoute = createRoute({
+  method: "get",
+  path: "/v1/images/generations/{id}",
+  summary: "A generation, made or in the making",
+  request: {
+    ...byId,
+    query: z.object({ response_format: formatQuery }),
+  },
+  responses: answers,
+});
+
+const deleteRoute = createRoute({
+  method: "delete",
+  path: "/v1/images/generations/{id}",
+  summary: "Remove a generation and its images",
+  request: byId,
+  responses: { 204: { description: "They are gone" }, ...errors },
+});
+
+const IDEMPOTENCY_KEY_MAX_CHARS = 255;
+
+/** Seconds after which a poll makes sense. */
+const POLL_SECONDS = 2;
+
+/** `/v1/images/generations`, and a generation under it by its id. */
+export function generationsRoutes(app: OpenAPIHono<AppEnv>): void {
+  // Declared by its schema, but validated by its model's: which names a body may hold depends on
+  // the model and the configuration. The answers are written as streams, which no schema checks.
+  app.openAPIRegistry.registerPath(postRoute);
+  app.post(postRoute.getRoutingPath(), async (c) => {
+    const context = generateContext(c);
+    const request = parseImageRequest(await jsonBody(c), context.config);
+    const { model, size, quality, n } = request;
+    context.event.add({ model, size, quality, n });
+    const found = await generate(
+      request,
+      {
+        directives: parseCacheControl(c.req.header("cache-control")),
+        idempotencyKey: idempotencyKey(c.req.header("idempotency-key")),
+      },
+      context,
+    );
+    const options = jsonOptions(c, request.response_format);
+    return request.options?.stream === true
+      ? answered(await stream(found, options, context), found, c)
+      : respond(found, options, context, c);
   });
+
+  app.openAPIRegistry.registerPath(getRoute);
+  app.get(getRoute.getRoutingPath(), async (c) => {
+    const context = generateContext(c);
+    const asked = formatQuery.safeParse(c.req.query("response_format"));
+    if (!asked.success) {
+      const allowed = RESPONSE_FORMATS;
+      throw new GatewayError({ code: "invalid_value", param: "response_format", allowed });
+    }
+    const found = await findById(c.req.param("id"), context);
+    if (found === undefined) throw new GatewayError({ code: "generation_not_found" });
+    const options = jsonOptions(c, asked.data ?? presetFormat(found));
+    const settled = found.kind === "made" ? found : await waited(found, 0, context, c);
+    return settled.kind === "made" ? made(settled, options, c) : pending(settled, c);
+  });
+
+  app.openapi(deleteRoute, async (c) => {
+    const { config, cache } = generateContext(c);
+    await requireAdmin(c.req.header("authorization"), config.adminKey);
+    const { id } = c.req.valid("param");
+    const kept = await cache.recordById(id);
+    const handle = handleOf(config, id);
+    const progress = await handle?.progress(0, 0);
+    if (kept === undefined && progress === undefined) {
+      throw new GatewayError({ code: "generation_not_found" });
+    }
+    if (kept !== undefined) await cache.remove(kept.key, kept.record);
+    await handle?.forget();
+    return c.body(null, 204);
+  });
+}
+
+/** The result when it is there or can be waited for; else where it will be. */
+async function respond(
+  found: Found,
+  options: JsonOptions,
+  context: GenerateContext,
+  c: Context<AppEnv>,
+): Promise<Response> {
+  const settled =
+    found.kind === "made" ? found : await waited(found, Number.POSITIVE_INFINITY, context, c);
+  return settled.kind === "made" ? made(settled, options, c) : pending(settled, c);
+}
+
+/**
+ * Waits for a generation, as long as the client prefers.
+ *
+ * @param presetMs how long where it prefers nothing
+ */
+async function waited(
+  found: PendingGeneration,
+  presetMs: number,
+  { event }: GenerateContext,
+  c: Context<AppEnv>,
+): Promise<Found> {
+  const { respondAsync, waitSeconds } = parsePrefer(c.req.header("prefer"));
+  const waitMs = waitSeconds === undefined ? (respondAsync ? 0 : presetMs) : waitSeconds * 1000;
+  const done = await event.time("upstream", () => result(found, waitMs));
+  if (waitSeconds !== undefined && done !== undefined) {
+    c.header("preference-applied", `wait=${waitSeconds}`);
+  } else if (done === undefined && (respondAsync || waitSeconds !== undefined)) {
+    c.header("preference-applied", "respond-async");
+  }
+  return done ?? found;
+}
+
+/** A streamed generation takes as long as its first event takes, as far as this request can tell. */
+function stream(found: Found, options: JsonOptions, { event }: GenerateContext): Promise<Response> {
+  return event.time("upstream", () => eventStreamResponse(found, options));
+}
+
+function made(generation: MadeGeneration, options: JsonOptions, c: Context<AppEnv>): Response {
+  return answered(jsonResponse(generation, options), generation, c);
+}
+
+function pending(found: PendingGeneration, c: Context<AppEnv>): Response {
+  const { id } = found.handle;
+  const status = found.isRunning ? ("in_progress" as const) : ("queued" as const);
+  const body = { id, status, created: found.created };
+  c.header("location", `/v1/images/generations/${id}`);
+  c.header("retry-after", String(POLL_SECONDS));
+  return answered(c.json(body, 202), found, c);
+}
+
+/** Puts on an answer what the cache did, and into the log which generation it was. */
+function answered(response: Response, found: Found, c: Context<AppEnv>): Response {
+  const { outcome } = found;
+  const id = found.kind === "made" ? found.record.id : found.handle.id;
+  const collapsed = outcome.kind !== "hit" && outcome.collapsed;
+  c.get("event").add({ generation: id, cache: collapsed ? "collapsed" : outcome.kind });
+  response.headers.set("cache-status", cacheStatus(outcome));
+  if (outcome.kind === "hit") response.headers.set("age", String(outcome.ageSeconds));
+  return response;
 }
 
 /** RFC 9211: what the cache named `darkroom` did. */
 function cacheStatus(outcome: CacheOutcome): string {
   if (outcome.kind === "hit") return `darkroom; hit; ttl=${outcome.ttlSeconds}`;
-  return `darkroom; fwd=${outcome.kind}${outcome.stored ? "; stored" : ""}`;
+  const collapsed = outcome.collapsed ? "; collapsed" : "";
+  return `darkroom; fwd=${outcome.kind}${collapsed}${outcome.stored ? "; stored" : ""}`;
+}
+
+function generateContext(c: Context<AppEnv>): GenerateContext {
+  return { config: c.get("config"), cache: c.get("cache"), event: c.get("event") };
+}
+
+function jsonOptions(c: Context<AppEnv>, responseFormat: "b64_json" | "url"): JsonOptions {
+  return {
+    responseFormat,
+    origin: new URL(c.req.url).origin,
+    waitUntil: (writing) => c.executionCtx.waitUntil(writing),
+  };
+}
+
+/** What the POST answers by itself, for whoever asks for the same by its id. */
+function presetFormat(found: Found): "b64_json" | "url" {
+  const model = found.kind === "made" ? knownModel(found.record.model) : undefined;
+  return (model?.rules ?? NEWEST_RULES).defaultResponseFormat;
+}
+
+/** An Idempotency-Key (IETF draft, httpapi-idempotency-key-header); an empty one is none. */
+function idempotencyKey(header: string | undefined): string | undefined {
+  if (header === undefined || header === "") return undefined;
+  if (header.length <= IDEMPOTENCY_KEY_MAX_CHARS) return header;
+  throw new GatewayError({
+    code: "string_above_max_length",
+    param: "Idempotency-Key",
+    maxChars: IDEMPOTENCY_KEY_MAX_CHARS,
+    chars: header.length,
+  });
 }

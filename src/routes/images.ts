@@ -1,9 +1,13 @@
 import { createRoute, z, type OpenAPIHono } from "@hono/zod-openapi";
+import type { Context } from "hono";
 import { errorSchema } from "../contract/response.ts";
 import { GatewayError } from "../errors.ts";
+import { readingCache } from "../generation/generate.ts";
+import { handleOf } from "../generation/handle.ts";
+import { GENERATION_ID } from "../generation/id.ts";
 import { IMAGE_TYPES } from "../lib/image-type.ts";
 import type { AppEnv } from "../middleware/context.ts";
-import { fileResponse } from "../respond/file.ts";
+import { fileResponse, type FileImage } from "../respond/file.ts";
 
 const route = createRoute({
   method: "get",
@@ -11,7 +15,7 @@ const route = createRoute({
   summary: "One image as a file",
   request: {
     params: z.object({
-      id: z.string().regex(/^gen_[0-9a-f]{32}$/),
+      id: z.string().regex(GENERATION_ID),
       file: z
         .string()
         .regex(new RegExp(`^\\d\\.(?:${IMAGE_TYPES.join("|")})$`))
@@ -41,9 +45,7 @@ export function imagesRoute(app: OpenAPIHono<AppEnv>): void {
     async (c) => {
       const { id, file } = c.req.valid("param");
       const [index, type] = file.split(".");
-      const image = await c
-        .get("event")
-        .time("cache", () => c.get("cache").image(id, Number(index)));
+      const image = await c.get("event").time("cache", () => findImage(id, Number(index), c));
       if (image === undefined) throw new GatewayError({ code: "image_not_found" });
       if (image.type !== type) {
         await image.body.cancel();
@@ -61,4 +63,14 @@ export function imagesRoute(app: OpenAPIHono<AppEnv>): void {
       if (!result.success) throw new GatewayError({ code: "image_not_found" });
     },
   );
+}
+
+/** An image in KV, or, where KV does not have it yet or not at all, in the object that made it. */
+async function findImage(
+  id: string,
+  index: number,
+  c: Context<AppEnv>,
+): Promise<FileImage | undefined> {
+  const kept = await readingCache({ event: c.get("event") }, () => c.get("cache").image(id, index));
+  return kept ?? (await handleOf(c.get("config"), id)?.image(index));
 }

@@ -2,31 +2,39 @@ import { version } from "../../package.json";
 import type { UpstreamConfig } from "../config.ts";
 import type { Resolved, Usage } from "../contract/record.ts";
 import type { ImageRequest } from "../contract/request.ts";
-import { GatewayError, type Failure } from "../errors.ts";
-import type { ImageType } from "../lib/image-type.ts";
-import { liftBase64, type LiftedJson } from "../lib/lift-base64.ts";
-import { chunksOf, TooManyBytes } from "../lib/streams.ts";
+import { GatewayError } from "../errors.ts";
+import { liftBase64 } from "../lib/lift-base64.ts";
+import { chunksOf, TooManyBytes, type Reading } from "../lib/streams.ts";
 import { readAnswer } from "./dialects.ts";
-import { pictureBytes } from "./pictures.ts";
+import { readEventStream, type PartialPicture } from "./event-stream.ts";
+import { PictureKeeper, pictureOf, unusable, type Picture, type PictureSink } from "./pictures.ts";
 import { judge } from "./refusal.ts";
 import { upstreamBody } from "./request.ts";
 import { retryDelayMs } from "./retry.ts";
 
-/** What the upstream made. */
+/** What the upstream made; the bytes are in the sink. */
 export interface UpstreamGeneration {
-  images: Picture[];
+  images: MadeImage[];
   usage: Usage;
   resolved: Resolved;
 }
 
-export interface Picture {
-  type: ImageType;
-  bytes: Uint8Array<ArrayBuffer>;
+export interface MadeImage extends Picture {
   revisedPrompt: string | undefined;
 }
 
-/** Base64 of 48 MiB of pictures, which leaves an isolate of 128 MB room to work. */
-const ANSWER_MAX_BYTES = 64 * 1024 * 1024;
+export interface DispatchOptions {
+  config: UpstreamConfig;
+  /** Whether a picture may be fetched by http, or from this machine. */
+  localDevelopment: boolean;
+  /** Takes the pictures one at a time, partial ones too. */
+  sink: PictureSink;
+  /** Told of each partial image as soon as it is in the sink. */
+  onPartial: (partial: PartialPicture) => void;
+}
+
+/** Base64 of ten pictures of 25 MiB would be more than anybody makes; of this, few are ever held. */
+const ANSWER_MAX_BYTES = 128 * 1024 * 1024;
 /** An error's text is short; of a longer one its beginning is enough. */
 const REFUSAL_MAX_BYTES = 64 * 1024;
 
@@ -36,28 +44,39 @@ const SEND_OPTIONS = { method: "POST", redirect: "manual" } as const;
  * Has the upstream make the pictures of a request: sends it, again where nothing was made, and reads
  * the answer in whichever dialect it comes. The whole of it ends within the configured time.
  *
- * @param localDevelopment whether a picture may be fetched by http, or from this machine
  * @throws {GatewayError} `misconfigured` without a key; `moderation_blocked` and `upstream_*`
  */
 export async function dispatch(
   request: ImageRequest,
-  config: UpstreamConfig,
-  localDevelopment: boolean,
+  options: DispatchOptions,
 ): Promise<UpstreamGeneration> {
-  const { apiKey, timeoutSeconds } = config;
+  const { apiKey, timeoutSeconds } = options.config;
   if (apiKey === undefined) {
     throw new GatewayError({ code: "misconfigured", problems: [MISSING_KEY] });
   }
   const deadlineMs = Date.now() + timeoutSeconds * 1000;
-  const signal = AbortSignal.timeout(timeoutSeconds * 1000);
+  // Not AbortSignal.timeout: its timer would keep an object in memory, and on the bill, to its end.
+  const timeout = new AbortController();
+  const { signal } = timeout;
+  const timer = setTimeout(() => timeout.abort(), timeoutSeconds * 1000);
   try {
-    const response = await send(request, config, apiKey, { signal, deadlineMs });
-    return await readGeneration(response, request.n, localDevelopment, signal);
+    const response = await send(request, options.config, apiKey, { signal, deadlineMs });
+    const secrets = [apiKey, request.prompt];
+    return isEventStream(response)
+      ? await readStreamed(response, options, secrets)
+      : await readGeneration(response, request.n, options, signal);
   } catch (error) {
     // Whatever was thrown by then, the reason is the time.
     if (signal.aborted) throw new GatewayError({ code: "upstream_timeout", timeoutSeconds });
     throw error;
+  } finally {
+    clearTimeout(timer);
   }
+}
+
+/** A server may answer a request for a stream with JSON, and that is as good. */
+function isEventStream(response: Response): boolean {
+  return /^text\/event-stream\b/i.test(response.headers.get("content-type") ?? "");
 }
 
 /** Said by an answer and at the start of local development alike. */
@@ -78,7 +97,7 @@ async function send(
       response = await fetch(`${baseUrl}/images/generations`, {
         ...SEND_OPTIONS,
         headers: {
-          accept: "application/json",
+          accept: request.options?.stream === true ? "text/event-stream" : "application/json",
           authorization: `Bearer ${apiKey}`,
           "content-type": "application/json",
           "user-agent": `darkroom/${version}`,
@@ -115,25 +134,46 @@ async function send(
 async function readGeneration(
   response: Response,
   n: number,
-  localDevelopment: boolean,
+  { localDevelopment, sink }: DispatchOptions,
   signal: AbortSignal,
 ): Promise<UpstreamGeneration> {
-  const json = await readJson(response);
+  const keeper = new PictureKeeper(sink);
+  const json = await reading(
+    liftBase64(chunksOfBody(response, "bulk"), (bytes) => keeper.keep(bytes)),
+  );
   const answer = readAnswer(json.value);
   if (answer === undefined) throw unusable("it holds no picture");
-  const images: Picture[] = [];
+  const images: MadeImage[] = [];
   for (const { text, revisedPrompt } of answer.pictures.slice(0, n)) {
-    const { bytes, type } = await pictureBytes(text, json, { localDevelopment, signal });
-    images.push({ bytes, type, revisedPrompt });
+    const picture = await pictureOf(text, json, keeper, { localDevelopment, signal });
+    images.push({ ...picture, revisedPrompt });
   }
   return { images, usage: answer.usage, resolved: answer.resolved };
 }
 
-async function readJson(response: Response): Promise<LiftedJson> {
-  if (response.body === null) throw unusable("it is empty");
+async function readStreamed(
+  response: Response,
+  { sink, onPartial }: DispatchOptions,
+  secrets: readonly string[],
+): Promise<UpstreamGeneration> {
+  const keeper = new PictureKeeper(sink);
+  const { picture, usage, resolved } = await reading(
+    readEventStream(chunksOfBody(response, "live"), { keeper, onPartial, secrets }),
+  );
+  return { images: [{ ...picture, revisedPrompt: undefined }], usage, resolved };
+}
+
+function chunksOfBody({ body }: Response, how: Reading): AsyncIterable<Uint8Array> {
+  if (body === null) throw unusable("it is empty");
+  return chunksOf(body, ANSWER_MAX_BYTES, how);
+}
+
+/** What went wrong while an answer was read, as the failure that it is. */
+async function reading<Answer>(work: Promise<Answer>): Promise<Answer> {
   try {
-    return await liftBase64(chunksOf(response.body, ANSWER_MAX_BYTES));
+    return await work;
   } catch (error) {
+    if (error instanceof GatewayError) throw error;
     if (error instanceof TooManyBytes) throw unusable("it is too large");
     if (error instanceof SyntaxError) throw unusable("it is no JSON");
     throw unusable("it broke off");
@@ -153,9 +193,4 @@ async function readBeginning(response: Response): Promise<string> {
     // Too long or cut: the status says enough.
   }
   return text;
-}
-
-function unusable(reason: string): GatewayError {
-  const failure: Failure = { code: "upstream_invalid_response", reason };
-  return new GatewayError(failure);
 }

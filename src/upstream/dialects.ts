@@ -18,7 +18,8 @@ export interface UpstreamAnswer {
 const tokens = z.int().min(0).catch(0);
 const tokenDetails = z.record(z.string(), z.int().min(0)).optional().catch(undefined);
 
-const usage = z
+/** Token counts under the API's names or the reference document's; 0 for what is missing or odd. */
+export const usageSchema = z
   .object({
     input_tokens: tokens.optional(),
     output_tokens: tokens.optional(),
@@ -42,7 +43,16 @@ const usage = z
   .catch(NO_USAGE);
 
 /** `high`, `1024x1536`, `opaque`: nothing longer is a parameter's value. */
-const resolved = z.string().max(32).optional().catch(undefined);
+const parameter = z.string().max(32).optional().catch(undefined);
+
+const parameters = z
+  .object({ background: parameter, output_format: parameter, quality: parameter, size: parameter })
+  .catch({});
+
+/** What an answer or an event says of the parameters. */
+export function readParameters(json: unknown): Resolved {
+  return parameters.parse(json);
+}
 
 const REVISED_PROMPT_MAX_CHARS = 32_000;
 const revisedPrompt = z
@@ -62,16 +72,12 @@ const imagesAnswer = z.object({
       }),
     )
     .min(1),
-  usage,
-  background: resolved,
-  output_format: resolved,
-  quality: resolved,
-  size: resolved,
+  usage: usageSchema,
 });
 
 const chatAnswer = z.object({
   choices: z.array(z.object({ message: z.object({ content: z.string().min(1) }) })).min(1),
-  usage,
+  usage: usageSchema,
 });
 
 /**
@@ -81,12 +87,12 @@ const chatAnswer = z.object({
 export function readAnswer(json: unknown): UpstreamAnswer | undefined {
   const images = imagesAnswer.safeParse(json);
   if (images.success) {
-    const { data, usage: reported, ...parameters } = images.data;
+    const { data, usage } = images.data;
     const pictures = data.flatMap((item): PictureSource[] => {
       const text = item.b64_json ?? item.url;
       return typeof text === "string" ? [{ text, revisedPrompt: item.revised_prompt }] : [];
     });
-    return pictures.length === 0 ? undefined : { pictures, usage: reported, resolved: parameters };
+    return pictures.length === 0 ? undefined : { pictures, usage, resolved: readParameters(json) };
   }
   const chat = chatAnswer.safeParse(json);
   if (chat.success) {

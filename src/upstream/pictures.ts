@@ -11,29 +11,81 @@ const IMAGE_MAX_BYTES = 25 * 1024 * 1024;
 const FETCH_ATTEMPTS = 3;
 const FETCH_PAUSE_MS = 300;
 
-interface FetchOptions {
+/** Where the bytes of a picture go as soon as they are whole, so that no two are held at once. */
+export type PictureSink = (slot: number, bytes: Uint8Array) => void;
+
+/** A picture whose bytes are in a sink. */
+export interface Picture {
+  /** Its place in the sink. */
+  slot: number;
+  type: ImageType;
+  sizeBytes: number;
+}
+
+/** A picture that is kept, or why it is none. */
+export type KeptPicture = Picture | { problem: string };
+
+/**
+ * Takes bytes that are said to be pictures, believes only their signature, and writes those that
+ * are pictures into the sink.
+ */
+export class PictureKeeper {
+  readonly #sink: PictureSink;
+  #slots = 0;
+
+  constructor(sink: PictureSink) {
+    this.#sink = sink;
+  }
+
+  keep(bytes: Uint8Array): KeptPicture {
+    if (bytes.byteLength > IMAGE_MAX_BYTES) return { problem: TOO_LARGE };
+    const type = imageTypeOf(bytes);
+    if (type === undefined) {
+      return { problem: "a picture in it is neither PNG nor JPEG nor WebP" };
+    }
+    const slot = this.#slots;
+    this.#slots += 1;
+    this.#sink(slot, bytes);
+    return { slot, type, sizeBytes: bytes.byteLength };
+  }
+}
+
+const TOO_LARGE = "a picture in it is too large";
+const NOT_BASE64 = "a picture in it is not valid base64";
+const NOT_FETCHED = "a picture in it cannot be fetched";
+
+/**
+ * A kept picture, or the failure that it is none.
+ *
+ * @throws {GatewayError} `upstream_invalid_response`
+ */
+export function usable(kept: KeptPicture | undefined): Picture {
+  if (kept === undefined) throw unusable(NOT_BASE64);
+  if ("problem" in kept) throw unusable(kept.problem);
+  return kept;
+}
+
+export interface FetchOptions {
+  /** Allows http and this machine. */
   localDevelopment: boolean;
   signal: AbortSignal;
 }
 
 /**
- * The bytes of one picture of an answer, and their format by their signature.
+ * One picture of an answer.
  *
  * @param text base64, a `data:` URL, or the address of the picture
  * @param json the answer that `text` stands in
  * @throws {GatewayError} `upstream_invalid_response` when there is no picture to be had
  */
-export async function pictureBytes(
+export async function pictureOf(
   text: string,
-  json: LiftedJson,
+  json: LiftedJson<KeptPicture>,
+  keeper: PictureKeeper,
   options: FetchOptions,
-): Promise<{ bytes: Uint8Array<ArrayBuffer>; type: ImageType }> {
-  const bytes = /^https?:/i.test(text) ? await fetchPicture(text, options) : json.bytesOf(text);
-  if (bytes === undefined) throw unusable("a picture in it is not valid base64");
-  if (bytes.byteLength > IMAGE_MAX_BYTES) throw unusable("a picture in it is too large");
-  const type = imageTypeOf(bytes);
-  if (type === undefined) throw unusable("a picture in it is neither PNG nor JPEG nor WebP");
-  return { bytes, type };
+): Promise<Picture> {
+  const isAddress = /^https?:/i.test(text);
+  return usable(isAddress ? keeper.keep(await fetchPicture(text, options)) : json.find(text));
 }
 
 /** No key goes along, and no redirect is followed: the address came from outside. */
@@ -56,8 +108,6 @@ async function fetchPicture(
   }
 }
 
-const NOT_FETCHED = "a picture in it cannot be fetched";
-
 /** Throws a GatewayError where trying again is pointless, and anything else where it is not. */
 async function fetchOnce(url: URL, signal: AbortSignal): Promise<Uint8Array<ArrayBuffer>> {
   const response = await fetch(url, { redirect: "manual", signal });
@@ -69,10 +119,11 @@ async function fetchOnce(url: URL, signal: AbortSignal): Promise<Uint8Array<Arra
   try {
     return await readAll(response.body, IMAGE_MAX_BYTES);
   } catch (error) {
-    throw error instanceof TooManyBytes ? unusable("a picture in it is too large") : error;
+    throw error instanceof TooManyBytes ? unusable(TOO_LARGE) : error;
   }
 }
 
-function unusable(reason: string): GatewayError {
+/** An answer that cannot be used, and may have been paid for. */
+export function unusable(reason: string): GatewayError {
   return new GatewayError({ code: "upstream_invalid_response", reason });
 }

@@ -7,9 +7,9 @@ import type { ImageRequest } from "../contract/request.ts";
  * that it does not know. `model`, `prompt`, `n` and `size` always go, because servers built from
  * the reference document require them.
  */
-export function upstreamBody(request: ImageRequest): Record<string, string | number> {
+export function upstreamBody(request: ImageRequest): Record<string, string | number | boolean> {
   const { upstreamModel: model, prompt, n, size, options, rules } = request;
-  const body: Record<string, string | number> = { model, prompt, n, size };
+  const body: Record<string, string | number | boolean> = { model, prompt, n, size };
   if (request.quality !== rules.qualities[0]) body["quality"] = request.quality;
   if (request.style !== undefined && request.style !== rules.styles?.[0]) {
     body["style"] = request.style;
@@ -24,6 +24,10 @@ export function upstreamBody(request: ImageRequest): Record<string, string | num
       body["output_compression"] = options.output_compression;
     }
     if (options.moderation !== "auto") body["moderation"] = options.moderation;
+    if (options.stream) {
+      body["stream"] = true;
+      body["partial_images"] = options.partial_images;
+    }
   }
   if (request.user !== undefined) body["user"] = request.user;
   if (request.safety_identifier !== undefined) {

@@ -112,18 +112,14 @@ describe("a body that is too large", () => {
 });
 
 describe("the prompt is kept out of errors", () => {
-  it.each([
-    { size: "1x1" },
-    { n: 0 },
-    { model: "nothing" },
-    { unknown: 1 },
-    { quality: "best" },
-    { stream: true },
-  ])("%o", async (fault) => {
-    const response = await theStage.post({ prompt: "a very private wish", ...fault });
-    expect(response.status).toBe(400);
-    expect(await response.text()).not.toContain("private");
-  });
+  it.each([{ size: "1x1" }, { n: 0 }, { model: "nothing" }, { unknown: 1 }, { quality: "best" }])(
+    "%o",
+    async (fault) => {
+      const response = await theStage.post({ prompt: "a very private wish", ...fault });
+      expect(response.status).toBe(400);
+      expect(await response.text()).not.toContain("private");
+    },
+  );
 
   it("and out of the log", () => {
     expect(theStage.gateway.logs()).toContain('"status":400');

@@ -10,9 +10,10 @@ function problems(vars: Record<string, unknown>): readonly string[] {
   return failure.code === "misconfigured" ? failure.problems : expect.fail(failure.code);
 }
 
-describe("an environment with nothing but the binding", () => {
-  const { CACHE } = environment() as { CACHE: unknown };
-  const config = configOf({ CACHE });
+describe("an environment with nothing but the bindings", () => {
+  const { CACHE, GENERATION, IDEMPOTENCY } = environment() as Record<string, unknown>;
+  const bindings = { CACHE, GENERATION, IDEMPOTENCY };
+  const config = configOf(bindings);
 
   it("has the documented defaults", () => {
     expect(config).toMatchObject({
@@ -21,6 +22,8 @@ describe("an environment with nothing but the binding", () => {
       requireDocumentedFields: false,
       maxBodyBytes: 64 * 1024,
       cacheTtlSeconds: 30 * 24 * 60 * 60,
+      refusalTtlSeconds: 60 * 60,
+      adminKey: undefined,
       allowedOrigins: ["*"],
       localDevelopment: false,
       upstream: {
@@ -37,7 +40,7 @@ describe("an environment with nothing but the binding", () => {
   });
 
   it("is parsed once", () => {
-    const env = { CACHE };
+    const env = { ...bindings };
     expect(configOf(env)).toBe(configOf(env));
   });
 });
@@ -96,6 +99,9 @@ describe("a bad value is named with the reason", () => {
     ["ALLOWED_ORIGINS", "https://example.com/", "ALLOWED_ORIGINS must be"],
     ["CACHE", undefined, "CACHE must be bound to a KV namespace"],
     ["CACHE", "cache", "CACHE must be bound to a KV namespace"],
+    ["GENERATION", undefined, "GENERATION must be bound to a Durable Object class"],
+    ["IDEMPOTENCY", {}, "IDEMPOTENCY must be bound to a Durable Object class"],
+    ["REFUSAL_TTL_SECONDS", "5", "REFUSAL_TTL_SECONDS must be a whole number from 60"],
     ["UPSTREAM_BASE_URL", "api.example.com", "UPSTREAM_BASE_URL must be a URL"],
     ["UPSTREAM_BASE_URL", "https://a.example/v1?x=1", "UPSTREAM_BASE_URL must be a URL"],
     ["UPSTREAM_BASE_URL", "https://me@a.example/v1", "UPSTREAM_BASE_URL must be a URL"],

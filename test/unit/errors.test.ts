@@ -141,6 +141,18 @@ const TABLE: readonly (readonly [Failure, number, string, string | null, string 
     "upstream_timeout",
   ],
   [{ code: "internal_error" }, 500, "server_error", null, "internal_error"],
+  [
+    { code: "upstream_failed", status: undefined, mayHaveCharged: true },
+    502,
+    "upstream_error",
+    null,
+    "upstream_failed",
+  ],
+  [{ code: "upstream_outcome_unknown" }, 502, "upstream_error", null, "upstream_outcome_unknown"],
+  [{ code: "idempotency_key_reused" }, 422, IRE, null, "idempotency_key_reused"],
+  [{ code: "generation_not_found" }, 404, IRE, null, "generation_not_found"],
+  [{ code: "missing_token" }, 401, IRE, null, "missing_token"],
+  [{ code: "invalid_token" }, 401, IRE, null, "invalid_token"],
 ];
 
 describe("every row of the contract's table", () => {
@@ -159,6 +171,8 @@ describe("headers", () => {
     [{ code: "range_not_satisfiable", sizeBytes: 9 }, "content-range", "bytes */9"],
     [{ code: "upstream_rate_limited", retryAfterSeconds: 7 }, "retry-after", "7"],
     [{ code: "not_cached" }, "x-should-retry", "false"],
+    [{ code: "upstream_outcome_unknown" }, "x-should-retry", "false"],
+    [{ code: "missing_token" }, "www-authenticate", "Bearer"],
     [{ code: "upstream_timeout", timeoutSeconds: 1 }, "x-should-retry", "false"],
     [{ code: "upstream_invalid_response", reason: "x" }, "x-should-retry", "false"],
     [{ code: "upstream_unreachable", mayHaveCharged: true }, "x-should-retry", "false"],

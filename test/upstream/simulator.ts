@@ -238,6 +238,7 @@ export async function startSimulator(options: SimulatorOptions = {}): Promise<Si
   /** Keeps a picture for a while, and gives its address. */
   function keepPicture(image: Buffer, { format, directives }: Order): string {
     const kind = directives.get("picture") ?? "kept";
+    if (kind === "inside") return origin.replace("//", "//user:password@");
     const path = `/pictures/${kind}/${randomBytes(8).toString("hex")}.${format}`;
     pictures.set(path, image);
     return `${origin}${path}`;
@@ -307,11 +308,14 @@ async function streamPictures(order: Order, response: ServerResponse): Promise<v
   const count = numberOf(order.directives, "partials", events.length);
   response.writeHead(200, { "content-type": "text/event-stream" });
   for (const event of events.slice(0, count)) {
-    response.write(`event: ${event.type}\ndata: ${JSON.stringify(event)}\n\n`);
+    await sleep(numberOf(order.directives, "gap", 0));
+    const text = `event: ${event.type}\ndata: ${JSON.stringify(event)}\n\n`;
+    await new Promise((resolve) => response.write(text, resolve));
   }
   const then = order.directives.get("then");
   if (then === "error") {
-    const error = envelope("The model failed.", "server_error").error;
+    const code = order.directives.get("code") ?? "server_error";
+    const { error } = envelope("The model failed.", code);
     response.write(`event: error\ndata: ${JSON.stringify({ type: "error", error })}\n\n`);
   }
   if (then === "cut") response.destroy();
@@ -321,13 +325,14 @@ async function streamPictures(order: Order, response: ServerResponse): Promise<v
 async function send(response: ServerResponse, body: string, directives: Directives): Promise<void> {
   const bytes = Buffer.from(body);
   const isHtml = directives.get("answer") === "html";
+  const isChunked = directives.get("reset") === "chunked-body";
   response.writeHead(200, {
     "content-type": isHtml ? "text/html" : "application/json",
-    "content-length": bytes.byteLength,
+    ...(isChunked ? {} : { "content-length": bytes.byteLength }),
     "x-upstream-secret": "not-for-clients",
     "set-cookie": "session=not-for-clients",
   });
-  if (directives.get("reset") === "body") {
+  if (isChunked || directives.get("reset") === "body") {
     response.write(bytes.subarray(0, Math.floor(bytes.byteLength / 2)), () => response.destroy());
     return;
   }

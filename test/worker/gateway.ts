@@ -1,22 +1,30 @@
-import { createExecutionContext, env, waitOnExecutionContext } from "cloudflare:test";
-import { inject } from "vitest";
+import {
+  createExecutionContext,
+  env,
+  listDurableObjectIds,
+  runInDurableObject,
+  waitOnExecutionContext,
+} from "cloudflare:test";
+import { expect, inject, vi } from "vitest";
 import { app } from "../../src/app.ts";
+import { configOf } from "../../src/config.ts";
+import { parseImageRequest } from "../../src/contract/request.ts";
+import { requestKey } from "../../src/generation/key.ts";
+import type { Generation } from "../../src/generation/object.ts";
 
-/** An environment of the Worker: real KV, the simulated upstream, and what a test sets on top. */
-export function environment(vars: Record<string, unknown> = {}): object {
-  return {
-    ...env,
-    LOCAL_DEVELOPMENT: "true",
-    UPSTREAM_API_KEY: "sk-test",
-    UPSTREAM_BASE_URL: inject("upstreamUrl"),
-    ...vars,
-  };
+interface Bindings {
+  CACHE: KVNamespace;
+  GENERATION: DurableObjectNamespace<Generation>;
 }
 
-/** The Worker's KV namespace. */
-export function kv(): KVNamespace {
-  const namespace: unknown = Reflect.get(env, "CACHE");
-  return namespace as KVNamespace;
+/** The environment of the Worker: real KV and objects, the simulated upstream; and what a test sets. */
+export function environment(vars: Record<string, unknown> = {}): object {
+  return { ...env, ...vars };
+}
+
+/** The Worker's KV namespace and objects. */
+export function bindings(): Bindings {
+  return env as unknown as Bindings;
 }
 
 /** Answers a request as the deployed Worker does, and waits for what it leaves running. */
@@ -50,4 +58,75 @@ export async function upstreamCalls(prompt: string): Promise<number> {
   url.searchParams.set("prompt", prompt);
   const response = await fetch(url);
   return (await response.json<{ count: number }>()).count;
+}
+
+/** The key of a request. */
+export function keyOf(body: unknown): Promise<string> {
+  const config = configOf(environment());
+  return requestKey(parseImageRequest(body, config), config.upstream.baseUrl);
+}
+
+/** The object that everybody shares who asks for this. */
+export async function sharedObject(body: unknown): Promise<DurableObjectStub<Generation>> {
+  const objects = bindings().GENERATION;
+  return objects.get(objects.idFromName(await keyOf(body)));
+}
+
+/** Waits until the objects have copied what they made to KV, so many generations. */
+export async function copied(generations = 1): Promise<void> {
+  await vi.waitFor(
+    async () => {
+      const { keys } = await bindings().CACHE.list({ prefix: "generation/" });
+      expect(keys).toHaveLength(generations);
+    },
+    { timeout: 5000, interval: 10 },
+  );
+  const { keys } = await bindings().CACHE.list({ prefix: "request/" });
+  expect(keys.length).toBeGreaterThan(0);
+}
+
+/** Has the objects forget everything, as they do when their time is over. */
+export async function forgetObjects(): Promise<void> {
+  const objects = bindings().GENERATION;
+  for (const id of await listDurableObjectIds(objects)) {
+    await runInDurableObject(objects.get(id), async (_, state) => {
+      await state.storage.deleteAlarm();
+      await state.storage.deleteAll();
+    });
+  }
+}
+
+/** Makes everything in KV older. */
+export async function ageCache(seconds: number): Promise<void> {
+  const kv = bindings().CACHE;
+  for (const prefix of ["request/", "generation/"]) {
+    for (const { name, metadata } of (await kv.list({ prefix })).keys) {
+      const record = await kv.get<{ created: number }>(name, "json");
+      const older = { ...record, created: Number(record?.created) - seconds };
+      await kv.put(name, JSON.stringify(older), { metadata });
+    }
+  }
+}
+
+type KvMethod = "get" | "getWithMetadata" | "put";
+
+/** The KV namespace, failing in one of its methods. */
+export function failingKv(method: KvMethod): KVNamespace {
+  return new Proxy(bindings().CACHE, {
+    get(target, name) {
+      if (name === method) return () => Promise.reject(new Error("KV is down"));
+      const value: unknown = Reflect.get(target, name);
+      return typeof value === "function" ? value.bind(target) : value;
+    },
+  });
+}
+
+/** Puts something else into an object's environment. */
+export async function changeEnvironment(
+  object: DurableObjectStub<Generation>,
+  vars: Record<string, unknown>,
+): Promise<void> {
+  await runInDurableObject(object, (instance) => {
+    Reflect.set(instance, "env", environment(vars));
+  });
 }

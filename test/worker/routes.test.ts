@@ -29,8 +29,8 @@ describe("GET /health", () => {
     expect(JSON.parse(text)).toEqual({
       status: "ok",
       version,
-      bindings: { CACHE: true },
-      secrets: { UPSTREAM_API_KEY: true },
+      bindings: { CACHE: true, GENERATION: true, IDEMPOTENCY: true },
+      secrets: { UPSTREAM_API_KEY: true, ADMIN_KEY: true },
       local_development: true,
     });
     expect(text).not.toContain("sk-very-secret");

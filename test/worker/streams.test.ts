@@ -38,6 +38,17 @@ describe("reading a stream", () => {
     expect(lengths.length).toBeLessThanOrEqual(3);
   });
 
+  it("gives what there is at once where that is asked for", async () => {
+    const { readable, writable } = new IdentityTransformStream();
+    const writer = writable.getWriter();
+    const chunks = chunksOf(readable, 1000, "live");
+    for (const length of [3, 1, 7]) {
+      const [chunk] = await Promise.all([chunks.next(), writer.write(bytesOfLength(length))]);
+      expect(chunk.value).toEqual(bytesOfLength(length));
+    }
+    await Promise.all([chunks.next(), writer.close()]);
+  });
+
   it("passes on that a stream broke off", async () => {
     const { readable, writable } = new IdentityTransformStream();
     const reading = readAll(readable, 1000);

@@ -263,12 +263,6 @@ describe("combinations", () => {
     );
   });
 
-  it("stream alone is refused until it is there", () => {
-    expect(refusal({ prompt: "a", stream: true })).toEqual(
-      refused(IGU, "stream", "unsupported_parameter"),
-    );
-  });
-
   it("compression needs a format that compresses", () => {
     expect(refusal({ prompt: "a", output_compression: 99 })).toEqual(
       refused(IGU, "output_compression", "invalid_png_output_compression"),

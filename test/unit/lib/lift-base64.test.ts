@@ -14,7 +14,7 @@ async function* sliced(text: string, sliceBytes: number): AsyncGenerator<Uint8Ar
 }
 
 function lift(text: string, sliceBytes = 1 << 16) {
-  return liftBase64(sliced(text, sliceBytes));
+  return liftBase64(sliced(text, sliceBytes), (bytes) => bytes);
 }
 
 function randomPicture(length: number): Uint8Array<ArrayBuffer> {
@@ -26,8 +26,8 @@ function randomPicture(length: number): Uint8Array<ArrayBuffer> {
 }
 
 async function pictureIn(text: string, sliceBytes?: number) {
-  const { value, bytesOf } = await lift(text, sliceBytes);
-  return bytesOf((value as { b64_json: string }).b64_json);
+  const { value, find } = await lift(text, sliceBytes);
+  return find((value as { b64_json: string }).b64_json);
 }
 
 describe("a picture in JSON", () => {
@@ -45,9 +45,9 @@ describe("a picture in JSON", () => {
     const text = JSON.stringify({ a: 'x"\\', b64_json: picture.toBase64(), z: ["é🦊"] });
     await fc.assert(
       fc.asyncProperty(fc.integer({ min: 1, max: 5000 }), async (sliceBytes) => {
-        const { value, bytesOf } = await lift(text, sliceBytes);
+        const { value, find } = await lift(text, sliceBytes);
         const { b64_json, ...rest } = value as { b64_json: string };
-        expect(bytesOf(b64_json)).toEqual(picture);
+        expect(find(b64_json)).toEqual(picture);
         expect(rest).toEqual({ a: 'x"\\', z: ["é🦊"] });
       }),
       { numRuns: 30, examples: [[1], [2], [3], [4]] },
@@ -87,12 +87,28 @@ describe("a picture in JSON", () => {
     expect(await pictureIn(JSON.stringify({ b64_json: spoil(base64) }))).toBeUndefined();
   });
 
+  it("is handed on as soon as it is whole, before the next one is read", async () => {
+    const pictures = Array.from({ length: 10 }, () => randomPicture(3000));
+    const kept: Uint8Array[] = [];
+    async function* body(): AsyncGenerator<Uint8Array> {
+      yield new TextEncoder().encode('{"data":[');
+      for (const [index, picture] of pictures.entries()) {
+        expect(kept).toEqual(pictures.slice(0, index));
+        const separator = index === 0 ? "" : ",";
+        yield new TextEncoder().encode(`${separator}{"b64_json":"${picture.toBase64()}"}`);
+      }
+      yield new TextEncoder().encode("]}");
+    }
+    await liftBase64(body(), (bytes) => kept.push(bytes));
+    expect(kept).toEqual(pictures);
+  });
+
   it("keeps pictures apart", async () => {
     const pictures = [randomPicture(5000), randomPicture(6000), randomPicture(10)];
     const text = JSON.stringify({ data: pictures.map((picture) => ({ b: picture.toBase64() })) });
-    const { value, bytesOf } = await lift(text, 1000);
+    const { value, find } = await lift(text, 1000);
     const { data } = value as { data: { b: string }[] };
-    expect(data.map(({ b }) => bytesOf(b))).toEqual(pictures);
+    expect(data.map(({ b }) => find(b))).toEqual(pictures);
   });
 });
 
@@ -123,7 +139,7 @@ describe("everything else", () => {
   );
 
   it("cannot forge a lifted string", async () => {
-    const { bytesOf } = await lift(JSON.stringify({ b: randomPicture(5000).toBase64() }));
-    expect(bytesOf(`${crypto.randomUUID()}/0`)).toBeUndefined();
+    const { find } = await lift(JSON.stringify({ b: randomPicture(5000).toBase64() }));
+    expect(find(`${crypto.randomUUID()}/0`)).toBeUndefined();
   });
 });

@@ -31,6 +31,14 @@ describe("what the upstream is sent", () => {
     expect(sent({ prompt: "a", ...defaults })).toEqual(sent({ prompt: "a" }));
   });
 
+  it("asks for a stream where the client wants one", () => {
+    expect(sent({ prompt: "a", stream: true, partial_images: 2 })).toEqual({
+      ...sent({ prompt: "a" }),
+      stream: true,
+      partial_images: 2,
+    });
+  });
+
   it("has everything else that was asked for", () => {
     const body = {
       model: "gpt-image-2",

@@ -1,0 +1,28 @@
+import { GatewayError } from "../errors.ts";
+
+/**
+ * Lets the owner pass, and nobody else.
+ *
+ * @param authorization the request's header, `Bearer <admin key>`
+ * @param adminKey the secret `ADMIN_KEY`
+ * @throws {GatewayError} `missing_token`, `invalid_token`; `misconfigured` where there is no key
+ */
+export async function requireAdmin(
+  authorization: string | undefined,
+  adminKey: string | undefined,
+): Promise<void> {
+  if (adminKey === undefined) {
+    throw new GatewayError({ code: "misconfigured", problems: ["ADMIN_KEY is not set"] });
+  }
+  const token = /^Bearer +(\S+)$/i.exec(authorization ?? "")?.[1];
+  if (token === undefined) throw new GatewayError({ code: "missing_token" });
+  // Hashed first, because only texts of one length can be compared in constant time.
+  const [given, expected] = await Promise.all([sha256(token), sha256(adminKey)]);
+  if (!crypto.subtle.timingSafeEqual(given, expected)) {
+    throw new GatewayError({ code: "invalid_token" });
+  }
+}
+
+function sha256(text: string): Promise<ArrayBuffer> {
+  return crypto.subtle.digest("SHA-256", new TextEncoder().encode(text));
+}

@@ -1,0 +1,134 @@
+import type { Config } from "../config.ts";
+import { GatewayError } from "../errors.ts";
+import { readAll } from "../lib/streams.ts";
+import { objectIdOf } from "./id.ts";
+import type { Job, PartialImage, Progress, Started } from "./job.ts";
+import type { Generation, ObjectImage } from "./object.ts";
+
+/** An object that was just moved or updated answers the next call. */
+const CALL_ATTEMPTS = 3;
+const CALL_PAUSE_MS = 100;
+
+/** What the object may need beyond the upstream's own time: to be started, and to store pictures. */
+const GRACE_SECONDS = 60;
+
+/** A generation in its object, as callers see it. */
+export class GenerationHandle {
+  readonly id: string;
+  readonly #objects: DurableObjectNamespace<Generation>;
+  readonly #objectId: DurableObjectId;
+  readonly #giveUpMs: number;
+
+  constructor(config: Config, objectId: DurableObjectId, id: string) {
+    this.id = id;
+    this.#objects = objectsOf(config);
+    this.#objectId = objectId;
+    this.#giveUpMs = Date.now() + (config.upstream.timeoutSeconds + GRACE_SECONDS) * 1000;
+  }
+
+  /**
+   * How far it is, as soon as there is something beyond the first `seen` partial images, or after
+   * `waitMs`; `undefined` when the object does not have it.
+   *
+   * @throws {GatewayError} `upstream_outcome_unknown` when there was no end to it in all its time
+   */
+  async progress(seen: number, waitMs: number): Promise<Progress | undefined> {
+    if (Date.now() > this.#giveUpMs) throw new GatewayError({ code: "upstream_outcome_unknown" });
+    return callObject(this.#objects, this.#objectId, (object) =>
+      object.progress(this.id, seen, waitMs),
+    );
+  }
+
+  /** The bytes of one of its images. */
+  image(index: number): Promise<ObjectImage | undefined> {
+    return callObject(this.#objects, this.#objectId, (object) => object.image(this.id, index));
+  }
+
+  /** The bytes of one of its partial images. */
+  async partialImage({ slot, sizeBytes }: PartialImage): Promise<Uint8Array> {
+    const body = await callObject(this.#objects, this.#objectId, (object) =>
+      object.partialImage(this.id, slot),
+    );
+    return body === undefined ? new Uint8Array() : readAll(body, sizeBytes);
+  }
+
+  /** Has the object forget it. */
+  forget(): Promise<void> {
+    return callObject(this.#objects, this.#objectId, (object) => object.forget(this.id));
+  }
+}
+
+/** Which object makes a job. */
+export type ObjectName =
+  /** The one that everybody who asks for this shares. */
+  | { shared: string }
+  /** One that nobody else has. */
+  | "fresh";
+
+/**
+ * Begins a job in its object, or joins it there.
+ */
+export async function startGeneration(
+  config: Config,
+  name: ObjectName,
+  job: Job,
+): Promise<{ started: Started; handle: GenerationHandle }> {
+  const objects = objectsOf(config);
+  const objectId = name === "fresh" ? objects.newUniqueId() : objects.idFromName(name.shared);
+  const started = await callObject(objects, objectId, (object) => object.start(job));
+  return { started, handle: new GenerationHandle(config, objectId, started.id) };
+}
+
+/** What the shared object of a key has ready, if that is not older than asked for. */
+export async function findMade(
+  config: Config,
+  key: string,
+  maxAgeSeconds: number,
+): Promise<{ started: Started; handle: GenerationHandle } | undefined> {
+  const objects = objectsOf(config);
+  const objectId = objects.idFromName(key);
+  const started = await callObject(objects, objectId, (object) => object.made(maxAgeSeconds));
+  if (started === undefined) return undefined;
+  return { started, handle: new GenerationHandle(config, objectId, started.id) };
+}
+
+/** The generation of an id in the object that it leads back to; `undefined` when it is no such id. */
+export function handleOf(config: Config, id: string): GenerationHandle | undefined {
+  const hex = objectIdOf(id);
+  if (hex === undefined) return undefined;
+  try {
+    return new GenerationHandle(config, config.generations.idFromString(hex), id);
+  } catch {
+    // Well formed, and no id that this namespace has given out.
+    return undefined;
+  }
+}
+
+/** The configuration knows the binding; that its objects are of our class is known here. */
+function objectsOf({ generations }: Config): DurableObjectNamespace<Generation> {
+  // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- wrangler.toml binds the class
+  return generations as DurableObjectNamespace<Generation>;
+}
+
+/**
+ * Calls an object. One that broke meanwhile (moved, updated, restarted) is called again: every call
+ * may be made twice. One that has too much to do is not.
+ */
+async function callObject<Result>(
+  objects: DurableObjectNamespace<Generation>,
+  objectId: DurableObjectId,
+  call: (object: DurableObjectStub<Generation>) => Promise<Result>,
+): Promise<Result> {
+  for (let attempt = 1; ; attempt += 1) {
+    try {
+      return await call(objects.get(objectId));
+    } catch (error) {
+      if (attempt === CALL_ATTEMPTS || isOverloaded(error)) throw error;
+    }
+    await scheduler.wait(CALL_PAUSE_MS * attempt);
+  }
+}
+
+function isOverloaded(error: unknown): boolean {
+  return error instanceof Error && "overloaded" in error && error.overloaded === true;
+}

@@ -1,0 +1,68 @@
+import { DurableObject } from "cloudflare:workers";
+import type { Config } from "../config.ts";
+import { GatewayError } from "../errors.ts";
+
+/** How long a key means the same generation. */
+export const IDEMPOTENCY_SECONDS = 24 * 60 * 60;
+
+interface Claim {
+  /** The request key of the first request that came with it. */
+  requestKey: string;
+  /** Its generation, once there is one. */
+  generationId?: string;
+}
+
+/** What an Idempotency-Key stands for: one request, and the generation that answers it. */
+export class IdempotencyKey extends DurableObject<object> {
+  /** Takes the key for a request, unless another has it. */
+  async claim(requestKey: string): Promise<Claim> {
+    const claim = await this.ctx.storage.get<Claim>("claim");
+    if (claim !== undefined) return claim;
+    await this.ctx.storage.put<Claim>("claim", { requestKey });
+    await this.ctx.storage.setAlarm(Date.now() + IDEMPOTENCY_SECONDS * 1000);
+    return { requestKey };
+  }
+
+  /** Says which generation answers the request. */
+  async bind(requestKey: string, generationId: string): Promise<void> {
+    await this.ctx.storage.put<Claim>("claim", { requestKey, generationId });
+  }
+
+  override async alarm(): Promise<void> {
+    await this.ctx.storage.deleteAll();
+  }
+}
+
+/** One use of an Idempotency-Key. */
+export interface Idempotency {
+  /** The name of the object that makes what nobody else may share. */
+  name: string;
+  /** The generation that the key stands for by now. */
+  generationId: string | undefined;
+  bind(generationId: string): Promise<void>;
+}
+
+/**
+ * Claims an Idempotency-Key for a request.
+ *
+ * @param principal whose key it is: two callers may choose the same
+ * @throws {GatewayError} `idempotency_key_reused` when it stands for another request
+ */
+export async function claimIdempotencyKey(
+  config: Config,
+  principal: string,
+  idempotencyKey: string,
+  requestKey: string,
+): Promise<Idempotency> {
+  // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- wrangler.toml binds the class
+  const objects = config.idempotencyKeys as DurableObjectNamespace<IdempotencyKey>;
+  const name = `${principal}/${idempotencyKey}`;
+  const object = objects.get(objects.idFromName(name));
+  const claim = await object.claim(requestKey);
+  if (claim.requestKey !== requestKey) throw new GatewayError({ code: "idempotency_key_reused" });
+  return {
+    name: `idempotent/${name}`,
+    generationId: claim.generationId,
+    bind: (generationId) => object.bind(requestKey, generationId),
+  };
+}

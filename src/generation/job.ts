@@ -1,0 +1,51 @@
+import type { GenerationRecord, Resolved } from "../contract/record.ts";
+import type { ImageRequest } from "../contract/request.ts";
+import type { Failure } from "../errors.ts";
+import type { ImageType } from "../lib/image-type.ts";
+
+/** What an object is asked to make. */
+export interface Job {
+  /** The request's key; what is made is kept under it. */
+  key: string;
+  request: ImageRequest;
+  /** Whether it goes to KV; `no-store` keeps it out. */
+  store: boolean;
+  /** How long the object keeps what was made, for waiters and for KV's slow negative entries. */
+  keepSeconds: number;
+  /** A result that is older than this is made anew. */
+  maxAgeSeconds: number;
+}
+
+export type GenerationState = "queued" | "in_progress" | "done" | "failed";
+
+/** A generation as far as it is. */
+export interface Progress {
+  id: string;
+  /** Unix seconds. */
+  created: number;
+  state: GenerationState;
+  /** The partial images after those that the caller has seen. */
+  partials: PartialImage[];
+  /** Once it is done. */
+  record?: GenerationRecord;
+  /** Once it has failed. */
+  failure?: Failure;
+}
+
+/** How a job was taken: what there is of its generation by now. */
+export interface Started extends Progress {
+  /** Whether it was begun for an earlier request. */
+  joined: boolean;
+}
+
+/** A partial image that can be read from the object. */
+export interface PartialImage {
+  /** As the upstream counts, from 0. */
+  index: number;
+  slot: number;
+  type: ImageType;
+  sizeBytes: number;
+  resolved: Resolved;
+  /** Unix seconds. */
+  created: number;
+}

@@ -1,0 +1,306 @@
+import { DurableObject } from "cloudflare:workers";
+import { kvCache, type CachedImage } from "../cache/cache.ts";
+import { configOf, type Config } from "../config.ts";
+import { GatewayError, type Failure } from "../errors.ts";
+import { errorFields, log } from "../telemetry/log.ts";
+import { dispatch } from "../upstream/client.ts";
+import { newGenerationId } from "./id.ts";
+import type { Job, PartialImage, Progress, Started } from "./job.ts";
+import { newRecord } from "./record.ts";
+import { GenerationStorage, type StoredGeneration } from "./storage.ts";
+
+/** A copy to KV that failed is tried again after 1 s, 2 s, 4 s …, until it has been for ten minutes. */
+const FIRST_COPY_DELAY_MS = 1000;
+const MAX_COPY_ATTEMPTS = 10;
+
+/** An image that an object has. */
+export interface ObjectImage extends CachedImage {
+  /** Whether nobody else may keep it: the request said no-store. */
+  isPrivate: boolean;
+}
+
+/**
+ * The owner of a generation, which no client can cancel: the upstream is called in its alarm, and
+ * what was made is in its SQLite before anybody is told.
+ *
+ * It makes one generation at a time. Whoever asks while that goes on is given the same one.
+ */
+export class Generation extends DurableObject<object> {
+  readonly #storage = new GenerationStorage(this.ctx.storage.sql);
+  /** Callers that wait for something new. */
+  readonly #waiters = new Set<() => void>();
+  /** The generation whose upstream call is this very instance's. */
+  #dispatching: string | undefined;
+
+  /**
+   * Begins a job, or joins the one that goes on or is done already.
+   *
+   * A failure is no result: the next request tries again.
+   */
+  async start(job: Job): Promise<Started> {
+    this.#storage.createTables();
+    const current = this.#usable(job.maxAgeSeconds);
+    if (current !== undefined) {
+      const keepSeconds = Math.max(current.job.keepSeconds, job.keepSeconds);
+      this.#update(current.id, { job: { ...current.job, keepSeconds } });
+      return { ...progressOf(current, []), joined: true };
+    }
+    this.#storage.clear();
+    const generation: StoredGeneration = {
+      id: newGenerationId(this.ctx.id.toString()),
+      created: nowSeconds(),
+      state: "queued",
+      job,
+      record: undefined,
+      slots: [],
+      failure: undefined,
+      endedMs: undefined,
+      copied: !job.store,
+      copyAttempts: 0,
+    };
+    this.#storage.save(generation);
+    await this.ctx.storage.setAlarm(Date.now());
+    return { ...progressOf(generation, []), joined: false };
+  }
+
+  /** What is made already and not older than that; nothing is begun. */
+  made(maxAgeSeconds: number): Started | undefined {
+    this.#storage.createTables();
+    const current = this.#usable(maxAgeSeconds);
+    return current?.record === undefined ? undefined : { ...progressOf(current, []), joined: true };
+  }
+
+  /**
+   * How far a generation is, as soon as there is something new: a partial image beyond the first
+   * `seen` ones, or its end. After `waitMs` the answer comes without anything new.
+   *
+   * @returns `undefined` for a generation that this object does not have
+   */
+  async progress(id: string, seen: number, waitMs: number): Promise<Progress | undefined> {
+    this.#storage.createTables();
+    const untilMs = Date.now() + waitMs;
+    for (;;) {
+      this.#failOrphan();
+      const generation = this.#storage.byId(id);
+      if (generation === undefined) return undefined;
+      const partials = this.#storage.partials(id, seen);
+      const isOver = generation.state === "done" || generation.state === "failed";
+      const remainingMs = untilMs - Date.now();
+      if (isOver || partials.length > 0 || remainingMs <= 0)
+        return progressOf(generation, partials);
+      await this.#change(remainingMs);
+    }
+  }
+
+  /**
+   * One of the images; one chunk of it in memory at a time.
+   *
+   * @returns `undefined` for an image that this object does not have
+   */
+  image(id: string, index: number): ObjectImage | undefined {
+    this.#storage.createTables();
+    const generation = this.#storage.current();
+    if (generation?.id !== id) return undefined;
+    const slot = generation.slots[index];
+    const image = generation.record?.images[index];
+    if (slot === undefined || image === undefined) return undefined;
+    const { type, bytes: sizeBytes } = image;
+    return { body: this.#imageStream(slot), type, sizeBytes, isPrivate: !generation.job.store };
+  }
+
+  /** One of the partial images, by its slot. */
+  partialImage(id: string, slot: number): ReadableStream<Uint8Array> | undefined {
+    this.#storage.createTables();
+    const isThere = this.#storage.partials(id, 0).some((partial) => partial.slot === slot);
+    return isThere ? this.#imageStream(slot) : undefined;
+  }
+
+  /** Forgets a generation, so that the next request makes it anew; a running one is let finish. */
+  forget(id: string): void {
+    this.#storage.createTables();
+    const current = this.#storage.current();
+    if (current?.id === id && current.state === "done") this.#storage.clear();
+  }
+
+  /** Takes the next step: calls the upstream, copies to KV, or cleans up. */
+  override async alarm(): Promise<void> {
+    this.#storage.createTables();
+    this.#failOrphan();
+    const queued = this.#storage.current();
+    if (queued?.state === "queued") await this.#make(queued);
+    const made = this.#storage.current();
+    if (made?.state === "done" && !made.copied) await this.#copy(made);
+    await this.#scheduleCleanUp();
+  }
+
+  /** The current generation, unless it is older than the caller will have. */
+  #usable(maxAgeSeconds: number): StoredGeneration | undefined {
+    this.#failOrphan();
+    const current = this.#storage.current();
+    if (current?.record === undefined) return current;
+    return nowSeconds() - current.record.created <= maxAgeSeconds ? current : undefined;
+  }
+
+  async #make(generation: StoredGeneration): Promise<void> {
+    const { id, job } = generation;
+    this.#dispatching = id;
+    const startedMs = Date.now();
+    let failure: Failure | undefined;
+    try {
+      const config = configOf(this.env);
+      this.#storage.save({ ...generation, state: "dispatched" });
+      const made = await dispatch(job.request, {
+        config: config.upstream,
+        localDevelopment: config.localDevelopment,
+        sink: (slot, bytes) => this.#storage.writeImage(slot, bytes),
+        onPartial: ({ index, picture, resolved }) => {
+          this.#storage.addPartial(id, { index, ...picture, resolved, created: nowSeconds() });
+          this.#wake();
+        },
+      });
+      this.#update(id, {
+        state: "done",
+        record: newRecord(id, job.request, made, nowSeconds()),
+        slots: made.images.map((image) => image.slot),
+        endedMs: Date.now(),
+      });
+    } catch (error) {
+      failure = error instanceof GatewayError ? error.failure : { code: "internal_error" };
+      if (!(error instanceof GatewayError))
+        log("error", "generation_broke", { id, ...errorFields(error) });
+      this.#fail(id, failure);
+    } finally {
+      this.#dispatching = undefined;
+    }
+    log("info", "generation", {
+      id,
+      model: job.request.upstreamModel,
+      n: job.request.n,
+      upstream_ms: Date.now() - startedMs,
+      error: failure?.code,
+    });
+    this.#wake();
+    if (failure?.code === "moderation_blocked") await this.#rememberRefusal(job.key, failure);
+  }
+
+  /** Changes a generation as it is stored by now; one that was replaced meanwhile stays gone. */
+  #update(id: string, changes: Partial<StoredGeneration>): void {
+    const stored = this.#storage.byId(id);
+    if (stored !== undefined) this.#storage.save({ ...stored, ...changes });
+  }
+
+  /**
+   * A call that was made by an instance that is no more: whether the picture exists nobody knows,
+   * and asking again could pay twice.
+   */
+  #failOrphan(): void {
+    const current = this.#storage.current();
+    if (current?.state !== "dispatched" || current.id === this.#dispatching) return;
+    this.#fail(current.id, { code: "upstream_outcome_unknown" });
+    this.#wake();
+  }
+
+  #fail(id: string, failure: Failure): void {
+    this.#update(id, { state: "failed", failure, endedMs: Date.now() });
+    this.#storage.forgetOldFailures();
+  }
+
+  async #rememberRefusal(key: string, failure: Failure): Promise<void> {
+    const config = configOf(this.env);
+    try {
+      await cacheOf(config).storeRefusal(key, failure, config.refusalTtlSeconds);
+    } catch (error) {
+      log("error", "cache_write_failed", errorFields(error));
+    }
+  }
+
+  /** Copies to KV; what fails is tried again by alarm, without the upstream. */
+  async #copy({ id, job, record, slots, copyAttempts }: StoredGeneration): Promise<void> {
+    if (record === undefined) return;
+    try {
+      await cacheOf(configOf(this.env)).store(job.key, record, (index) =>
+        this.#storage.readImage(slots[index]),
+      );
+      this.#update(id, { copied: true });
+    } catch (error) {
+      const attempts = copyAttempts + 1;
+      log("error", "cache_write_failed", { id, attempt: attempts, ...errorFields(error) });
+      // Then the object alone has it, for as long as it keeps it.
+      this.#update(id, { copyAttempts: attempts, copied: attempts >= MAX_COPY_ATTEMPTS });
+    }
+  }
+
+  /** Sets the alarm for what comes next, or deletes everything when its time is over. */
+  async #scheduleCleanUp(): Promise<void> {
+    const current = this.#storage.current();
+    // Somebody has begun a new one meanwhile, and has set the alarm for it.
+    if (current?.state === "queued") return;
+    const now = Date.now();
+    if (current !== undefined && !current.copied) {
+      await this.ctx.storage.setAlarm(now + FIRST_COPY_DELAY_MS * 2 ** (current.copyAttempts - 1));
+      return;
+    }
+    const keepUntil = this.#storage.keepUntilMs();
+    if (keepUntil !== undefined && now < keepUntil) {
+      await this.ctx.storage.setAlarm(keepUntil);
+      return;
+    }
+    await this.ctx.storage.deleteAll();
+  }
+
+  #wake(): void {
+    for (const wake of this.#waiters) wake();
+    this.#waiters.clear();
+  }
+
+  /** Something new, or the end of the time. */
+  async #change(withinMs: number): Promise<void> {
+    const timer = new AbortController();
+    let wake = (): void => undefined;
+    const woken = new Promise<void>((resolve) => {
+      wake = resolve;
+    });
+    this.#waiters.add(wake);
+    const timeout = scheduler.wait(withinMs, { signal: timer.signal }).catch(() => undefined);
+    await Promise.race([woken, timeout]);
+    timer.abort();
+    this.#waiters.delete(wake);
+  }
+
+  #imageStream(slot: number): ReadableStream<Uint8Array> {
+    let part = 0;
+    return new ReadableStream({
+      type: "bytes",
+      pull: (controller) => {
+        const chunk = this.#storage.readChunk(slot, part);
+        part += 1;
+        if (chunk === undefined) {
+          controller.close();
+          controller.byobRequest?.respond(0);
+        } else {
+          controller.enqueue(chunk);
+        }
+      },
+    });
+  }
+}
+
+function cacheOf(config: Config) {
+  return kvCache(config.cache, config.cacheTtlSeconds);
+}
+
+function progressOf(generation: StoredGeneration, partials: PartialImage[]): Progress {
+  const { id, created, state, record, failure } = generation;
+  return {
+    id,
+    created,
+    state: state === "dispatched" ? "in_progress" : state,
+    partials,
+    ...(record === undefined ? {} : { record }),
+    ...(failure === undefined ? {} : { failure }),
+  };
+}
+
+function nowSeconds(): number {
+  return Math.floor(Date.now() / 1000);
+}

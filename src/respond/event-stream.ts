@@ -1,0 +1,125 @@
+import type { GenerationRecord, Resolved } from "../contract/record.ts";
+import { imageUrl, responseWithoutData } from "../contract/response.ts";
+import { GatewayError, toWire, type Failure } from "../errors.ts";
+import { madeFrom, type Found, type MadeGeneration } from "../generation/generate.ts";
+import type { PartialImage } from "../generation/job.ts";
+import { writeBody, type Part } from "./body.ts";
+import type { JsonOptions } from "./json.ts";
+
+/** A comment after so much silence keeps proxies from closing the connection. */
+const SILENCE_MS = 15_000;
+
+/** What happens to a generation, in the order in which it does. */
+type Happening =
+  | { kind: "silence" }
+  | { kind: "partial"; partial: PartialImage; read: () => Promise<Uint8Array> }
+  | { kind: "completed"; generation: MadeGeneration }
+  | { kind: "failed"; failure: Failure };
+
+/**
+ * A generation as server-sent events (WHATWG HTML, 9.2): partial images as they come, those of
+ * before first, then the completed one.
+ *
+ * The headers go with the first event, so that what fails before it is an ordinary error. What fails
+ * later is an error event, because a stream that only stops looks complete to the SDKs.
+ *
+ * @throws {GatewayError} what the generation failed with before its first event
+ */
+export async function eventStreamResponse(found: Found, options: JsonOptions): Promise<Response> {
+  const happenings = happeningsOf(found);
+  const first = await happenings.next();
+  if (first.done === true) throw new GatewayError({ code: "internal_error" });
+  if (first.value.kind === "failed") throw new GatewayError(first.value.failure);
+  const { readable, writable } = new IdentityTransformStream();
+  options.waitUntil(writeBody(eventParts(first.value, happenings, options), writable));
+  return new Response(readable, {
+    headers: {
+      "content-type": "text/event-stream; charset=utf-8",
+      "cache-control": "no-cache",
+    },
+  });
+}
+
+async function* happeningsOf(found: Found): AsyncGenerator<Happening, void> {
+  if (found.kind === "made") {
+    yield { kind: "completed", generation: found };
+    return;
+  }
+  const { handle, outcome } = found;
+  try {
+    for (let seen = 0; ;) {
+      const progress = await handle.progress(seen, SILENCE_MS);
+      for (const partial of progress?.partials ?? []) {
+        yield { kind: "partial", partial, read: () => handle.partialImage(partial) };
+        seen += 1;
+      }
+      const generation = madeFrom(progress, handle, outcome);
+      if (generation !== undefined) {
+        yield { kind: "completed", generation };
+        return;
+      }
+      if (progress?.partials.length === 0) yield { kind: "silence" };
+    }
+  } catch (error) {
+    const failure: Failure =
+      error instanceof GatewayError ? error.failure : { code: "internal_error" };
+    yield { kind: "failed", failure };
+  }
+}
+
+async function* eventParts(
+  first: Happening,
+  rest: AsyncGenerator<Happening, void>,
+  options: JsonOptions,
+): AsyncGenerator<Part, void> {
+  yield* partsOf(first, options);
+  for await (const happening of rest) yield* partsOf(happening, options);
+}
+
+/** Fields in the API's order: what is asked for most, the picture, comes first. */
+function partsOf(happening: Happening, options: JsonOptions): Part[] {
+  switch (happening.kind) {
+    case "silence":
+      return [": waiting\n\n"];
+    case "partial": {
+      const { created, resolved, index } = happening.partial;
+      const fields = { created_at: created, ...parameters(resolved), partial_image_index: index };
+      return imageEvent("image_generation.partial_image", happening.read, fields);
+    }
+    case "completed":
+      return completedEvent(happening.generation, options);
+    case "failed": {
+      const { error } = toWire(happening.failure).body;
+      return [event("error", JSON.stringify({ type: "error", error }))];
+    }
+  }
+}
+
+function completedEvent({ record, images }: MadeGeneration, options: JsonOptions): Part[] {
+  const type = "image_generation.completed";
+  const fields = completedFields(record, options.origin);
+  const [image] = images;
+  if (options.responseFormat === "url" || image === undefined) {
+    const url = imageUrl(record, 0, options.origin);
+    return [event(type, JSON.stringify({ type, url, ...fields }))];
+  }
+  return imageEvent(type, image, fields);
+}
+
+function completedFields(record: GenerationRecord, origin: string) {
+  const { usage } = responseWithoutData(record, origin);
+  return { created_at: record.created, ...parameters(record.resolved), usage };
+}
+
+function parameters({ size, quality, background, output_format }: Resolved) {
+  return { size, quality, background, output_format };
+}
+
+function imageEvent(type: string, image: () => Promise<Uint8Array>, fields: object): Part[] {
+  const rest = JSON.stringify(fields).slice(1);
+  return [`event: ${type}\ndata: {"type":"${type}","b64_json":"`, { image }, `",${rest}\n\n`];
+}
+
+function event(name: string, data: string): string {
+  return `event: ${name}\ndata: ${data}\n\n`;
+}

@@ -1,0 +1,73 @@
+import { describe, expect, it } from "vitest";
+import { newPrompt, read, stage } from "./stage.ts";
+
+const theStage = stage();
+
+const SMALL = { model: "dall-e-2", size: "256x256", response_format: "b64_json" };
+
+function post(directives: string, body: object = SMALL) {
+  const prompt = newPrompt(`[upstream ${directives}]`);
+  return { prompt, response: theStage.post({ ...body, prompt }) };
+}
+
+describe("every dialect of an upstream becomes the same answer", () => {
+  it.each(["b64", "url", "chat-markdown", "chat-url", "chat-data"])("%s", async (dialect) => {
+    const response = await post(`dialect=${dialect}`, { ...SMALL, n: 2 }).response;
+    const { data, choices } = await read(response);
+    expect(response.status).toBe(200);
+    expect(data.map((item) => item.b64_json?.slice(0, 11))).toEqual(["iVBORw0KGgo", "iVBORw0KGgo"]);
+    expect(data[0]).not.toEqual(data[1]);
+    expect(choices).toHaveLength(2);
+  });
+
+  it.each(["jpeg", "webp", "png"])(
+    "and every format is known by its signature: %s",
+    async (format) => {
+      const body = { model: "gpt-image-1.5", output_format: format, response_format: "url" };
+      const { data } = await read(await post("dialect=url", body).response);
+      expect(data[0]?.url).toMatch(new RegExp(`/0\\.${format}$`));
+      const file = await fetch(String(data[0]?.url));
+      expect(file.headers.get("content-type")).toBe(`image/${format}`);
+    },
+  );
+
+  it("with escaped solidi, as PHP writes them", async () => {
+    const { response } = post("answer=escaped");
+    expect((await response).status).toBe(200);
+  });
+
+  it("in slices of a few bytes", async () => {
+    const plain = await read(await post("").response);
+    expect(plain.data).toHaveLength(1);
+    expect((await post("slice=1000").response).status).toBe(200);
+  });
+
+  it("with more pictures than were asked for, or fewer", async () => {
+    const more = await read(await post("images=3").response);
+    expect(more.data).toHaveLength(1);
+    const fewer = await read(await post("images=1", { ...SMALL, n: 3 }).response);
+    expect(fewer.data).toHaveLength(1);
+    expect(fewer.choices).toHaveLength(1);
+  });
+
+  it("of many megabytes", async () => {
+    const { response } = post("bytes=6000000", { ...SMALL, n: 4 });
+    const { data } = await read(await response);
+    expect(data.map((item) => Buffer.from(String(item.b64_json), "base64").length)).toEqual(
+      Array.from({ length: 4 }, () => 6_000_000),
+    );
+  });
+});
+
+describe("a picture that the upstream gives by URL", () => {
+  it("is fetched without the key", async () => {
+    await post("dialect=url").response;
+    expect(theStage.upstream.fetched.at(-1)?.headers).not.toHaveProperty("authorization");
+  });
+
+  it("is asked for again when that fails, because that costs nothing", async () => {
+    const { prompt, response } = post("dialect=url picture=flaky");
+    expect((await response).status).toBe(200);
+    expect(theStage.upstream.received(prompt)).toHaveLength(1);
+  });
+});

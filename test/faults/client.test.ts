@@ -1,0 +1,126 @@
+import { connect, type Socket } from "node:net";
+import { describe, expect, it, vi } from "vitest";
+import { newPrompt, read, stage } from "../e2e/stage.ts";
+import { expectCleanLogs } from "./fault.ts";
+
+const theStage = stage();
+const SMALL = { model: "dall-e-2", size: "256x256" };
+const STREAM = { model: "gpt-image-1.5", quality: "low", stream: true, partial_images: 2 };
+
+/** A request written to a socket by hand. */
+function open(body: object, declaredLength?: number): { socket: Socket; text: string } {
+  const { hostname, port } = new URL(theStage.gateway.url);
+  const text = JSON.stringify(body);
+  const socket = connect(Number(port), hostname);
+  socket.on("error", () => undefined);
+  socket.write(
+    "POST /v1/images/generations HTTP/1.1\r\nHost: gateway\r\nContent-Type: application/json\r\n" +
+      `Connection: close\r\nContent-Length: ${declaredLength ?? Buffer.byteLength(text)}\r\n\r\n`,
+  );
+  return { socket, text };
+}
+
+/** All that a socket brings, read at the given pace. */
+async function readAll(socket: Socket, pauseMs = 0): Promise<string> {
+  let text = "";
+  socket.pause();
+  for await (const chunk of socket) {
+    text += String(chunk);
+    if (pauseMs > 0) await new Promise((resolve) => setTimeout(resolve, pauseMs));
+  }
+  return text;
+}
+
+function calls(prompt: string): number {
+  return theStage.upstream.received(prompt).length;
+}
+
+describe("a client", () => {
+  it("that leaves before the headers finds its picture when it comes back", async () => {
+    const body = { ...SMALL, prompt: newPrompt("[upstream delay=600]") };
+    const { socket, text } = open(body);
+    socket.write(text);
+    await vi.waitFor(() => expect(calls(body.prompt)).toBe(1));
+    socket.destroy();
+    await vi.waitFor(
+      async () => {
+        const { keys } = await theStage.gateway.cache.list({ prefix: "request/" });
+        expect(keys).toHaveLength(1);
+      },
+      { timeout: 5000 },
+    );
+    const again = await theStage.post(body);
+    expect(again.headers.get("cache-status")).toContain("hit");
+    expect(calls(body.prompt)).toBe(1);
+    expectCleanLogs(theStage);
+  });
+
+  it("that leaves in the middle of a stream leaves it whole for the others", async () => {
+    const body = { ...STREAM, prompt: newPrompt("[upstream gap=300]") };
+    const leaving = new AbortController();
+    const first = await fetch(`${theStage.gateway.url}/v1/images/generations`, {
+      method: "POST",
+      headers: { "content-type": "application/json" },
+      body: JSON.stringify(body),
+      signal: leaving.signal,
+    });
+    const staying = theStage.post(body);
+    await first.body?.getReader().read();
+    leaving.abort();
+    const events = await (await staying).text();
+    expect(events.match(/^event: \S+/gm)).toEqual([
+      "event: image_generation.partial_image",
+      "event: image_generation.partial_image",
+      "event: image_generation.completed",
+    ]);
+    expect(calls(body.prompt)).toBe(1);
+  });
+
+  it("that reads slowly gets all of it", async () => {
+    const body = {
+      ...SMALL,
+      prompt: newPrompt("[upstream bytes=3000000]"),
+      response_format: "b64_json",
+    };
+    const { socket, text } = open(body);
+    socket.write(text);
+    const [, json = ""] = (await readAll(socket, 5)).split("\r\n\r\n");
+    const answer = JSON.parse(json) as { data: { b64_json: string }[] };
+    expect(Buffer.from(String(answer.data[0]?.b64_json), "base64")).toHaveLength(3_000_000);
+  });
+
+  it("that uploads slowly is waited for", async () => {
+    const body = { ...SMALL, prompt: newPrompt() };
+    const { socket, text } = open(body);
+    for (const character of text) {
+      socket.write(character);
+      await new Promise((resolve) => setTimeout(resolve, 2));
+    }
+    expect(await readAll(socket)).toMatch(/^HTTP\/1\.1 200 OK/);
+    expect(calls(body.prompt)).toBe(1);
+  });
+
+  it("that leaves in the middle of its upload costs nothing", async () => {
+    const body = { ...SMALL, prompt: newPrompt() };
+    const { socket, text } = open(body);
+    await new Promise((resolve) => socket.write(text.slice(0, 30), resolve));
+    socket.destroy();
+    const next = await theStage.post({ ...SMALL, prompt: newPrompt() });
+    expect(next.status).toBe(200);
+    expect(calls(body.prompt)).toBe(0);
+  });
+
+  it("among two hundred of its kind is served by one upstream call", async () => {
+    const body = {
+      ...SMALL,
+      prompt: newPrompt("[upstream delay=400]"),
+      response_format: "b64_json",
+    };
+    const answers = await Promise.all(
+      Array.from({ length: 200 }, async () => read(await theStage.post(body))),
+    );
+    expect(new Set(answers.map((answer) => answer.data[0]?.b64_json)).size).toBe(1);
+    expect(calls(body.prompt)).toBe(1);
+    expectCleanLogs(theStage);
+  });
+});

@@ -1,0 +1,74 @@
+import { expect, vi } from "vitest";
+import { UPSTREAM_KEY } from "../gateway.ts";
+import { newPrompt, read, type ErrorAnswer, type Stage } from "../e2e/stage.ts";
+
+/** A fault of the upstream, and what comes of it. */
+export interface Fault {
+  name: string;
+  /** For the simulator; `times` is added, so that the request after this one finds it well. */
+  directives: string;
+  /** What the client gets. */
+  status: number;
+  code?: string;
+  /** A part of the message. */
+  says?: string;
+  /** How often the upstream is asked for the one request. */
+  calls?: number;
+  /** Whether an SDK may ask again by itself; so where nothing was made. */
+  retryable?: boolean;
+  retryAfter?: string;
+}
+
+const SMALL = { model: "dall-e-2", size: "256x256", response_format: "b64_json" };
+const WISH = "a wish that nobody else shall read";
+
+/** Has the upstream commit a fault, and looks at all that may come of it. */
+export async function expectFault(stage: Stage, fault: Fault): Promise<void> {
+  const calls = fault.calls ?? 1;
+  const prompt = newPrompt(`${WISH} [upstream times=${calls} ${fault.directives}]`);
+  const body = { ...SMALL, prompt };
+  const before = await keysOf(stage);
+
+  const response = await stage.post(body);
+  expect(response.status).toBe(fault.status);
+  expect(stage.upstream.received(prompt)).toHaveLength(calls);
+  if (fault.status === 200) {
+    const { data } = await read(response);
+    expect(data[0]?.b64_json).toMatch(/^iVBORw0KGgo/);
+  } else {
+    await expectError(response, fault);
+    expect(await keysOf(stage)).toEqual(before);
+  }
+
+  const again = await stage.post(body);
+  expect(again.status).toBe(200);
+  const { id } = await read(again);
+  await vi.waitFor(async () => expect(await keysOf(stage)).toContain(`generation/${id}`));
+  expectCleanLogs(stage);
+}
+
+async function expectError(response: Response, fault: Fault): Promise<void> {
+  const { error } = await read<ErrorAnswer>(response);
+  expect(Object.keys(error).toSorted()).toEqual(["code", "message", "param", "type"]);
+  expect(error.code).toBe(fault.code);
+  expect(error.message).toContain(fault.says ?? "");
+  expect(JSON.stringify(error)).not.toContain(WISH);
+  expect(JSON.stringify(error)).not.toContain(UPSTREAM_KEY);
+  const isFinal = response.headers.get("x-should-retry") === "false";
+  expect(isFinal).toBe(fault.retryable !== true);
+  expect(response.headers.get("retry-after")).toBe(fault.retryAfter ?? null);
+}
+
+/** No line of the log holds a prompt, a key or a picture. */
+export function expectCleanLogs(stage: Stage): void {
+  const logs = stage.gateway.logs();
+  expect(logs).toContain('"event":"request"');
+  for (const secret of [WISH, UPSTREAM_KEY, "iVBORw0KGgo", "PHN2Zw"]) {
+    expect(logs).not.toContain(secret);
+  }
+}
+
+async function keysOf(stage: Stage): Promise<string[]> {
+  const { keys } = await stage.gateway.cache.list();
+  return keys.map((key) => key.name);
+}

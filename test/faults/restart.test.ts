@@ -1,0 +1,79 @@
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, inject, it, vi } from "vitest";
+import { newPrompt, read, type ErrorAnswer } from "../e2e/stage.ts";
+import { startGateway, type Gateway } from "../gateway.ts";
+import { startSimulator, type Simulator } from "../upstream/simulator.ts";
+
+let upstream: Simulator;
+let directory: string;
+
+beforeAll(async () => {
+  upstream = await startSimulator();
+  directory = await mkdtemp(join(tmpdir(), "darkroom-state-"));
+});
+afterAll(async () => {
+  await upstream.close();
+  await rm(directory, { recursive: true });
+});
+
+/** The gateway on the same storage, as after a deployment or a crash. */
+function start(): Promise<Gateway> {
+  return startGateway(inject("bundle"), { UPSTREAM_BASE_URL: upstream.baseUrl }, directory);
+}
+
+function post(gateway: Gateway, body: object, headers: Record<string, string> = {}) {
+  return fetch(`${gateway.url}/v1/images/generations`, {
+    method: "POST",
+    headers: { "content-type": "application/json", ...headers },
+    body: JSON.stringify(body),
+  });
+}
+
+describe("a gateway that ends and starts again", () => {
+  it("while the upstream is at work says that nobody knows, and does not ask again by itself", async () => {
+    const body = { model: "dall-e-2", prompt: newPrompt("[upstream delay=2000 times=1]") };
+    const before = await start();
+    const pending = await post(before, body, { prefer: "respond-async" });
+    const { id } = await read<{ id: string }>(pending);
+    await vi.waitFor(() => expect(upstream.received(body.prompt)).toHaveLength(1));
+    await before.close();
+
+    const after = await start();
+    try {
+      const response = await fetch(`${after.url}/v1/images/generations/${id}`);
+      expect(response.status).toBe(502);
+      expect(response.headers.get("x-should-retry")).toBe("false");
+      const { error } = await read<ErrorAnswer>(response);
+      expect(error.code).toBe("upstream_outcome_unknown");
+      expect(upstream.received(body.prompt)).toHaveLength(1);
+      expect((await after.cache.list()).keys).toEqual([]);
+      expect((await post(after, body)).status).toBe(200);
+      expect(upstream.received(body.prompt)).toHaveLength(2);
+    } finally {
+      await after.close();
+    }
+  });
+
+  it("has what was made", async () => {
+    const body = { model: "dall-e-2", prompt: newPrompt(), size: "256x256" };
+    const before = await start();
+    const made = await read(await post(before, body));
+    await vi.waitFor(async () => {
+      const { keys } = await before.cache.list({ prefix: `generation/${made.id}` });
+      expect(keys).toHaveLength(1);
+    });
+    await before.close();
+
+    const after = await start();
+    try {
+      const hit = await post(after, body);
+      expect(hit.headers.get("cache-status")).toContain("hit");
+      expect((await read(hit)).id).toBe(made.id);
+      expect(upstream.received(body.prompt)).toHaveLength(1);
+    } finally {
+      await after.close();
+    }
+  });
+});

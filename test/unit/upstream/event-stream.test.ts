@@ -1,0 +1,107 @@
+import { describe, expect, it } from "vitest";
+import type { Failure } from "../../../src/errors.ts";
+import { GatewayError } from "../../../src/errors.ts";
+import { readEventStream, type PartialPicture } from "../../../src/upstream/event-stream.ts";
+import { PictureKeeper } from "../../../src/upstream/pictures.ts";
+
+const PNG = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAAB";
+const SECRET = "a wish that nobody shall read";
+
+async function* bytesOf(text: string, slice = 7): AsyncGenerator<Uint8Array> {
+  const bytes = new TextEncoder().encode(text);
+  for (let start = 0; start < bytes.length; start += slice) {
+    yield bytes.subarray(start, start + slice);
+  }
+}
+
+function event(type: string, fields: object): string {
+  return `event: ${type}\ndata: ${JSON.stringify({ type, ...fields })}\n\n`;
+}
+
+const partial = (index: number) =>
+  event("image_generation.partial_image", {
+    b64_json: PNG,
+    partial_image_index: index,
+    size: "1x1",
+  });
+const completed = event("image_generation.completed", {
+  b64_json: PNG,
+  quality: "low",
+  usage: { input_tokens: 1, output_tokens: 2, total_tokens: 3 },
+});
+
+async function read(text: string) {
+  const partials: PartialPicture[] = [];
+  const slots: number[] = [];
+  const made = await readEventStream(bytesOf(text), {
+    keeper: new PictureKeeper((slot) => slots.push(slot)),
+    onPartial: (each) => partials.push(each),
+    secrets: [SECRET],
+  });
+  return { made, partials, slots };
+}
+
+async function failureOf(text: string): Promise<Failure> {
+  const error = await read(text).catch((thrown: unknown) => thrown);
+  return error instanceof GatewayError ? error.failure : expect.fail("nothing was thrown");
+}
+
+describe("an event stream of the upstream", () => {
+  it("has partial images, each kept at once, and the completed one", async () => {
+    const { made, partials, slots } = await read(partial(0) + partial(1) + completed);
+    expect(partials.map(({ index, picture }) => [index, picture.slot])).toEqual([
+      [0, 0],
+      [1, 1],
+    ]);
+    expect(partials[0]?.resolved).toEqual({ size: "1x1" });
+    expect(made).toMatchObject({
+      picture: { slot: 2, type: "png", sizeBytes: 24 },
+      usage: { total_tokens: 3 },
+      resolved: { quality: "low" },
+    });
+    expect(slots).toEqual([0, 1, 2]);
+  });
+
+  it("may have comments, unknown events, CRLF and a [DONE]", async () => {
+    const text = `: hello\n\n${event("image_generation.started", {})}data: [DONE]\n\n${completed}`;
+    const { made } = await read(text.replaceAll("\n", "\r\n"));
+    expect(made.picture.type).toBe("png");
+  });
+
+  it.each([
+    ["ends without a picture", partial(0), "ended before"],
+    ["is empty", "", "ended before"],
+    ["has an event that is no JSON", "event: image_generation.completed\ndata: {\n\n", "no JSON"],
+    ["has an event without a picture", event("image_generation.completed", {}), "no picture"],
+    ["has bad base64", event("image_generation.completed", { b64_json: "*" }), "base64"],
+    ["has no picture in it", event("image_generation.completed", { b64_json: "PHN2Zz4=" }), "PNG"],
+  ])("is of no use when it %s", async (_, text, reason) => {
+    const failure = await failureOf(text);
+    expect(failure).toMatchObject({ code: "upstream_invalid_response" });
+    expect(JSON.stringify(failure)).toContain(reason);
+  });
+
+  it.each([
+    ["nested", { error: { code: "server_error", message: SECRET } }],
+    ["flat", { code: "server_error", message: SECRET, param: null }],
+  ])("that ends in an error has failed: %s", async (_, fields) => {
+    expect(await failureOf(partial(0) + event("error", fields))).toEqual({
+      code: "upstream_failed",
+      status: undefined,
+      mayHaveCharged: true,
+    });
+  });
+
+  it.each([
+    [
+      "nested",
+      { error: { code: "moderation_blocked", moderation_details: { categories: ["x"] } } },
+    ],
+    ["flat", { code: "moderation_blocked", moderation_details: { categories: ["x"] } }],
+  ])("may be refused on its way: %s", async (_, fields) => {
+    expect(await failureOf(event("error", fields))).toEqual({
+      code: "moderation_blocked",
+      details: { categories: ["x"] },
+    });
+  });
+});

@@ -1,0 +1,260 @@
+import {
+  evictDurableObject,
+  reset,
+  runDurableObjectAlarm,
+  runInDurableObject,
+} from "cloudflare:test";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { parseImageRequest } from "../../src/contract/request.ts";
+import type { Job } from "../../src/generation/job.ts";
+import type { Generation } from "../../src/generation/object.ts";
+import { testConfig } from "../unit/config-of.ts";
+import {
+  answer,
+  bindings,
+  changeEnvironment,
+  copied,
+  environment,
+  failingKv,
+  generationRequest,
+  keyOf,
+  sharedObject,
+  upstreamCalls,
+} from "./gateway.ts";
+
+const SMALL = { model: "dall-e-2", size: "256x256" };
+
+const problems: string[] = [];
+
+beforeEach(() => {
+  vi.spyOn(console, "log").mockReturnValue();
+  vi.spyOn(console, "error").mockImplementation((line: string) => void problems.push(line));
+});
+
+afterEach(async () => {
+  vi.restoreAllMocks();
+  problems.length = 0;
+  await reset();
+});
+
+function newBody(directives = "") {
+  return { ...SMALL, prompt: `${directives} ${crypto.randomUUID()}` };
+}
+
+async function jobOf(body: object): Promise<Job> {
+  const request = parseImageRequest(body, testConfig());
+  return {
+    key: await keyOf(body),
+    request,
+    store: true,
+    keepSeconds: 600,
+    maxAgeSeconds: 1000,
+  };
+}
+
+function post(body: object): Promise<Response> {
+  return answer(generationRequest(body), environment());
+}
+
+async function isEmpty(object: DurableObjectStub<Generation>): Promise<boolean> {
+  return runInDurableObject(object, (_, state) => {
+    const tables = state.storage.sql.exec("SELECT name FROM sqlite_master WHERE name = 'chunk'");
+    return tables.toArray().length === 0;
+  });
+}
+
+/** The object's state as it is stored. */
+async function storedState(object: DurableObjectStub<Generation>): Promise<unknown> {
+  return runInDurableObject(object, (_, state) =>
+    state.storage.sql
+      .exec<{ state: string }>("SELECT state FROM generation")
+      .toArray()
+      .map((row) => row.state),
+  );
+}
+
+describe("an object that is evicted", () => {
+  it("while its job is queued makes it when it wakes", async () => {
+    const body = newBody();
+    const object = await sharedObject(body);
+    const { id } = await object.start(await jobOf(body));
+    await evictDurableObject(object);
+    await runDurableObjectAlarm(object);
+    await copied();
+    expect((await object.progress(id, 0, 0))?.state).toBe("done");
+    expect(await upstreamCalls(body.prompt)).toBe(1);
+  });
+
+  it("while the upstream is at work fails the generation, and does not ask again by itself", async () => {
+    const body = newBody("[upstream delay=1500 times=1]");
+    const object = await sharedObject(body);
+    const answering = post(body);
+    await vi.waitFor(async () => expect(await upstreamCalls(body.prompt)).toBe(1), {
+      timeout: 3000,
+    });
+    await runInDurableObject(object, (_, state) => {
+      state.abort("as if the machine were gone");
+    }).catch(() => undefined);
+
+    const response = await answering;
+    expect(response.status).toBe(502);
+    expect(response.headers.get("x-should-retry")).toBe("false");
+    expect(await response.json()).toMatchObject({ error: { code: "upstream_outcome_unknown" } });
+    expect(await upstreamCalls(body.prompt)).toBe(1);
+    expect((await bindings().CACHE.list()).keys).toEqual([]);
+
+    expect((await post(body)).status).toBe(200);
+    expect(await upstreamCalls(body.prompt)).toBe(2);
+  });
+
+  it("when the picture is made has it still", async () => {
+    const body = newBody();
+    const object = await sharedObject(body);
+    const made = await (await post(body)).json<{ id: string }>();
+    await copied();
+    await evictDurableObject(object);
+    expect((await object.progress(made.id, 0, 0))?.state).toBe("done");
+    const image = await object.image(made.id, 0);
+    expect(image?.sizeBytes).toBeGreaterThan(100);
+    await image?.body.cancel();
+  });
+
+  it("before the copy to KV copies it when it wakes, without the upstream", async () => {
+    const body = newBody();
+    const object = await sharedObject(body);
+    await changeEnvironment(object, { CACHE: failingKv("put") });
+    await post(body);
+    await vi.waitFor(() => expect(problems).toHaveLength(1));
+    expect((await bindings().CACHE.list()).keys).toEqual([]);
+    await evictDurableObject(object);
+    await runDurableObjectAlarm(object);
+    await copied();
+    expect(await upstreamCalls(body.prompt)).toBe(1);
+  });
+});
+
+describe("an alarm that runs twice", () => {
+  it("asks the upstream once, one after the other", async () => {
+    const body = newBody();
+    const object = await sharedObject(body);
+    await post(body);
+    await copied();
+    await runInDurableObject(object, (instance) => instance.alarm());
+    expect(await upstreamCalls(body.prompt)).toBe(1);
+    expect(await storedState(object)).toEqual(["done"]);
+  });
+
+  it("asks the upstream once, both at the same time", async () => {
+    const body = newBody("[upstream delay=300]");
+    const object = await sharedObject(body);
+    const { id } = await object.start(await jobOf(body));
+    await runInDurableObject(object, (instance) =>
+      Promise.all([instance.alarm(), instance.alarm(), instance.alarm()]),
+    );
+    await copied();
+    expect((await object.progress(id, 0, 0))?.state).toBe("done");
+    expect(await upstreamCalls(body.prompt)).toBe(1);
+  });
+});
+
+describe("what an object keeps", () => {
+  async function alarmAfter(object: DurableObjectStub<Generation>, seconds: number): Promise<void> {
+    const now = Date.now();
+    vi.spyOn(Date, "now").mockReturnValue(now + seconds * 1000);
+    await runInDurableObject(object, (instance) => instance.alarm());
+    vi.mocked(Date.now).mockRestore();
+  }
+
+  it("is there for ten minutes, and gone after that", async () => {
+    const body = newBody();
+    const object = await sharedObject(body);
+    await post(body);
+    await copied();
+    await alarmAfter(object, 590);
+    expect(await isEmpty(object)).toBe(false);
+    await alarmAfter(object, 601);
+    expect(await isEmpty(object)).toBe(true);
+  });
+
+  it("is in chunks of at most a megabyte", async () => {
+    const body = newBody("[upstream bytes=2500000]");
+    const object = await sharedObject(body);
+    await post(body);
+    const lengths = await runInDurableObject(object, (_, state) =>
+      state.storage.sql
+        .exec<{ bytes: number }>("SELECT length(bytes) AS bytes FROM chunk ORDER BY part")
+        .toArray()
+        .map((row) => row.bytes),
+    );
+    expect(lengths).toEqual([1_048_576, 1_048_576, 2_500_000 - 2 * 1_048_576]);
+  });
+
+  it("works anew after it was deleted", async () => {
+    const body = newBody();
+    const object = await sharedObject(body);
+    await post(body);
+    await copied();
+    await alarmAfter(object, 601);
+    await bindings().CACHE.delete(`request/${await keyOf(body)}`);
+    expect((await post(body)).headers.get("cache-status")).toBe("darkroom; fwd=miss; stored");
+  });
+
+  it("of failures is only the last ones, for whoever asks for them by id", async () => {
+    const body = newBody("[upstream status=400]");
+    const object = await sharedObject(body);
+    const ids: string[] = [];
+    for (let round = 0; round < 12; round += 1) {
+      const { id } = await object.start(await jobOf(body));
+      ids.push(id);
+      await object.progress(id, 0, 5000);
+    }
+    const states = await Promise.all(ids.map((id) => object.progress(id, 0, 0)));
+    expect(states.map((progress) => progress?.state ?? "gone")).toEqual([
+      ...Array.from({ length: 2 }, () => "gone"),
+      ...Array.from({ length: 10 }, () => "failed"),
+    ]);
+    expect(states.at(-1)?.failure).toMatchObject({ code: "upstream_rejected", status: 400 });
+  });
+});
+
+describe("a copy to KV that goes on failing", () => {
+  it("is given up in the end, and the object keeps the picture for its time", async () => {
+    const body = newBody();
+    const object = await sharedObject(body);
+    await changeEnvironment(object, { CACHE: failingKv("put") });
+    const { id } = await (await post(body)).json<{ id: string }>();
+    await vi.waitFor(() => expect(problems).toHaveLength(1));
+    await runInDurableObject(object, async (instance) => {
+      for (let round = 0; round < 20; round += 1) await instance.alarm();
+    });
+    expect(problems).toHaveLength(10);
+    const image = await object.image(id, 0);
+    expect(image?.type).toBe("png");
+    await image?.body.cancel();
+  });
+});
+
+describe("memory", () => {
+  it("of ten pictures of 3 MB is taken one picture at a time", async () => {
+    const body = { ...newBody("[upstream bytes=3000000]"), n: 10 };
+    const object = await sharedObject(body);
+    const held: number[] = [];
+    await changeEnvironment(object, {
+      CACHE: new Proxy(bindings().CACHE, {
+        get(target, name) {
+          const value: unknown = Reflect.get(target, name);
+          if (name !== "put") return typeof value === "function" ? value.bind(target) : value;
+          return (key: string, bytes: Uint8Array | string, options: KVNamespacePutOptions) => {
+            if (typeof bytes !== "string") held.push(bytes.byteLength);
+            return target.put(key, bytes, options);
+          };
+        },
+      }),
+    });
+    const response = await post({ ...body, response_format: "url" });
+    expect(response.status).toBe(200);
+    await copied();
+    expect(held).toEqual(Array.from({ length: 10 }, () => 3_000_000));
+    expect(await upstreamCalls(body.prompt)).toBe(1);
+  });
+});
