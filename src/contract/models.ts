@@ -143,6 +143,11 @@ export function knownModel(id: string): KnownModel | undefined {
   return KNOWN_MODELS.find((model) => model.id === id || model.id === base);
 }
 
+/** How a model's pictures are delivered where nobody says. */
+export function defaultResponseFormat(model: string): "b64_json" | "url" {
+  return (knownModel(model)?.rules ?? NEWEST_RULES).defaultResponseFormat;
+}
+
 const SIZE = /^([1-9]\d{0,4})x([1-9]\d{0,4})$/;
 
 /** Why a model does not take a size, as the end of a sentence; `undefined` when it does. */

@@ -1,5 +1,6 @@
 import type { Cache } from "../cache/cache.ts";
 import type { Config } from "../config.ts";
+import { defaultResponseFormat } from "../contract/models.ts";
 import type { GenerationRecord } from "../contract/record.ts";
 import type { ImageRequest } from "../contract/request.ts";
 import { GatewayError, mayHaveCharged } from "../errors.ts";
@@ -22,7 +23,7 @@ import { requestKey } from "./key.ts";
 export interface MadeGeneration {
   kind: "made";
   record: GenerationRecord;
-  /** One for each image, in order. */
+  /** One for each image, in order; none where only URLs are asked for. */
   images: readonly ImageSource[];
   outcome: CacheOutcome;
 }
@@ -88,7 +89,7 @@ export async function generate(
     idempotencyKey === undefined
       ? undefined
       : await claimIdempotencyKey(config, PRINCIPAL, idempotencyKey, key);
-  const bound = await findBound(idempotency, context);
+  const bound = await findBound(idempotency, request, context);
   if (bound !== undefined) return bound;
 
   const wantsKept = !directives.noStore && !directives.noCache;
@@ -112,11 +113,26 @@ export async function generate(
   return found;
 }
 
-/** The generation of an id, wherever it is; `undefined` where it is not, or no longer. */
-export async function findById(id: string, context: GenerateContext): Promise<Found | undefined> {
-  const { config, event } = context;
-  const kept = await event.time("cache", () => recordOf(id, context));
-  if (kept !== undefined) return madeFromCache(kept, context);
+/**
+ * The generation of an id, wherever it is; `undefined` where it is not, or no longer.
+ *
+ * @param responseFormat how it is to be delivered; the model's own way where absent
+ */
+export async function findById(
+  id: string,
+  responseFormat: "b64_json" | "url" | undefined,
+  context: GenerateContext,
+): Promise<Found | undefined> {
+  const { cache, config, event } = context;
+  const kept = await event.time("cache", () =>
+    readingCache(context, async () => {
+      const record = (await cache.recordById(id))?.record;
+      if (record === undefined) return undefined;
+      const format = responseFormat ?? defaultResponseFormat(record.model);
+      return madeFromCache(record, format, context);
+    }),
+  );
+  if (kept !== undefined) return kept;
   const handle = handleOf(config, id);
   const progress = await handle?.progress(0, 0);
   if (handle === undefined || progress === undefined) return undefined;
@@ -171,11 +187,12 @@ export function madeFrom(
  */
 async function findBound(
   idempotency: Idempotency | undefined,
+  request: ImageRequest,
   context: GenerateContext,
 ): Promise<Found | undefined> {
   if (idempotency?.generationId === undefined) return undefined;
   try {
-    return await findById(idempotency.generationId, context);
+    return await findById(idempotency.generationId, request.response_format, context);
   } catch (error) {
     if (error instanceof GatewayError && !mayHaveCharged(error.failure)) return undefined;
     throw error;
@@ -251,19 +268,10 @@ async function findKept(
   const kept = await readingCache(context, async () => {
     const [record, refusal] = await Promise.all([cache.recordByKey(key), cache.refusal(key)]);
     if (record === undefined) return { refusal };
-    const needsImages = request.response_format === "b64_json";
-    return { made: await madeFromCache(record, context, needsImages) };
+    return { made: await madeFromCache(record, request.response_format, context) };
   });
   if (kept?.refusal !== undefined) throw new GatewayError(kept.refusal);
   return kept?.made;
-}
-
-async function recordOf(
-  id: string,
-  context: GenerateContext,
-): Promise<GenerationRecord | undefined> {
-  const kept = await readingCache(context, () => context.cache.recordById(id));
-  return kept?.record;
 }
 
 /**
@@ -272,11 +280,11 @@ async function recordOf(
  */
 async function madeFromCache(
   record: GenerationRecord,
+  responseFormat: "b64_json" | "url",
   { cache, config }: GenerateContext,
-  needsImages = true,
 ): Promise<MadeGeneration | undefined> {
   const outcome = hitOutcome(record, config);
-  if (!needsImages) return { kind: "made", record, images: [], outcome };
+  if (responseFormat === "url") return { kind: "made", record, images: [], outcome };
   const opened = await Promise.all(record.images.map((_, index) => cache.image(record.id, index)));
   const images = opened.filter((image) => image !== undefined);
   if (images.length < opened.length) {

@@ -44,12 +44,17 @@ export class GenerationHandle {
     return callObject(this.#objects, this.#objectId, (object) => object.image(this.id, index));
   }
 
-  /** The bytes of one of its partial images. */
+  /**
+   * The bytes of one of its partial images.
+   *
+   * @throws {GatewayError} `generation_not_found` when it is gone
+   */
   async partialImage({ slot, sizeBytes }: PartialImage): Promise<Uint8Array> {
     const body = await callObject(this.#objects, this.#objectId, (object) =>
       object.partialImage(this.id, slot),
     );
-    return body === undefined ? new Uint8Array() : readAll(body, sizeBytes);
+    if (body === undefined) throw new GatewayError({ code: "generation_not_found" });
+    return readAll(body, sizeBytes);
   }
 
   /** Has the object forget it. */

@@ -41,8 +41,10 @@ export class Generation extends DurableObject<object> {
     this.#storage.createTables();
     const current = this.#usable(job.maxAgeSeconds);
     if (current !== undefined) {
-      const keepSeconds = Math.max(current.job.keepSeconds, job.keepSeconds);
-      this.#update(current.id, { job: { ...current.job, keepSeconds } });
+      const { keepSeconds } = job;
+      if (keepSeconds > current.job.keepSeconds) {
+        this.#update(current.id, { job: { ...current.job, keepSeconds } });
+      }
       return { ...progressOf(current, []), joined: true };
     }
     this.#storage.clear();
@@ -105,14 +107,14 @@ export class Generation extends DurableObject<object> {
     const image = generation.record?.images[index];
     if (slot === undefined || image === undefined) return undefined;
     const { type, bytes: sizeBytes } = image;
-    return { body: this.#imageStream(slot), type, sizeBytes, isPrivate: !generation.job.store };
+    return { body: this.#imageStream(id, slot), type, sizeBytes, isPrivate: !generation.job.store };
   }
 
   /** One of the partial images, by its slot. */
   partialImage(id: string, slot: number): ReadableStream<Uint8Array> | undefined {
     this.#storage.createTables();
     const isThere = this.#storage.partials(id, 0).some((partial) => partial.slot === slot);
-    return isThere ? this.#imageStream(slot) : undefined;
+    return isThere ? this.#imageStream(id, slot) : undefined;
   }
 
   /** Forgets a generation, so that the next request makes it anew; a running one is let finish. */
@@ -152,7 +154,7 @@ export class Generation extends DurableObject<object> {
       const made = await dispatch(job.request, {
         config: config.upstream,
         localDevelopment: config.localDevelopment,
-        sink: (slot, bytes) => this.#storage.writeImage(slot, bytes),
+        sink: (slot, bytes) => this.#storage.writeImage(id, slot, bytes),
         onPartial: ({ index, picture, resolved }) => {
           this.#storage.addPartial(id, { index, ...picture, resolved, created: nowSeconds() });
           this.#wake();
@@ -219,7 +221,7 @@ export class Generation extends DurableObject<object> {
     if (record === undefined) return;
     try {
       await cacheOf(configOf(this.env)).store(job.key, record, (index) =>
-        this.#storage.readImage(slots[index]),
+        this.#storage.readImage(id, slots[index]),
       );
       this.#update(id, { copied: true });
     } catch (error) {
@@ -256,10 +258,7 @@ export class Generation extends DurableObject<object> {
   /** Something new, or the end of the time. */
   async #change(withinMs: number): Promise<void> {
     const timer = new AbortController();
-    let wake = (): void => undefined;
-    const woken = new Promise<void>((resolve) => {
-      wake = resolve;
-    });
+    const { promise: woken, resolve: wake } = Promise.withResolvers<void>();
     this.#waiters.add(wake);
     const timeout = scheduler.wait(withinMs, { signal: timer.signal }).catch(() => undefined);
     await Promise.race([woken, timeout]);
@@ -267,12 +266,12 @@ export class Generation extends DurableObject<object> {
     this.#waiters.delete(wake);
   }
 
-  #imageStream(slot: number): ReadableStream<Uint8Array> {
+  #imageStream(id: string, slot: number): ReadableStream<Uint8Array> {
     let part = 0;
     return new ReadableStream({
       type: "bytes",
       pull: (controller) => {
-        const chunk = this.#storage.readChunk(slot, part);
+        const chunk = this.#storage.readChunk(id, slot, part);
         part += 1;
         if (chunk === undefined) {
           controller.close();

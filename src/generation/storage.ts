@@ -38,7 +38,7 @@ const KEPT_FAILURES = 10;
  * | --- | --- |
  * | `generation` | the one that is being made or was made last, and those that failed: `{id, state, json}` |
  * | `partial` | its partial images: `{id, json}`, in the order in which they came |
- * | `chunk` | bytes, at most 1 MiB a row, by slot and part |
+ * | `chunk` | bytes, at most 1 MiB a row, by generation, slot and part |
  */
 export class GenerationStorage {
   readonly #sql: SqlStorage;
@@ -54,7 +54,8 @@ export class GenerationStorage {
       CREATE TABLE IF NOT EXISTS generation (id TEXT PRIMARY KEY, state TEXT NOT NULL, json TEXT NOT NULL);
       CREATE TABLE IF NOT EXISTS partial (id TEXT NOT NULL, json TEXT NOT NULL);
       CREATE TABLE IF NOT EXISTS chunk (
-        slot INTEGER NOT NULL, part INTEGER NOT NULL, bytes BLOB NOT NULL, PRIMARY KEY (slot, part)
+        id TEXT NOT NULL, slot INTEGER NOT NULL, part INTEGER NOT NULL, bytes BLOB NOT NULL,
+        PRIMARY KEY (id, slot, part)
       );
     `);
   }
@@ -117,11 +118,12 @@ export class GenerationStorage {
       .map((row): PartialImage => JSON.parse(row.json));
   }
 
-  writeImage(slot: number, bytes: Uint8Array): void {
+  writeImage(id: string, slot: number, bytes: Uint8Array): void {
     for (let part = 0; part * CHUNK_BYTES < bytes.byteLength; part += 1) {
       const start = part * CHUNK_BYTES;
       this.#sql.exec(
-        "INSERT OR REPLACE INTO chunk (slot, part, bytes) VALUES (?, ?, ?)",
+        "INSERT OR REPLACE INTO chunk (id, slot, part, bytes) VALUES (?, ?, ?, ?)",
+        id,
         slot,
         part,
         bytes.slice(start, start + CHUNK_BYTES),
@@ -129,11 +131,12 @@ export class GenerationStorage {
     }
   }
 
-  /** One chunk of an image; `undefined` after its last. */
-  readChunk(slot: number, part: number): Uint8Array<ArrayBuffer> | undefined {
+  /** One chunk of an image; `undefined` after its last, and when the generation is gone. */
+  readChunk(id: string, slot: number, part: number): Uint8Array<ArrayBuffer> | undefined {
     const [row] = this.#sql
       .exec<{ bytes: ArrayBuffer }>(
-        "SELECT bytes FROM chunk WHERE slot = ? AND part = ?",
+        "SELECT bytes FROM chunk WHERE id = ? AND slot = ? AND part = ?",
+        id,
         slot,
         part,
       )
@@ -142,11 +145,11 @@ export class GenerationStorage {
   }
 
   /** All bytes of an image, for a store that wants them whole. */
-  readImage(slot: number | undefined): Uint8Array<ArrayBuffer> {
+  readImage(id: string, slot: number | undefined): Uint8Array<ArrayBuffer> {
     if (slot === undefined) return new Uint8Array();
     const chunks: Uint8Array[] = [];
     for (let part = 0; ; part += 1) {
-      const chunk = this.readChunk(slot, part);
+      const chunk = this.readChunk(id, slot, part);
       if (chunk === undefined) return concat(chunks);
       chunks.push(chunk);
     }

@@ -1,5 +1,5 @@
-/** A piece of a body: text, or an image that is read when its turn comes and goes as base64. */
-export type Part = string | { image: () => Promise<Uint8Array> };
+/** A piece of a body: text, or an image that goes as base64, read when its turn comes or before. */
+export type Part = string | { image: () => Promise<Uint8Array> } | { bytes: Uint8Array };
 
 /** Takes work that the runtime is to stay alive for. */
 export type WaitUntil = (work: Promise<unknown>) => void;
@@ -33,7 +33,7 @@ export async function writeBody(
   try {
     for await (const part of parts) {
       if (typeof part === "string") await writer.write(encoder.encode(part));
-      else await writeImage(await part.image(), writer);
+      else await writeImage("bytes" in part ? part.bytes : await part.image(), writer);
     }
     await writer.close();
   } catch (error) {

@@ -72,30 +72,41 @@ async function* eventParts(
   rest: AsyncGenerator<Happening, void>,
   options: JsonOptions,
 ): AsyncGenerator<Part, void> {
-  yield* partsOf(first, options);
-  for await (const happening of rest) yield* partsOf(happening, options);
+  try {
+    yield* await partsOf(first, options);
+    for await (const happening of rest) yield* await partsOf(happening, options);
+  } catch {
+    // Its images are gone: said before anything of the event went out.
+    yield errorEvent({ code: "generation_not_found" });
+  }
 }
 
 /** Fields in the API's order: what is asked for most, the picture, comes first. */
-function partsOf(happening: Happening, options: JsonOptions): Part[] {
+async function partsOf(happening: Happening, options: JsonOptions): Promise<Part[]> {
   switch (happening.kind) {
     case "silence":
       return [": waiting\n\n"];
     case "partial": {
       const { created, resolved, index } = happening.partial;
       const fields = { created_at: created, ...parameters(resolved), partial_image_index: index };
-      return imageEvent("image_generation.partial_image", happening.read, fields);
+      return imageEvent("image_generation.partial_image", await happening.read(), fields);
     }
     case "completed":
       return completedEvent(happening.generation, options);
-    case "failed": {
-      const { error } = toWire(happening.failure).body;
-      return [event("error", JSON.stringify({ type: "error", error }))];
-    }
+    case "failed":
+      return [errorEvent(happening.failure)];
   }
 }
 
-function completedEvent({ record, images }: MadeGeneration, options: JsonOptions): Part[] {
+/** Nested, because the Python SDK raises on nothing else. */
+function errorEvent(failure: Failure): string {
+  return event("error", JSON.stringify({ type: "error", error: toWire(failure).body.error }));
+}
+
+async function completedEvent(
+  { record, images }: MadeGeneration,
+  options: JsonOptions,
+): Promise<Part[]> {
   const type = "image_generation.completed";
   const fields = completedFields(record, options.origin);
   const [image] = images;
@@ -103,7 +114,7 @@ function completedEvent({ record, images }: MadeGeneration, options: JsonOptions
     const url = imageUrl(record, 0, options.origin);
     return [event(type, JSON.stringify({ type, url, ...fields }))];
   }
-  return imageEvent(type, image, fields);
+  return imageEvent(type, await image(), fields);
 }
 
 function completedFields(record: GenerationRecord, origin: string) {
@@ -115,9 +126,9 @@ function parameters({ size, quality, background, output_format }: Resolved) {
   return { size, quality, background, output_format };
 }
 
-function imageEvent(type: string, image: () => Promise<Uint8Array>, fields: object): Part[] {
+function imageEvent(type: string, bytes: Uint8Array, fields: object): Part[] {
   const rest = JSON.stringify(fields).slice(1);
-  return [`event: ${type}\ndata: {"type":"${type}","b64_json":"`, { image }, `",${rest}\n\n`];
+  return [`event: ${type}\ndata: {"type":"${type}","b64_json":"`, { bytes }, `",${rest}\n\n`];
 }
 
 function event(name: string, data: string): string {

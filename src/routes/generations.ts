@@ -1,7 +1,7 @@
 import { createRoute, z, type OpenAPIHono } from "@hono/zod-openapi";
 import type { Context } from "hono";
 import { requireAdmin } from "../access/admin.ts";
-import { knownModel, NEWEST_RULES, RESPONSE_FORMATS } from "../contract/models.ts";
+import { defaultResponseFormat, NEWEST_RULES, RESPONSE_FORMATS } from "../contract/models.ts";
 import { bodySchema, parseImageRequest } from "../contract/request.ts";
 import { errorSchema, imagesResponseSchema, pendingSchema } from "../contract/response.ts";
 import { GatewayError } from "../errors.ts";
@@ -12,7 +12,6 @@ import {
   type CacheOutcome,
   type Found,
   type GenerateContext,
-  type MadeGeneration,
   type PendingGeneration,
 } from "../generation/generate.ts";
 import { handleOf } from "../generation/handle.ts";
@@ -108,10 +107,11 @@ export function generationsRoutes(app: OpenAPIHono<AppEnv>): void {
       },
       context,
     );
-    const options = jsonOptions(c, request.response_format);
-    return request.options?.stream === true
-      ? answered(await stream(found, options, context), found, c)
-      : respond(found, options, context, c);
+    if (request.options?.stream === true) {
+      return streamed(found, request.response_format, context, c);
+    }
+    const presetWaitMs = Number.POSITIVE_INFINITY;
+    return respond(found, request.response_format, { presetWaitMs, context, c });
   });
 
   app.openAPIRegistry.registerPath(getRoute);
@@ -122,11 +122,9 @@ export function generationsRoutes(app: OpenAPIHono<AppEnv>): void {
       const allowed = RESPONSE_FORMATS;
       throw new GatewayError({ code: "invalid_value", param: "response_format", allowed });
     }
-    const found = await findById(c.req.param("id"), context);
+    const found = await findById(c.req.param("id"), asked.data, context);
     if (found === undefined) throw new GatewayError({ code: "generation_not_found" });
-    const options = jsonOptions(c, asked.data ?? presetFormat(found));
-    const settled = found.kind === "made" ? found : await waited(found, 0, context, c);
-    return settled.kind === "made" ? made(settled, options, c) : pending(settled, c);
+    return respond(found, asked.data, { presetWaitMs: 0, context, c });
   });
 
   app.openapi(deleteRoute, async (c) => {
@@ -145,16 +143,27 @@ export function generationsRoutes(app: OpenAPIHono<AppEnv>): void {
   });
 }
 
-/** The result when it is there or can be waited for; else where it will be. */
+interface RespondOptions {
+  /** How long to wait where the client prefers nothing. */
+  presetWaitMs: number;
+  context: GenerateContext;
+  c: Context<AppEnv>;
+}
+
+/**
+ * The result when it is there or can be waited for; else where it will be.
+ *
+ * @param responseFormat the model's own where absent
+ */
 async function respond(
   found: Found,
-  options: JsonOptions,
-  context: GenerateContext,
-  c: Context<AppEnv>,
+  responseFormat: "b64_json" | "url" | undefined,
+  { presetWaitMs, context, c }: RespondOptions,
 ): Promise<Response> {
-  const settled =
-    found.kind === "made" ? found : await waited(found, Number.POSITIVE_INFINITY, context, c);
-  return settled.kind === "made" ? made(settled, options, c) : pending(settled, c);
+  const settled = found.kind === "made" ? found : await waited(found, presetWaitMs, context, c);
+  if (settled.kind === "pending") return pending(settled, c);
+  const format = responseFormat ?? defaultResponseFormat(settled.record.model);
+  return answered(jsonResponse(settled, jsonOptions(c, format)), settled, c);
 }
 
 /**
@@ -180,12 +189,15 @@ async function waited(
 }
 
 /** A streamed generation takes as long as its first event takes, as far as this request can tell. */
-function stream(found: Found, options: JsonOptions, { event }: GenerateContext): Promise<Response> {
-  return event.time("upstream", () => eventStreamResponse(found, options));
-}
-
-function made(generation: MadeGeneration, options: JsonOptions, c: Context<AppEnv>): Response {
-  return answered(jsonResponse(generation, options), generation, c);
+async function streamed(
+  found: Found,
+  responseFormat: "b64_json" | "url",
+  { event }: GenerateContext,
+  c: Context<AppEnv>,
+): Promise<Response> {
+  const options = jsonOptions(c, responseFormat);
+  const response = await event.time("upstream", () => eventStreamResponse(found, options));
+  return answered(response, found, c);
 }
 
 function pending(found: PendingGeneration, c: Context<AppEnv>): Response {
@@ -225,12 +237,6 @@ function jsonOptions(c: Context<AppEnv>, responseFormat: "b64_json" | "url"): Js
     origin: new URL(c.req.url).origin,
     waitUntil: (writing) => c.executionCtx.waitUntil(writing),
   };
-}
-
-/** What the POST answers by itself, for whoever asks for the same by its id. */
-function presetFormat(found: Found): "b64_json" | "url" {
-  const model = found.kind === "made" ? knownModel(found.record.model) : undefined;
-  return (model?.rules ?? NEWEST_RULES).defaultResponseFormat;
 }
 
 /** An Idempotency-Key (IETF draft, httpapi-idempotency-key-header); an empty one is none. */
