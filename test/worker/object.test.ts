@@ -217,6 +217,31 @@ describe("what an object keeps", () => {
   });
 });
 
+describe("a reader of a generation that is replaced", () => {
+  it("gets no byte of the new one", async () => {
+    const body = newBody("[upstream bytes=3000000]");
+    const object = await sharedObject(body);
+    const { id } = await (await post(body)).json<{ id: string }>();
+    await copied();
+    const image = await object.image(id, 0);
+    const reader = image?.body.getReader();
+    const first = await reader?.read();
+    expect(first?.value?.byteLength).toBeGreaterThan(0);
+
+    const anew = await object.start({ ...(await jobOf(body)), maxAgeSeconds: -1 });
+    expect(anew.id).not.toBe(id);
+    expect((await object.progress(anew.id, 0, 5000))?.state).toBe("done");
+    let read = first?.value?.byteLength ?? 0;
+    for (;;) {
+      const chunk = await reader?.read();
+      if (chunk === undefined || chunk.done) break;
+      read += chunk.value.byteLength;
+    }
+    expect(read).toBeLessThan(3_000_000);
+    expect(await object.image(id, 0)).toBeUndefined();
+  });
+});
+
 describe("a copy to KV that goes on failing", () => {
   it("is given up in the end, and the object keeps the picture for its time", async () => {
     const body = newBody();
