@@ -10,10 +10,16 @@ const SIMULATED_SECONDS = 2;
 const FIRST_PORT = 8787;
 const READY_WITHIN_MS = 60_000;
 
+/** `npm start -- --simulated` uses the simulator whatever is in .dev.vars. */
+const SIMULATED = "--simulated";
+const isSimulated = process.argv.includes(SIMULATED);
+const wranglerFlags = process.argv.slice(2).filter((flag) => flag !== SIMULATED);
+
 const root = join(import.meta.dirname, "..");
 const devVarsFile = join(root, ".dev.vars");
 const devVars = existsSync(devVarsFile) ? parseEnv(readFileSync(devVarsFile, "utf8")) : {};
-const hasKey = devVars["UPSTREAM_API_KEY"] !== undefined && devVars["UPSTREAM_API_KEY"] !== "";
+const hasKey =
+  !isSimulated && devVars["UPSTREAM_API_KEY"] !== undefined && devVars["UPSTREAM_API_KEY"] !== "";
 
 const port = await freePort(Number(process.env["PORT"] ?? FIRST_PORT));
 const url = `http://127.0.0.1:${port}`;
@@ -46,7 +52,16 @@ function startWorker(bindings: readonly string[]): ChildProcess {
   const wrangler = join(root, "node_modules/wrangler/bin/wrangler.js");
   return spawn(
     process.execPath,
-    [wrangler, "dev", ...flags, ...bindings.flatMap((binding) => ["--var", binding])],
+    [
+      wrangler,
+      "dev",
+      ...flags,
+      ...bindings.flatMap((binding) => ["--var", binding]),
+      // Without .dev.vars, which would bring the key along.
+      ...(isSimulated ? ["--env-file", "/dev/null"] : []),
+      // npm start -- --persist-to …
+      ...wranglerFlags,
+    ],
     {
       cwd: root,
       // Not the terminal's: its Ctrl-C comes through us, once.
@@ -92,7 +107,7 @@ function banner(): string {
   │  UPSTREAM_API_KEY=… into .dev.vars and start again.                      │
   └──────────────────────────────────────────────────────────────────────────┘`;
   return `
-  Darkroom:  ${url}
+  Darkroom:  ${url}   (a page to try it, and the API under /v1)
 
 ${upstream}
 

@@ -9,6 +9,7 @@ import { generationsRoutes } from "./routes/generations.ts";
 import { healthRoute } from "./routes/health.ts";
 import { imagesRoute } from "./routes/images.ts";
 import { modelsRoutes } from "./routes/models.ts";
+import { signedImageRoute } from "./routes/signed-image.ts";
 
 export const app = new OpenAPIHono<AppEnv>();
 
@@ -23,6 +24,7 @@ app.use(
 );
 
 generationsRoutes(app);
+signedImageRoute(app);
 imagesRoute(app);
 modelsRoutes(app);
 healthRoute(app);

@@ -27,6 +27,8 @@ export interface Config {
   idempotencyKeys: DurableObjectNamespace;
   /** `undefined` where the secret is not set: then nobody is the admin. */
   adminKey: string | undefined;
+  /** Signs addresses; `undefined` where the secret is not set: then there are none. */
+  tokenSecret: string | undefined;
   upstream: UpstreamConfig;
   /** Values of ALLOWED_ORIGINS, or `*`. */
   allowedOrigins: readonly string[];
@@ -53,6 +55,9 @@ export interface ServedModel {
 /** KV's shortest life of an entry, and about the longest that a number of seconds is good for. */
 const TTL_MIN_SECONDS = 60;
 const TTL_MAX_SECONDS = 365 * 24 * 60 * 60;
+
+/** As many as HMAC-SHA256 has bytes (RFC 2104, 3: shorter keys weaken it). */
+const TOKEN_SECRET_MIN_CHARS = 32;
 
 /** A var as wrangler hands it over: TOML numbers and booleans are not strings yet. An empty one is unset. */
 const text = z
@@ -131,6 +136,7 @@ const environment = z.object({
   PROMPT_MAX_CHARS: integer(1, 32_000, 1000),
   REFUSAL_TTL_SECONDS: integer(TTL_MIN_SECONDS, TTL_MAX_SECONDS, 60 * 60),
   REQUIRE_DOCUMENTED_FIELDS: flag,
+  TOKEN_SECRET: text,
   UPSTREAM_API_KEY: text,
   UPSTREAM_BASE_URL: text,
   UPSTREAM_MAX_RETRIES: integer(0, 5, 2),
@@ -138,7 +144,7 @@ const environment = z.object({
 });
 
 /** Which of the names above hold a secret, and which a binding; the rest are vars. */
-export const SECRETS = ["UPSTREAM_API_KEY", "ADMIN_KEY"] as const;
+export const SECRETS = ["UPSTREAM_API_KEY", "ADMIN_KEY", "TOKEN_SECRET"] as const;
 export const BINDINGS = ["CACHE", "GENERATION", "IDEMPOTENCY"] as const;
 
 const DEFAULT_BASE_URL = "https://api.openai.com/v1";
@@ -186,6 +192,11 @@ function parseConfig(env: object): Config {
     );
   }
 
+  const tokenSecret = vars.TOKEN_SECRET;
+  if (tokenSecret !== undefined && tokenSecret.length < TOKEN_SECRET_MIN_CHARS) {
+    throw misconfigured(`TOKEN_SECRET must have at least ${TOKEN_SECRET_MIN_CHARS} characters`);
+  }
+
   const models = servedModels(vars.MODELS, vars.MODEL_ALIASES);
   const defaultModel = vars.DEFAULT_MODEL ?? DEFAULT_MODEL;
   if (!models.has(defaultModel)) {
@@ -204,6 +215,7 @@ function parseConfig(env: object): Config {
     generations: vars.GENERATION,
     idempotencyKeys: vars.IDEMPOTENCY,
     adminKey: vars.ADMIN_KEY,
+    tokenSecret,
     upstream: {
       baseUrl,
       apiKey,

@@ -49,6 +49,9 @@ export type Failure =
   | { code: "upstream_outcome_unknown" }
   | { code: "idempotency_key_reused" }
   | { code: "generation_not_found" }
+  | { code: "not_acceptable"; reason: string; mayHaveCharged: boolean }
+  | { code: "invalid_signature" }
+  | { code: "signature_expired" }
   | { code: "missing_token" }
   | { code: "invalid_token" }
   | { code: "internal_error" };
@@ -248,6 +251,16 @@ export function toWire(failure: Failure): WireError {
       return invalid(failure, "There is no such generation, or it is no longer kept.", {
         status: 404,
       });
+    case "not_acceptable":
+      return invalid(
+        failure,
+        `The Accept header does not take what this request makes: ${failure.reason}.`,
+        { status: 406, headers: failure.mayHaveCharged ? DO_NOT_RETRY : {} },
+      );
+    case "invalid_signature":
+      return invalid(failure, "The signature does not belong to this address.", { status: 403 });
+    case "signature_expired":
+      return invalid(failure, "This address has expired.", { status: 403 });
     case "missing_token":
       return invalid(failure, "This needs the header 'Authorization: Bearer <admin key>'.", {
         status: 401,

@@ -14,6 +14,7 @@ export interface Gateway {
 /** A key that stands out wherever it turns up. */
 export const UPSTREAM_KEY = "sk-test-9f8e7d6c5b4a39281706";
 export const ADMIN_KEY = "admin-3e1f5a7c9b2d";
+export const TOKEN_SECRET = "token-secret-5c7e9a1b3d5f7092846a";
 
 /**
  * Starts the bundled Worker on Miniflare: no development proxy between it and its client.
@@ -30,6 +31,7 @@ export async function startGateway(
   const vars: Record<string, string | undefined> = {
     UPSTREAM_API_KEY: UPSTREAM_KEY,
     ADMIN_KEY,
+    TOKEN_SECRET,
     LOCAL_DEVELOPMENT: "true",
     ...bindings,
   };

@@ -33,6 +33,9 @@ export const modelSchema = z
       .string()
       .nullable()
       .openapi({ description: "The day on which OpenAI itself stops serving it." }),
+    default: z
+      .boolean()
+      .openapi({ description: "Whether a request that names no model gets this one." }),
     prompt_max_chars: z.int(),
     max_images: z.int(),
     sizes: sizesSchema,
@@ -56,11 +59,11 @@ export const modelListSchema = z
  * A model as it is listed: the API's four fields and, from the table that validates, what may be
  * asked of it. Every list has its default first.
  *
- * @param promptMaxChars the configured limit; the model's own still holds
+ * @param configuration its limit of a prompt's length (the model's own still holds), and its default
  */
 export function listedModel(
   { id, upstreamId, rules }: ServedModel,
-  promptMaxChars: number,
+  { promptMaxChars, defaultModel }: { promptMaxChars: number; defaultModel: string },
 ): z.infer<typeof modelSchema> {
   const known = knownModel(id) ?? knownModel(upstreamId);
   const forOptions = <Value>(values: readonly Value[]) => (rules.imageOptions ? [...values] : []);
@@ -70,6 +73,7 @@ export function listedModel(
     created: known === undefined ? 0 : Date.parse(known.released) / 1000,
     owned_by: known === undefined ? "upstream" : "openai",
     shutdown_date: known?.shutdown ?? null,
+    default: id === defaultModel,
     prompt_max_chars: Math.min(promptMaxChars, rules.promptMaxChars),
     max_images: rules.maxImages,
     sizes: listedSizes(rules),

@@ -79,14 +79,22 @@ const REQUIRED_BY_DOCUMENT = ["prompt", "n", "size"] as const;
  * is the answer.
  *
  * @param json the body as parsed, not trusted
+ * @param preferredFormat stands in for an `output_format` that was left open, where the model has one
  * @throws {GatewayError} one of the rows of the contract's table of errors
  */
-export function parseImageRequest(json: unknown, config: Config): ImageRequest {
+export function parseImageRequest(
+  json: unknown,
+  config: Config,
+  preferredFormat?: ImageType,
+): ImageRequest {
   if (typeof json !== "object" || json === null || Array.isArray(json)) {
     throw new GatewayError({ code: "invalid_json", problem: "not_an_object" });
   }
   const body = withoutNulls(json, config.requireDocumentedFields);
   const model = requestedModel(body["model"], config);
+  if (preferredFormat !== undefined && model.rules.imageOptions) {
+    body["output_format"] ??= preferredFormat;
+  }
   const result = schemaFor(model.rules, config).safeParse(body, { reportInput: true });
   if (!result.success) throw new GatewayError(failureOf(result.error.issues, PARAMETERS, model.id));
   const fields = result.data;

@@ -1,6 +1,7 @@
 import { parse as parseRange } from "range-parser";
 import type { CachedImage } from "../cache/cache.ts";
 import { GatewayError } from "../errors.ts";
+import type { ImageType } from "../lib/image-type.ts";
 import { readAll } from "../lib/streams.ts";
 
 /** What an image request may ask of the representation (RFC 9110, 13 and 14). */
@@ -12,27 +13,37 @@ export interface FileConditions {
   head: boolean;
 }
 
-/** An image to be sent. */
-export interface FileImage extends CachedImage {
-  /** Whether nobody else may keep it: the request that made it said no-store. */
-  isPrivate?: boolean;
+/** How a file is to be known and kept. */
+export interface FileIdentity {
+  /** Strong: the bytes behind it never change. */
+  etag: string;
+  /** A Cache-Control header for the answer. */
+  cacheControl: string;
 }
 
 const ONE_YEAR_SECONDS = 365 * 24 * 60 * 60;
 
+/** For an address whose bytes never change. */
+export const IMMUTABLE = `public, max-age=${ONE_YEAR_SECONDS}, immutable`;
+
 /**
- * An image as a file: whole, one range of it, or "you have it already". The whole one goes from KV
- * to the socket without passing through JavaScript.
+ * An image as a file: whole, one range of it, or "you have it already". The whole one goes from its
+ * source to the socket without passing through JavaScript.
  *
- * @param etag strong: the bytes behind an id never change
  * @throws {GatewayError} `range_not_satisfiable`
  */
 export async function fileResponse(
-  image: FileImage,
-  etag: string,
+  image: CachedImage,
+  identity: FileIdentity,
   conditions: FileConditions,
 ): Promise<Response> {
-  const headers = new Headers(imageHeaders(image, etag));
+  const { etag } = identity;
+  const headers = new Headers({
+    ...imageHeaders(image.type),
+    "accept-ranges": "bytes",
+    "cache-control": identity.cacheControl,
+    etag,
+  });
   if (matches(conditions.ifNoneMatch, etag)) {
     await image.body.cancel();
     headers.delete("content-type");
@@ -53,20 +64,16 @@ export async function fileResponse(
   return new Response(slice, { status: 206, headers });
 }
 
-function imageHeaders(image: FileImage, etag: string): Record<string, string> {
+/** What every answer that is a picture carries. */
+export function imageHeaders(type: ImageType): Record<string, string> {
   return {
-    "accept-ranges": "bytes",
-    // Shown in any page, under any origin: the unguessable id is the permission.
+    // Shown in any page, under any origin: knowing the address is the permission.
     "access-control-allow-origin": "*",
-    "cache-control":
-      image.isPrivate === true
-        ? "private, no-store"
-        : `public, max-age=${ONE_YEAR_SECONDS}, immutable`,
+    "content-disposition": "inline",
     // Opened by itself a picture is a document, and this one may do nothing.
     "content-security-policy": "default-src 'none'; sandbox",
-    "content-type": `image/${image.type}`,
+    "content-type": `image/${type}`,
     "cross-origin-resource-policy": "cross-origin",
-    etag,
     "x-content-type-options": "nosniff",
   };
 }

@@ -1,13 +1,15 @@
 import { createRoute, z, type OpenAPIHono } from "@hono/zod-openapi";
 import type { Context } from "hono";
+import type { CachedImage } from "../cache/cache.ts";
 import { errorSchema } from "../contract/response.ts";
 import { GatewayError } from "../errors.ts";
 import { readingCache } from "../generation/generate.ts";
 import { handleOf } from "../generation/handle.ts";
 import { GENERATION_ID } from "../generation/id.ts";
 import { IMAGE_TYPES } from "../lib/image-type.ts";
+import { fileConditions } from "../middleware/conditions.ts";
 import type { AppEnv } from "../middleware/context.ts";
-import { fileResponse, type FileImage } from "../respond/file.ts";
+import { fileResponse, IMMUTABLE } from "../respond/file.ts";
 
 const route = createRoute({
   method: "get",
@@ -51,12 +53,9 @@ export function imagesRoute(app: OpenAPIHono<AppEnv>): void {
         await image.body.cancel();
         throw new GatewayError({ code: "image_not_found" });
       }
-      return fileResponse(image, `"${id}/${index}"`, {
-        ifNoneMatch: c.req.header("if-none-match"),
-        range: c.req.header("range"),
-        ifRange: c.req.header("if-range"),
-        head: c.req.method === "HEAD",
-      });
+      const cacheControl = image.isPrivate === true ? "private, no-store" : IMMUTABLE;
+      const identity = { etag: `"${id}/${index}"`, cacheControl };
+      return fileResponse(image, identity, fileConditions(c));
     },
     (result) => {
       // An address of another shape is one at which there is nothing.
@@ -65,12 +64,17 @@ export function imagesRoute(app: OpenAPIHono<AppEnv>): void {
   );
 }
 
+interface FoundImage extends CachedImage {
+  /** Whether nobody else may keep it: the request that made it said no-store. */
+  isPrivate?: boolean;
+}
+
 /** An image in KV, or, where KV does not have it yet or not at all, in the object that made it. */
 async function findImage(
   id: string,
   index: number,
   c: Context<AppEnv>,
-): Promise<FileImage | undefined> {
+): Promise<FoundImage | undefined> {
   const kept = await readingCache({ event: c.get("event") }, () => c.get("cache").image(id, index));
   return kept ?? (await handleOf(c.get("config"), id)?.image(index));
 }

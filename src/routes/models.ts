@@ -39,8 +39,8 @@ const oneRoute = createRoute({
 /** `GET /v1/models` and `GET /v1/models/{id}`, made from the table that validates. */
 export function modelsRoutes(app: OpenAPIHono<AppEnv>): void {
   app.openapi(listRoute, (c) => {
-    const { models, promptMaxChars } = c.get("config");
-    const data = [...models.values()].map((model) => listedModel(model, promptMaxChars));
+    const config = c.get("config");
+    const data = [...config.models.values()].map((model) => listedModel(model, config));
     return c.json({ object: "list" as const, data }, 200);
   });
 
@@ -48,6 +48,6 @@ export function modelsRoutes(app: OpenAPIHono<AppEnv>): void {
     const config = c.get("config");
     const model = servedModel(config, c.req.valid("param").id);
     if (model === undefined) throw new GatewayError({ code: "model_not_found" });
-    return c.json(listedModel(model, config.promptMaxChars), 200);
+    return c.json(listedModel(model, config), 200);
   });
 }

@@ -24,6 +24,7 @@ describe("an environment with nothing but the bindings", () => {
       cacheTtlSeconds: 30 * 24 * 60 * 60,
       refusalTtlSeconds: 60 * 60,
       adminKey: undefined,
+      tokenSecret: undefined,
       allowedOrigins: ["*"],
       localDevelopment: false,
       upstream: {
@@ -108,6 +109,7 @@ describe("a bad value is named with the reason", () => {
     ["UPSTREAM_BASE_URL", "ftp://a.example/v1", "UPSTREAM_BASE_URL must begin with https://"],
     ["UPSTREAM_API_KEY", "two words", "UPSTREAM_API_KEY holds a space"],
     ["UPSTREAM_API_KEY", "key\n", "UPSTREAM_API_KEY holds a space"],
+    ["TOKEN_SECRET", "too short", "TOKEN_SECRET must have at least 32 characters"],
     ["MODELS", { a: 1 }, "MODELS must be text"],
   ])("%s = %j", (name, value, reason) => {
     const [said] = problems({ [name]: value });

@@ -151,6 +151,15 @@ const TABLE: readonly (readonly [Failure, number, string, string | null, string 
   [{ code: "upstream_outcome_unknown" }, 502, "upstream_error", null, "upstream_outcome_unknown"],
   [{ code: "idempotency_key_reused" }, 422, IRE, null, "idempotency_key_reused"],
   [{ code: "generation_not_found" }, 404, IRE, null, "generation_not_found"],
+  [
+    { code: "not_acceptable", reason: "the picture is image/png", mayHaveCharged: false },
+    406,
+    IRE,
+    null,
+    "not_acceptable",
+  ],
+  [{ code: "invalid_signature" }, 403, IRE, null, "invalid_signature"],
+  [{ code: "signature_expired" }, 403, IRE, null, "signature_expired"],
   [{ code: "missing_token" }, 401, IRE, null, "missing_token"],
   [{ code: "invalid_token" }, 401, IRE, null, "invalid_token"],
 ];

@@ -136,7 +136,9 @@ export async function startSimulator(options: SimulatorOptions = {}): Promise<Si
     response: ServerResponse,
   ): Promise<void> {
     const { directives } = order;
-    await sleep(numberOf(directives, "delay", options.delayMs ?? 0));
+    const steps = order.stream ? order.partialImages + 1 : 1;
+    const pauseMs = (options.delayMs ?? 0) / steps;
+    await sleep(numberOf(directives, "delay", order.stream ? 0 : pauseMs));
     if (directives.get("reset") === "before") {
       response.destroy();
       return;
@@ -147,7 +149,7 @@ export async function startSimulator(options: SimulatorOptions = {}): Promise<Si
       return;
     }
     if (order.stream) {
-      await streamPictures(order, response);
+      await streamPictures(order, response, pauseMs);
       return;
     }
     await send(response, await answerTo(order), directives);
@@ -286,7 +288,11 @@ async function paintOrder(order: Order, index: number): Promise<Buffer> {
   return missing > 0 ? Buffer.concat([image, randomBytes(missing)]) : image;
 }
 
-async function streamPictures(order: Order, response: ServerResponse): Promise<void> {
+async function streamPictures(
+  order: Order,
+  response: ServerResponse,
+  pauseMs: number,
+): Promise<void> {
   const image = (await paintOrder(order, 0)).toString("base64");
   const common = {
     b64_json: image,
@@ -308,7 +314,7 @@ async function streamPictures(order: Order, response: ServerResponse): Promise<v
   const count = numberOf(order.directives, "partials", events.length);
   response.writeHead(200, { "content-type": "text/event-stream" });
   for (const event of events.slice(0, count)) {
-    await sleep(numberOf(order.directives, "gap", 0));
+    await sleep(numberOf(order.directives, "gap", pauseMs));
     const text = `event: ${event.type}\ndata: ${JSON.stringify(event)}\n\n`;
     await new Promise((resolve) => response.write(text, resolve));
   }

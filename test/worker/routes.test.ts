@@ -16,6 +16,7 @@ interface Model {
   object: string;
   created: number;
   owned_by: string;
+  default: boolean;
   sizes: unknown;
   qualities: string[];
   max_images: number;
@@ -30,7 +31,7 @@ describe("GET /health", () => {
       status: "ok",
       version,
       bindings: { CACHE: true, GENERATION: true, IDEMPOTENCY: true },
-      secrets: { UPSTREAM_API_KEY: true, ADMIN_KEY: true },
+      secrets: { UPSTREAM_API_KEY: true, ADMIN_KEY: true, TOKEN_SECRET: false },
       local_development: true,
     });
     expect(text).not.toContain("sk-very-secret");
@@ -48,6 +49,8 @@ describe("GET /v1/models", () => {
     const response = await get("/v1/models");
     const list = await response.json<{ object: string; data: Model[] }>();
     expect(list.object).toBe("list");
+    const defaults = list.data.filter((model) => model.default);
+    expect(defaults.map((model) => model.id)).toEqual(["gpt-image-1.5"]);
     for (const model of list.data) {
       expect(model).toMatchObject({ object: "model", owned_by: "openai" });
       expect(Number.isInteger(model.created)).toBe(true);
@@ -107,8 +110,8 @@ describe("every answer", () => {
   it.each([
     ["GET", "/nowhere", 404, "not_found", null],
     ["GET", "/", 404, "not_found", null],
-    ["GET", "/v1/images/generations", 405, "method_not_allowed", "POST"],
-    ["PUT", "/v1/images/generations", 405, "method_not_allowed", "POST"],
+    ["GET", "/v1/images/generations", 404, "not_found", null],
+    ["PUT", "/v1/images/generations", 405, "method_not_allowed", "POST, GET, HEAD"],
     ["POST", "/v1/models", 405, "method_not_allowed", "GET, HEAD"],
     ["DELETE", "/health", 405, "method_not_allowed", "GET, HEAD"],
   ])("%s %s is %i %s, in the contract's form", async (method, path, status, code, allow) => {

@@ -1,0 +1,49 @@
+import { existsSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { parseArgs, parseEnv } from "node:util";
+import { signQuery } from "../src/access/signed-url.ts";
+
+const USAGE = `npm run sign-url -- --prompt "a man walks" [--ttl 3600] [--origin https://…]
+                    [--model …] [--size …] [--quality …] [--background …] [--output_format …]
+                    [--output_compression …] [--moderation …] [--style …]
+
+Prints an address that shows the picture, and makes it on its first view, for --ttl seconds. Signed
+with TOKEN_SECRET, from the environment or from .dev.vars.`;
+
+const text = { type: "string" } as const;
+const PARAMETERS = [
+  "prompt",
+  "model",
+  "size",
+  "quality",
+  "background",
+  "output_format",
+  "output_compression",
+  "moderation",
+  "style",
+] as const;
+
+const { values } = parseArgs({
+  options: {
+    ttl: { ...text, default: "3600" },
+    origin: { ...text, default: "http://127.0.0.1:8787" },
+    ...Object.fromEntries(PARAMETERS.map((name) => [name, text])),
+  },
+});
+const { ttl, origin, ...parameters } = values as Record<string, string>;
+const seconds = Number(ttl);
+if (!("prompt" in parameters) || !(seconds > 0)) fail(USAGE);
+
+const devVars = join(import.meta.dirname, "../.dev.vars");
+const vars = existsSync(devVars) ? parseEnv(readFileSync(devVars, "utf8")) : {};
+const secret = process.env["TOKEN_SECRET"] ?? vars["TOKEN_SECRET"];
+if (secret === undefined) fail("TOKEN_SECRET is not set.");
+
+const expires = Math.floor(Date.now() / 1000 + seconds);
+const query = await signQuery(parameters, expires, secret);
+console.log(`${origin}/v1/images/generations?${query}`);
+
+function fail(message: string): never {
+  console.error(message);
+  process.exit(1);
+}

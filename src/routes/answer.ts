@@ -1,0 +1,139 @@
+import type { Context } from "hono";
+import { defaultResponseFormat } from "../contract/models.ts";
+import { imageUrl } from "../contract/response.ts";
+import { GatewayError } from "../errors.ts";
+import {
+  result,
+  type CacheOutcome,
+  type Found,
+  type GenerateContext,
+  type MadeGeneration,
+  type PendingGeneration,
+} from "../generation/generate.ts";
+import type { ImageType } from "../lib/image-type.ts";
+import { parsePrefer } from "../lib/prefer.ts";
+import { requireAccepted } from "../middleware/accept.ts";
+import type { AppEnv } from "../middleware/context.ts";
+import { eventStreamResponse } from "../respond/event-stream.ts";
+import { imageHeaders } from "../respond/file.ts";
+import { jsonResponse, type JsonOptions } from "../respond/json.ts";
+
+/** Seconds after which a poll makes sense. */
+const POLL_SECONDS = 2;
+
+export interface RespondOptions {
+  /** The format that the client would rather have than JSON. */
+  preferred: ImageType | undefined;
+  /** How long to wait where the client prefers nothing. */
+  presetWaitMs: number;
+  context: GenerateContext;
+  c: Context<AppEnv>;
+}
+
+/**
+ * The result when it is there or can be waited for; else where it will be.
+ *
+ * @param responseFormat the model's own where absent
+ */
+export async function respond(
+  found: Found,
+  responseFormat: "b64_json" | "url" | undefined,
+  { preferred, presetWaitMs, context, c }: RespondOptions,
+): Promise<Response> {
+  const settled = found.kind === "made" ? found : await waited(found, presetWaitMs, context, c);
+  if (settled.kind === "pending") return pending(settled, c);
+  if (preferred !== undefined) return pictureResponse(settled, c);
+  const format = responseFormat ?? defaultResponseFormat(settled.record.model);
+  return answered(jsonResponse(settled, jsonOptions(c, format)), settled, c);
+}
+
+/**
+ * Waits for a generation, as long as the client prefers.
+ *
+ * @param presetMs how long where it prefers nothing
+ */
+async function waited(
+  found: PendingGeneration,
+  presetMs: number,
+  { event }: GenerateContext,
+  c: Context<AppEnv>,
+): Promise<Found> {
+  const { respondAsync, waitSeconds } = parsePrefer(c.req.header("prefer"));
+  const waitMs = waitSeconds === undefined ? (respondAsync ? 0 : presetMs) : waitSeconds * 1000;
+  const done = await event.time("upstream", () => result(found, waitMs));
+  if (waitSeconds !== undefined && done !== undefined) {
+    c.header("preference-applied", `wait=${waitSeconds}`);
+  } else if (done === undefined && (respondAsync || waitSeconds !== undefined)) {
+    c.header("preference-applied", "respond-async");
+  }
+  return done ?? found;
+}
+
+/** A streamed generation takes as long as its first event takes, as far as this request can tell. */
+export async function streamed(
+  found: Found,
+  responseFormat: "b64_json" | "url",
+  { event }: GenerateContext,
+  c: Context<AppEnv>,
+): Promise<Response> {
+  const options = jsonOptions(c, responseFormat);
+  const response = await event.time("upstream", () => eventStreamResponse(found, options));
+  return answered(response, found, c);
+}
+
+function pending(found: PendingGeneration, c: Context<AppEnv>): Response {
+  const { id } = found.handle;
+  const status = found.isRunning ? ("in_progress" as const) : ("queued" as const);
+  const body = { id, status, created: found.created };
+  c.header("location", `/v1/images/generations/${id}`);
+  c.header("retry-after", String(POLL_SECONDS));
+  return answered(c.json(body, 202), found, c);
+}
+
+/** The picture itself, and where it can be had again. */
+async function pictureResponse(generation: MadeGeneration, c: Context<AppEnv>): Promise<Response> {
+  const { record, images } = generation;
+  const [image] = record.images;
+  const [read] = images;
+  if (image === undefined || read === undefined) {
+    throw new GatewayError({ code: "generation_not_found" });
+  }
+  requireAccepted(image.type, true, c);
+  const headers = {
+    ...imageHeaders(image.type),
+    "content-location": imageUrl(record, 0, ""),
+    vary: "Accept",
+  };
+  return answered(new Response(await read(), { headers }), generation, c);
+}
+
+/** Puts on an answer what the cache did, and into the log which generation it was. */
+export function answered(response: Response, found: Found, c: Context<AppEnv>): Response {
+  const { outcome } = found;
+  const id = found.kind === "made" ? found.record.id : found.handle.id;
+  const collapsed = outcome.kind !== "hit" && outcome.collapsed;
+  c.get("event").add({ generation: id, cache: collapsed ? "collapsed" : outcome.kind });
+  response.headers.set("cache-status", cacheStatus(outcome));
+  if (outcome.kind === "hit") response.headers.set("age", String(outcome.ageSeconds));
+  return response;
+}
+
+/** RFC 9211: what the cache named `darkroom` did. */
+function cacheStatus(outcome: CacheOutcome): string {
+  if (outcome.kind === "hit") return `darkroom; hit; ttl=${outcome.ttlSeconds}`;
+  const collapsed = outcome.collapsed ? "; collapsed" : "";
+  return `darkroom; fwd=${outcome.kind}${collapsed}${outcome.stored ? "; stored" : ""}`;
+}
+
+function jsonOptions(c: Context<AppEnv>, responseFormat: "b64_json" | "url"): JsonOptions {
+  return {
+    responseFormat,
+    origin: new URL(c.req.url).origin,
+    waitUntil: (writing) => c.executionCtx.waitUntil(writing),
+  };
+}
+
+/** What generating needs of a request's context. */
+export function generateContext(c: Context<AppEnv>): GenerateContext {
+  return { config: c.get("config"), cache: c.get("cache"), event: c.get("event") };
+}

@@ -1,0 +1,78 @@
+import { createRoute, z, type OpenAPIHono } from "@hono/zod-openapi";
+import { verifyQuery } from "../access/signed-url.ts";
+import { parseImageRequest } from "../contract/request.ts";
+import { errorSchema } from "../contract/response.ts";
+import { GatewayError } from "../errors.ts";
+import { generate, result } from "../generation/generate.ts";
+import { parseCacheControl } from "../lib/cache-control.ts";
+import { requireOneImage } from "../middleware/accept.ts";
+import { fileConditions } from "../middleware/conditions.ts";
+import type { AppEnv } from "../middleware/context.ts";
+import { fileResponse } from "../respond/file.ts";
+import { answered, generateContext } from "./answer.ts";
+
+const route = createRoute({
+  method: "get",
+  path: "/v1/images/generations",
+  summary: "A picture by a signed address, made on its first view",
+  request: {
+    query: z.looseObject({ prompt: z.string(), exp: z.string(), sig: z.string() }),
+  },
+  responses: {
+    200: { description: "The bytes", content: { "image/png": { schema: z.string() } } },
+    default: {
+      description: "What went wrong",
+      content: { "application/json": { schema: errorSchema } },
+    },
+  },
+});
+
+/** A page's image says nothing about what is kept. */
+const NO_DIRECTIVES = { directives: parseCacheControl(undefined), idempotencyKey: undefined };
+
+/** `GET /v1/images/generations?…&sig=`: for the `<img>` of a page that holds no key. */
+export function signedImageRoute(app: OpenAPIHono<AppEnv>): void {
+  app.openAPIRegistry.registerPath(route);
+  app.get(route.getRoutingPath(), async (c) => {
+    const context = generateContext(c);
+    const { tokenSecret } = context.config;
+    if (tokenSecret === undefined) throw new GatewayError({ code: "not_found" });
+    const now = Math.floor(Date.now() / 1000);
+    const query = new URL(c.req.url).searchParams;
+    const { parameters, expires } = await verifyQuery(query, tokenSecret, now);
+    const request = parseImageRequest(fromQuery(parameters), context.config);
+    requireOneImage(request.n);
+    request.response_format = "b64_json";
+    const { model, size, quality, n } = request;
+    context.event.add({ model, size, quality, n });
+    const found = await generate(request, NO_DIRECTIVES, context);
+    const made =
+      found.kind === "made" ? found : await context.event.time("upstream", () => result(found));
+    const [read] = made?.images ?? [];
+    const [image] = made?.record.images ?? [];
+    if (made === undefined || read === undefined || image === undefined) {
+      throw new GatewayError({ code: "generation_not_found" });
+    }
+    const bytes = await read();
+    const { body } = new Response(bytes);
+    if (body === null) throw new GatewayError({ code: "internal_error" });
+    const identity = {
+      etag: `"${made.record.id}/0"`,
+      cacheControl: `public, max-age=${expires - now}`,
+    };
+    const file = { type: image.type, sizeBytes: bytes.byteLength, body };
+    return answered(await fileResponse(file, identity, fileConditions(c)), made, c);
+  });
+}
+
+/** The parameters of a query as a body: those that are whole numbers as numbers. */
+function fromQuery(parameters: Record<string, string>): Record<string, string | number> {
+  return Object.fromEntries(
+    Object.entries(parameters).map(([name, value]) => [
+      name,
+      NUMBERS.has(name) && /^\d+$/.test(value) ? Number(value) : value,
+    ]),
+  );
+}
+
+const NUMBERS: ReadonlySet<string> = new Set(["n", "output_compression"]);

@@ -1,0 +1,35 @@
+/** @import { ImageRequest } from "./api.js" */
+
+/**
+ * The request as other programs send it.
+ *
+ * @param {ImageRequest} request
+ * @param {string} origin of the gateway
+ * @returns {{ curl: string, fetch: string, sdk: string }}
+ */
+export function examples(request, origin) {
+  const body = { ...request, response_format: "url" };
+  const json = JSON.stringify(body);
+  const pretty = JSON.stringify(body, undefined, 2);
+  return {
+    // In single quotes a shell takes everything as it is, but for the quote itself.
+    curl: `curl ${origin}/v1/images/generations \\
+  -H 'Content-Type: application/json' \\
+  -d '${json.replaceAll("'", String.raw`'\''`)}'`,
+    fetch: `const response = await fetch("${origin}/v1/images/generations", {
+  method: "POST",
+  headers: { "Content-Type": "application/json" },
+  body: JSON.stringify(${indent(pretty)}),
+});
+const { data } = await response.json();`,
+    sdk: `import OpenAI from "openai";
+
+const client = new OpenAI({ apiKey: "unused", baseURL: "${origin}/v1" });
+const { data } = await client.images.generate(${pretty});`,
+  };
+}
+
+/** @param {string} text */
+function indent(text) {
+  return text.replaceAll("\n", "\n  ");
+}

@@ -1,0 +1,202 @@
+import { execFile } from "node:child_process";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { promisify } from "node:util";
+import sharp from "sharp";
+import { describe, expect, it } from "vitest";
+import { TOKEN_SECRET } from "../gateway.ts";
+import { newPrompt, read, stage, type ErrorAnswer } from "./stage.ts";
+
+const theStage = stage();
+const root = join(import.meta.dirname, "../..");
+const SMALL = { model: "dall-e-2", size: "256x256" };
+
+function calls(prompt: string): number {
+  return theStage.upstream.received(prompt).length;
+}
+
+async function formatOf(response: Response): Promise<string | undefined> {
+  const { format } = await sharp(await response.arrayBuffer()).metadata();
+  return format;
+}
+
+describe("a picture instead of JSON", () => {
+  it.each([
+    ["image/*", "png"],
+    ["image/png", "png"],
+    ["image/webp", "webp"],
+    ["image/jpeg", "jpeg"],
+    ["image/webp;q=0.5, image/jpeg;q=0.9", "jpeg"],
+    ["application/json;q=0.1, image/webp", "webp"],
+    ["image/avif, image/webp", "webp"],
+  ])("Accept: %s makes %s", async (accept, format) => {
+    const prompt = newPrompt();
+    const response = await theStage.post({ prompt, quality: "low" }, { accept });
+    expect(response.status).toBe(200);
+    expect(response.headers.get("content-type")).toBe(`image/${format}`);
+    expect(response.headers.get("content-disposition")).toBe("inline");
+    expect(response.headers.get("x-content-type-options")).toBe("nosniff");
+    expect(response.headers.get("vary")).toContain("Accept");
+    expect(response.headers.get("cache-status")).toBe("darkroom; fwd=miss; stored");
+    const address = String(response.headers.get("content-location"));
+    expect(await formatOf(response)).toBe(format);
+    const file = await fetch(`${theStage.gateway.url}${address}`);
+    expect(file.headers.get("content-type")).toBe(`image/${format}`);
+  });
+
+  it.each([
+    "application/json",
+    "*/*",
+    "application/json, image/png;q=0.5",
+    "text/html",
+    "text/html, */*;q=0.1",
+  ])("Accept: %s is JSON", async (accept) => {
+    const response = await theStage.post({ ...SMALL, prompt: newPrompt() }, { accept });
+    expect(response.headers.get("content-type")).toBe("application/json");
+  });
+
+  it("is the same generation as in JSON", async () => {
+    const body = { ...SMALL, prompt: newPrompt() };
+    const bytes = Buffer.from(
+      await (await theStage.post(body, { accept: "image/png" })).arrayBuffer(),
+    );
+    const json = await theStage.post({ ...body, response_format: "b64_json" });
+    expect(json.headers.get("cache-status")).toContain("hit");
+    expect((await read(json)).data[0]?.b64_json).toBe(bytes.toString("base64"));
+    expect(calls(body.prompt)).toBe(1);
+  });
+
+  it("can be had by its id too", async () => {
+    const { id } = await read(await theStage.post({ ...SMALL, prompt: newPrompt() }));
+    const url = `${theStage.gateway.url}/v1/images/generations/${id}`;
+    const response = await fetch(url, { headers: { accept: "image/*" } });
+    expect(await formatOf(response)).toBe("png");
+  });
+
+  it.each([
+    [{ output_format: "png" }, "image/webp", "the picture is image/png"],
+    [{ output_format: "webp" }, "image/png, image/jpeg", "the picture is image/webp"],
+    [SMALL, "image/webp", "the picture is image/png"],
+    [{}, "image/gif", "PNG, JPEG or WebP"],
+    [{ n: 2 }, "image/*", "several pictures"],
+  ])("%o is 406 for Accept: %s, and costs nothing", async (body, accept, reason) => {
+    const prompt = newPrompt();
+    const response = await theStage.post({ ...body, prompt }, { accept });
+    expect(response.status).toBe(406);
+    const { error } = await read<ErrorAnswer>(response);
+    expect(error.code).toBe("not_acceptable");
+    expect(error.message).toContain(reason);
+    expect(calls(prompt)).toBe(0);
+  });
+});
+
+describe("a signed address", () => {
+  /** Runs the helper as a user does. */
+  async function signed(...args: string[]): Promise<string> {
+    const script = join(root, "scripts/sign-url.ts");
+    const { stdout } = await promisify(execFile)(
+      process.execPath,
+      [script, "--origin", theStage.gateway.url, ...args],
+      { env: { ...process.env, TOKEN_SECRET } },
+    );
+    return stdout.trim();
+  }
+
+  it("shows the picture, makes it on its first view, and may be kept until it expires", async () => {
+    const prompt = newPrompt("a man & a <fox> walk, 50% off");
+    const url = await signed("--prompt", prompt, "--ttl", "600", "--size", "1024x1536");
+    for (const outcome of ["fwd=miss", "hit"]) {
+      const response = await fetch(url);
+      expect(response.status).toBe(200);
+      expect(response.headers.get("cache-status")).toContain(outcome);
+      expect(response.headers.get("cross-origin-resource-policy")).toBe("cross-origin");
+      const [, seconds] =
+        /^public, max-age=(\d+)$/.exec(String(response.headers.get("cache-control"))) ?? [];
+      expect(Number(seconds)).toBeGreaterThan(590);
+      const picture = await sharp(await response.arrayBuffer()).metadata();
+      expect(picture).toMatchObject({ format: "png", width: 1024, height: 1536 });
+    }
+    expect(calls(prompt)).toBe(1);
+    const head = await fetch(url, { method: "HEAD" });
+    const unchanged = await fetch(url, {
+      headers: { "if-none-match": String(head.headers.get("etag")) },
+    });
+    expect(unchanged.status).toBe(304);
+  });
+
+  it("is signed by ten lines of a back end, as the README has them", async () => {
+    const readme = readFileSync(join(root, "README.md"), "utf8");
+    const [, snippet = ""] = /```js\n(import \{ createHmac \}[\s\S]*?)```/.exec(readme) ?? [];
+    expect(snippet.trim().split("\n").length).toBeLessThanOrEqual(12);
+    const code = snippet.replace("process.env.TOKEN_SECRET", JSON.stringify(TOKEN_SECRET));
+    const module = (await import(`data:text/javascript,${encodeURIComponent(code)}`)) as {
+      imageUrl: (origin: string, parameters: object, ttlSeconds: number) => string;
+    };
+    const prompt = newPrompt("ten lines: é & 🦊");
+    const url = module.imageUrl(theStage.gateway.url, { prompt, ...SMALL }, 60);
+    expect((await fetch(url)).status).toBe(200);
+  });
+
+  it.each([
+    ["another prompt", (url: URL) => url.searchParams.set("prompt", "another")],
+    ["a longer life", (url: URL) => url.searchParams.set("exp", "99999999999")],
+    ["a parameter more", (url: URL) => url.searchParams.set("quality", "high")],
+    ["a parameter twice", (url: URL) => url.searchParams.append("size", "1024x1536")],
+    ["another signature", (url: URL) => url.searchParams.set("sig", "0".repeat(64))],
+    ["half a signature", (url: URL) => url.searchParams.set("sig", "abc")],
+    ["no signature", (url: URL) => url.searchParams.delete("sig")],
+  ])("with %s is refused, and costs nothing", async (_, change) => {
+    const prompt = newPrompt();
+    const url = new URL(await signed("--prompt", prompt, "--size", "1024x1024"));
+    change(url);
+    const response = await fetch(url);
+    expect(response.status).toBe(403);
+    expect((await read<ErrorAnswer>(response)).error.code).toBe("invalid_signature");
+    expect(calls(prompt)).toBe(0);
+  });
+
+  it("holds with its parameters in another order", async () => {
+    const url = new URL(
+      await signed("--prompt", newPrompt(), "--model", "dall-e-2", "--size", "256x256"),
+    );
+    const reversed = new URLSearchParams([...url.searchParams].toReversed());
+    expect((await fetch(`${url.origin}${url.pathname}?${reversed.toString()}`)).status).toBe(200);
+  });
+
+  it("that has expired is refused", async () => {
+    const url = await signed("--prompt", newPrompt(), "--ttl", "0.001");
+    const response = await fetch(url);
+    expect(response.status).toBe(403);
+    expect((await read<ErrorAnswer>(response)).error.code).toBe("signature_expired");
+  });
+
+  it("is validated as any request is", async () => {
+    const response = await fetch(await signed("--prompt", newPrompt(), "--size", "1x1"));
+    expect(response.status).toBe(400);
+    expect((await read<ErrorAnswer>(response)).error.param).toBe("size");
+  });
+
+  it("takes numbers where the API does", async () => {
+    const url = await signed(
+      "--prompt",
+      newPrompt(),
+      "--output_format",
+      "jpeg",
+      "--output_compression",
+      "50",
+    );
+    expect(await formatOf(await fetch(url))).toBe("jpeg");
+  });
+});
+
+describe("signed addresses without a secret", () => {
+  const closed = stage({ TOKEN_SECRET: undefined });
+
+  it("are not there", async () => {
+    const response = await fetch(
+      `${closed.gateway.url}/v1/images/generations?prompt=a&exp=1&sig=b`,
+    );
+    expect(response.status).toBe(404);
+    expect((await read<ErrorAnswer>(response)).error.code).toBe("not_found");
+  });
+});

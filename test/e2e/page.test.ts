@@ -1,0 +1,361 @@
+import { readFile } from "node:fs/promises";
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
+import { join } from "node:path";
+import axe from "axe-core";
+import type OpenAI from "openai";
+import type { Browser, BrowserContextOptions, Page } from "playwright-core";
+import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
+import { browserPath, startBrowser } from "../browser.ts";
+import { startLocal, type Local } from "../local.ts";
+import { newPrompt } from "./stage.ts";
+
+const isRequired = process.env["CI"] !== undefined;
+
+if (browserPath === undefined) {
+  console.warn(
+    "\n!!! NO CHROMIUM WAS FOUND: the tests of the page, of CORS and of the SDK in a browser are SKIPPED.\n" +
+      "!!! Install it (Debian: apt-get install chromium), or name one in the variable CHROMIUM.\n",
+  );
+}
+
+describe("the browser", () => {
+  it("is there, where it is required", () => {
+    expect(browserPath !== undefined || !isRequired).toBe(true);
+  });
+});
+
+describe.skipIf(browserPath === undefined)("in a real browser", { timeout: 30_000 }, () => {
+  let local: Local;
+  let browser: Browser;
+  let page: Page;
+  const problems: string[] = [];
+
+  beforeAll(async () => {
+    [local, browser] = await Promise.all([startLocal(), startBrowser()]);
+  }, 90_000);
+  afterAll(async () => {
+    await browser.close();
+    await local.close();
+  });
+  afterEach(async () => {
+    await page.context().close();
+    problems.length = 0;
+  });
+
+  async function open(options: BrowserContextOptions = {}, address = local.url): Promise<void> {
+    const context = await browser.newContext(options);
+    page = await context.newPage();
+    page.on("console", (message) => {
+      if (message.type() === "error") problems.push(message.text());
+    });
+    page.on("pageerror", (error) => problems.push(error.message));
+    await page.goto(address);
+  }
+
+  async function openPage(options: BrowserContextOptions = {}): Promise<void> {
+    await open(options);
+    await page.locator("#model option").first().waitFor({ state: "attached" });
+  }
+
+  async function generate(prompt: string): Promise<void> {
+    await page.fill("#prompt", prompt);
+    await page.click("#generate");
+  }
+
+  function expectState(text: string | RegExp): Promise<void> {
+    return page.locator("#state").filter({ hasText: text }).waitFor();
+  }
+
+  function naturalWidth(selector: string): Promise<number> {
+    return page
+      .locator(selector)
+      .first()
+      .evaluate((image: { naturalWidth: number }) => image.naturalWidth);
+  }
+
+  describe("the page", () => {
+    it("shows partial images as they come, then the picture; and the hit after a reload", async () => {
+      await openPage();
+      const prompt = newPrompt();
+      await generate(prompt);
+      await expectState("It is coming: 1 of 3");
+      expect(await naturalWidth("#pictures .coming img")).toBe(1024);
+      await expectState(/Done in \d\.\d s: a miss/);
+      expect(await naturalWidth("#pictures img")).toBe(1024);
+      expect(await page.textContent(".about .hint")).toMatch(/^1024 × 1024, \d+ kB$/);
+      expect(await page.getAttribute(".about a", "download")).toBe("darkroom-0.png");
+
+      await page.reload();
+      await page.locator("#model option").first().waitFor({ state: "attached" });
+      expect(await page.locator("#history img").count()).toBe(1);
+      await generate(prompt);
+      await expectState(/Done in 0\.\d s: a hit/);
+      expect(problems).toEqual([]);
+    });
+
+    it("makes another one on demand", async () => {
+      await openPage();
+      await generate(newPrompt());
+      await expectState(/: a miss/);
+      const first = await page.getAttribute("#pictures img", "src");
+      await page.click("#another");
+      await expectState(/Done in [12]\.\d s: a miss/);
+      expect(await page.getAttribute("#pictures img", "src")).not.toBe(first);
+      expect(await page.locator("#history img").count()).toBe(2);
+    });
+
+    it("makes several", async () => {
+      await openPage();
+      await page.selectOption("#model", "dall-e-2");
+      await page.fill("#size", "256x256");
+      await page.fill("#n", "3");
+      await generate(newPrompt());
+      await expectState(/: a miss/);
+      expect(await page.locator("#pictures img").count()).toBe(3);
+    });
+
+    it("offers only what the model takes", async () => {
+      await openPage();
+      expect(await page.inputValue("#model")).toBe("gpt-image-1.5");
+      const options = (id: string) => page.locator(`#${id} option`).allTextContents();
+      expect(await options("quality")).toEqual(["auto", "low", "medium", "high"]);
+      expect(await page.isVisible("#style")).toBe(false);
+      await page.selectOption("#model", "dall-e-3");
+      expect(await options("quality")).toEqual(["standard", "hd"]);
+      expect(await options("sizes")).toEqual(["1024x1024", "1792x1024", "1024x1792"]);
+      expect(await page.inputValue("#size")).toBe("1024x1024");
+      expect(await page.isVisible("#style")).toBe(true);
+      for (const id of ["background", "output_format", "n"]) {
+        expect(await page.isVisible(`#${id}`)).toBe(false);
+      }
+      await page.selectOption("#model", "gpt-image-2.6-flare");
+      expect(await options("quality")).toContain("max");
+      expect(await page.textContent("#size-rule")).toContain("multiples of 16, up to 3840");
+    });
+
+    it("puts an error next to the field that it concerns", async () => {
+      await openPage();
+      await page.fill("#size", "1x1");
+      await generate(newPrompt());
+      await page.locator("#error-size").filter({ hasText: "not supported" }).waitFor();
+      expect(await page.getAttribute("#size", "aria-invalid")).toBe("true");
+      expect(await page.evaluate(() => Reflect.get(globalThis, "document").activeElement.id)).toBe(
+        "size",
+      );
+      await page.fill("#size", "auto");
+      await generate("");
+      await page.locator("#error-prompt").filter({ hasText: "must not be empty" }).waitFor();
+      expect(await page.textContent("#error-size")).toBe("");
+    });
+
+    it("counts the prompt as the API does", async () => {
+      await openPage();
+      await page.fill("#prompt", "🦊".repeat(1001));
+      expect(await page.textContent("#prompt-count")).toBe("1001 of 1000 characters");
+      expect(await page.textContent("#error-prompt")).toBe(
+        "1 too many: at most 1000 characters are taken.",
+      );
+    });
+
+    it("says what the upstream said where no field is to blame", async () => {
+      await openPage();
+      await generate(newPrompt("[upstream status=400 code=moderation_blocked]"));
+      await expectState("There is no picture");
+      expect(await page.textContent("#problem")).toContain("safety system refused");
+    });
+
+    it("lets the picture finish when it is cancelled", async () => {
+      await openPage();
+      const prompt = newPrompt();
+      await generate(prompt);
+      await expectState("It is coming");
+      await page.click("#cancel");
+      await expectState("You left. The picture is still being made");
+      await generate(prompt);
+      await expectState(/Done in \d\.\d s: (?:collapsed|a hit)/);
+    });
+
+    it("has the same request for other programs, as it really is", async () => {
+      await openPage();
+      await page.fill("#prompt", 'it\'s a "fox"');
+      await page.selectOption("#quality", "low");
+      const curl = String(await page.textContent("#curl"));
+      const [, quoted = ""] = /-d '(.*)'$/s.exec(curl) ?? [];
+      expect(JSON.parse(quoted.replaceAll(String.raw`'\''`, "'"))).toEqual({
+        model: "gpt-image-1.5",
+        prompt: 'it\'s a "fox"',
+        n: 1,
+        size: "auto",
+        quality: "low",
+        response_format: "url",
+      });
+      expect(await page.textContent("#sdk")).toContain(`baseURL: "${local.url}/v1"`);
+      expect(await page.textContent("#fetch")).toContain(
+        `fetch("${local.url}/v1/images/generations"`,
+      );
+    });
+
+    it("forgets its history on demand", async () => {
+      await openPage();
+      await generate(newPrompt());
+      await expectState(/: a miss/);
+      await page.click("#clear");
+      expect(await page.locator("#history img").count()).toBe(0);
+      await page.reload();
+      expect(await page.locator("#history img").count()).toBe(0);
+    });
+
+    it("works by keyboard alone", async () => {
+      await openPage();
+      await page.keyboard.type(newPrompt());
+      await page.keyboard.press("Control+Enter");
+      await expectState(/: a miss/);
+    });
+
+    it.each<[string, BrowserContextOptions]>([
+      ["light", { colorScheme: "light" }],
+      ["dark", { colorScheme: "dark" }],
+      ["a phone", { viewport: { width: 360, height: 740 } }],
+    ])("has no serious accessibility violation: %s", async (_, options) => {
+      await openPage(options);
+      await generate(newPrompt());
+      await expectState(/: a miss/);
+      await page.fill("#size", "1x1");
+      await page.click("#generate");
+      await page.locator("#error-size").filter({ hasText: "not supported" }).waitFor();
+      await page.evaluate(axe.source);
+      const violations = await page.evaluate(async () => {
+        const results = await Reflect.get(globalThis, "axe").run();
+        return results.violations.map((found: { id: string; impact: string }) => found);
+      });
+      const serious = (violations as { id: string; impact: string }[]).filter(({ impact }) =>
+        ["serious", "critical"].includes(impact),
+      );
+      expect(serious).toEqual([]);
+      const widths = await page.evaluate(() => {
+        const root = Reflect.get(globalThis, "document").documentElement;
+        return [root.scrollWidth, root.clientWidth] as const;
+      });
+      expect(widths[0]).toBe(widths[1]);
+    });
+
+    it("is served with a strict policy", async () => {
+      const response = await fetch(local.url);
+      const policy = String(response.headers.get("content-security-policy"));
+      expect(policy).toContain("default-src 'none'");
+      expect(policy).toContain("script-src 'self';");
+      expect(policy).toContain("frame-ancestors 'none'");
+      expect(policy).not.toMatch(/unsafe|https?:|\*/);
+      expect(response.headers.get("x-content-type-options")).toBe("nosniff");
+      expect(response.headers.get("referrer-policy")).toBe("no-referrer");
+      await openPage();
+    });
+  });
+
+  describe("a page of another origin", () => {
+    let other: Server;
+    let origin: string;
+    const openai = join(import.meta.dirname, "../../node_modules/openai");
+
+    beforeAll(async () => {
+      other = createServer((request, response) => void serve(request, response));
+      await new Promise<void>((resolve) => other.listen(0, "127.0.0.1", resolve));
+      const address = other.address();
+      if (address === null || typeof address === "string") throw new Error("no port");
+      origin = `http://localhost:${address.port}`;
+    });
+    afterAll(() => {
+      other.close();
+      other.closeAllConnections();
+    });
+
+    /** An empty page, and the SDK's own modules. */
+    async function serve(request: IncomingMessage, response: ServerResponse): Promise<void> {
+      const [, path] = /^\/openai\/([\w./-]+)$/.exec(request.url ?? "") ?? [];
+      if (path === undefined) {
+        response
+          .writeHead(200, { "content-type": "text/html" })
+          .end("<!doctype html><title>a</title>");
+        return;
+      }
+      const file = await readFile(join(openai, path)).catch(() => undefined);
+      if (file === undefined) response.writeHead(404).end();
+      else response.writeHead(200, { "content-type": "text/javascript" }).end(file);
+    }
+
+    it("makes a picture by fetch, reads the headers, and shows it in an <img>", async () => {
+      await open({}, origin);
+      const seen = await page.evaluate(
+        async ([url, prompt]) => {
+          const response = await fetch(`${url}/v1/images/generations`, {
+            method: "POST",
+            headers: { "content-type": "application/json", authorization: "Bearer x" },
+            body: JSON.stringify({ prompt, model: "dall-e-2", size: "256x256" }),
+          });
+          const { data } = (await response.json()) as { data: { url: string }[] };
+          const image = new (Reflect.get(globalThis, "Image"))();
+          image.src = data[0]?.url;
+          await image.decode();
+          return {
+            width: image.naturalWidth as number,
+            requestId: response.headers.get("x-request-id"),
+            cacheStatus: response.headers.get("cache-status"),
+          };
+        },
+        [local.url, newPrompt()] as const,
+      );
+      expect(seen).toEqual({
+        width: 256,
+        requestId: expect.stringMatching(/^req_/) as string,
+        cacheStatus: "darkroom; fwd=miss; stored",
+      });
+      expect(problems).toEqual([]);
+    });
+
+    it("reads an error too", async () => {
+      await open({}, origin);
+      const code = await page.evaluate(async (url) => {
+        const response = await fetch(`${url}/v1/images/generations`, { method: "POST", body: "x" });
+        const { error } = (await response.json()) as { error: { code: string } };
+        return error.code;
+      }, local.url);
+      expect(code).toBe("unsupported_media_type");
+    });
+
+    it("uses the official SDK", async () => {
+      await open({}, origin);
+      const content = 'import OpenAI from "/openai/index.mjs"; globalThis.OpenAI = OpenAI;';
+      await page.addScriptTag({ type: "module", content });
+      await page.waitForFunction(() => "OpenAI" in globalThis);
+      const seen = await page.evaluate(
+        async ([url, prompt]) => {
+          const Client = Reflect.get(globalThis, "OpenAI") as typeof OpenAI;
+          const client = new Client({
+            apiKey: "x",
+            baseURL: `${url}/v1`,
+            dangerouslyAllowBrowser: true,
+          });
+          const made = await client.images.generate({ prompt, model: "gpt-image-1.5" });
+          const types: string[] = [];
+          const events = await client.images.generate({
+            prompt: `${prompt} streamed`,
+            model: "gpt-image-1.5",
+            stream: true,
+            partial_images: 1,
+          });
+          for await (const event of events) types.push(event.type);
+          const failed = await client.images
+            .generate({ prompt: "" })
+            .catch((error: unknown) => (error as { code: string }).code);
+          return { start: made.data?.[0]?.b64_json?.slice(0, 11), types, failed };
+        },
+        [local.url, newPrompt()] as const,
+      );
+      expect(seen).toEqual({
+        start: "iVBORw0KGgo",
+        types: ["image_generation.partial_image", "image_generation.completed"],
+        failed: "empty_string",
+      });
+    });
+  });
+});

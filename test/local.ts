@@ -1,0 +1,45 @@
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+
+/** What `npm start` starts, with storage of its own. */
+export interface Local {
+  /** Without a slash at its end. */
+  url: string;
+  close(): Promise<void>;
+}
+
+const READY = /Darkroom: +(http:\S+)/;
+
+/**
+ * Starts Darkroom as a newcomer does, and waits until it says where it is. A key in the developer's
+ * own .dev.vars is never used.
+ */
+export async function startLocal(): Promise<Local> {
+  const directory = await mkdtemp(join(tmpdir(), "darkroom-local-"));
+  const script = join(import.meta.dirname, "../scripts/start.ts");
+  const child = spawn(process.execPath, [script, "--simulated", "--persist-to", directory], {
+    stdio: ["ignore", "pipe", "inherit"],
+    env: { ...process.env, PORT: "8900" },
+  });
+  let printed = "";
+  const url = await new Promise<string>((resolve, reject) => {
+    child.stdout.on("data", (chunk: Buffer) => {
+      printed += chunk.toString();
+      const found = READY.exec(printed)?.[1];
+      if (found !== undefined) resolve(found);
+    });
+    child.once("exit", () => reject(new Error(`It ended before it was ready:\n${printed}`)));
+  });
+  return {
+    url,
+    async close() {
+      const ended = once(child, "exit");
+      child.kill("SIGTERM");
+      await ended;
+      await rm(directory, { recursive: true });
+    },
+  };
+}
