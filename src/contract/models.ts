@@ -28,7 +28,7 @@ export interface ModelRules {
   defaultSize: string;
   /** The default first. */
   qualities: readonly [string, ...string[]];
-  defaultResponseFormat: "b64_json" | "url";
+  defaultResponseFormat: ResponseFormat;
   /** dall-e-3's choice, its default first; absent where there is none. */
   styles?: readonly [string, ...string[]];
   /**
@@ -56,6 +56,10 @@ export const LOSSY_FORMATS: readonly ImageType[] = ["jpeg", "webp"];
 export const ALPHA_FORMATS: readonly ImageType[] = ["png", "webp"];
 export const MODERATIONS = ["auto", "low"] as const;
 export const RESPONSE_FORMATS = ["b64_json", "url"] as const;
+
+/** How pictures are delivered. */
+export type ResponseFormat = (typeof RESPONSE_FORMATS)[number];
+
 export const MAX_PARTIAL_IMAGES = 3;
 
 const GPT_IMAGE_1: ModelRules = {
@@ -144,7 +148,7 @@ export function knownModel(id: string): KnownModel | undefined {
 }
 
 /** How a model's pictures are delivered where nobody says. */
-export function defaultResponseFormat(model: string): "b64_json" | "url" {
+export function defaultResponseFormat(model: string): ResponseFormat {
   return (knownModel(model)?.rules ?? NEWEST_RULES).defaultResponseFormat;
 }
 

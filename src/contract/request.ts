@@ -14,6 +14,7 @@ import {
   RESPONSE_FORMATS,
   sizeProblem,
   type ModelRules,
+  type ResponseFormat,
 } from "./models.ts";
 
 /** A valid request with every default in place, in the API's own names. */
@@ -31,7 +32,7 @@ export interface ImageRequest {
   style: string | undefined;
   /** GPT image models only; `undefined` for the others. */
   options: ImageOptions | undefined;
-  response_format: "b64_json" | "url";
+  response_format: ResponseFormat;
   user: string | undefined;
   safety_identifier: string | undefined;
 }

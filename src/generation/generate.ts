@@ -1,13 +1,8 @@
-import type { Cache } from "../cache/cache.ts";
-import type { Config } from "../config.ts";
-import { defaultResponseFormat } from "../contract/models.ts";
-import type { GenerationRecord } from "../contract/record.ts";
+import type { ResponseFormat } from "../contract/models.ts";
 import type { ImageRequest } from "../contract/request.ts";
 import { GatewayError, mayHaveCharged } from "../errors.ts";
 import type { CacheDirectives } from "../lib/cache-control.ts";
-import { readAll } from "../lib/streams.ts";
-import type { RequestEvent } from "../telemetry/event.ts";
-import { errorFields, log } from "../telemetry/log.ts";
+import { hitOutcome, madeFrom, type Found } from "./found.ts";
 import {
   findMade,
   handleOf,
@@ -17,44 +12,8 @@ import {
 } from "./handle.ts";
 import { claimIdempotencyKey, IDEMPOTENCY_SECONDS, type Idempotency } from "./idempotency.ts";
 import type { Progress } from "./job.ts";
+import { findKept, findKeptById, type GenerateContext } from "./kept.ts";
 import { requestKey } from "./key.ts";
-
-/** A generation that is made, as it is handed to whoever answers. */
-export interface MadeGeneration {
-  kind: "made";
-  record: GenerationRecord;
-  /** One for each image, in order; none where only URLs are asked for. */
-  images: readonly ImageSource[];
-  outcome: CacheOutcome;
-}
-
-/** An image that is read only when its turn comes, and only once. */
-export type ImageSource = () => Promise<Uint8Array>;
-
-/** A generation that goes on in its object. */
-export interface PendingGeneration {
-  kind: "pending";
-  /** Whether the upstream is at it already. */
-  isRunning: boolean;
-  /** Unix seconds. */
-  created: number;
-  handle: GenerationHandle;
-  outcome: CacheOutcome;
-}
-
-export type Found = MadeGeneration | PendingGeneration;
-
-/** What the cache did, for Cache-Status and Age. */
-export type CacheOutcome =
-  | { kind: "hit"; ageSeconds: number; ttlSeconds: number }
-  /** `request`: the client would not have what is kept. */
-  | { kind: "miss" | "request"; collapsed: boolean; stored: boolean };
-
-export interface GenerateContext {
-  config: Config;
-  cache: Cache;
-  event: RequestEvent;
-}
 
 export interface GenerateOptions {
   directives: CacheDirectives;
@@ -66,9 +25,6 @@ const KEEP_SECONDS = 10 * 60;
 
 /** Who asks, as long as nobody has a name. */
 const PRINCIPAL = "public";
-
-/** A caller is answered at least this often, and asks again. */
-const WAIT_MS = 30_000;
 
 /**
  * Finds what a request asks for: in KV where it was made before and the client will have that, else
@@ -93,21 +49,23 @@ export async function generate(
   if (bound !== undefined) return bound;
 
   const wantsKept = !directives.noStore && !directives.noCache;
-  const kept = wantsKept
-    ? await event.time("cache", () => findKept(key, request, context))
-    : undefined;
   const maxAgeSeconds = Math.min(
     directives.maxAgeSeconds ?? Number.MAX_SAFE_INTEGER,
     config.cacheTtlSeconds - 1,
   );
+  const kept = wantsKept
+    ? await event.time("cache", () =>
+        findKept(key, request.response_format, maxAgeSeconds, context),
+      )
+    : undefined;
   const found =
-    kept !== undefined && isHit(kept.outcome, maxAgeSeconds)
-      ? kept
+    kept?.kind === "fresh"
+      ? kept.made
       : await findOrStart(key, request, maxAgeSeconds, {
           directives,
           idempotency,
           context,
-          kind: wantsKept && kept === undefined ? "miss" : "request",
+          kind: kept?.kind === "none" ? "miss" : "request",
         });
   await idempotency?.bind(found.kind === "made" ? found.record.id : found.handle.id);
   return found;
@@ -120,65 +78,16 @@ export async function generate(
  */
 export async function findById(
   id: string,
-  responseFormat: "b64_json" | "url" | undefined,
+  responseFormat: ResponseFormat | undefined,
   context: GenerateContext,
 ): Promise<Found | undefined> {
-  const { cache, config, event } = context;
-  const kept = await event.time("cache", () =>
-    readingCache(context, async () => {
-      const record = (await cache.recordById(id))?.record;
-      if (record === undefined) return undefined;
-      const format = responseFormat ?? defaultResponseFormat(record.model);
-      return madeFromCache(record, format, context);
-    }),
-  );
+  const { config, event } = context;
+  const kept = await event.time("cache", () => findKeptById(id, responseFormat, context));
   if (kept !== undefined) return kept;
   const handle = handleOf(config, id);
   const progress = await handle?.progress(0, 0);
   if (handle === undefined || progress === undefined) return undefined;
   return foundInObject(progress, handle, context, "miss");
-}
-
-/**
- * Waits for the end of a generation.
- *
- * @param waitMs gives up after so long; for ever, within the generation's own time, where absent
- * @throws {GatewayError} what the generation failed with; `generation_not_found` when it is gone
- */
-export async function result(
-  { handle, outcome }: PendingGeneration,
-  waitMs = Number.POSITIVE_INFINITY,
-): Promise<MadeGeneration | undefined> {
-  const untilMs = Date.now() + waitMs;
-  for (;;) {
-    const remainingMs = Math.max(0, untilMs - Date.now());
-    const progress = await handle.progress(Number.MAX_SAFE_INTEGER, Math.min(remainingMs, WAIT_MS));
-    const made = madeFrom(progress, handle, outcome);
-    if (made !== undefined || Date.now() >= untilMs) return made;
-  }
-}
-
-/**
- * What a generation's progress amounts to: the generation when it is done, `undefined` while it goes
- * on.
- *
- * @throws {GatewayError} what it failed with; `generation_not_found` when it is gone
- */
-export function madeFrom(
-  progress: Progress | undefined,
-  handle: GenerationHandle,
-  outcome: CacheOutcome,
-): MadeGeneration | undefined {
-  if (progress === undefined) throw new GatewayError({ code: "generation_not_found" });
-  if (progress.failure !== undefined) throw new GatewayError(progress.failure);
-  const { record } = progress;
-  if (record === undefined) return undefined;
-  const images = record.images.map((image, index) => async () => {
-    const found = await handle.image(index);
-    if (found === undefined) throw new GatewayError({ code: "generation_not_found" });
-    return readAll(found.body, image.bytes);
-  });
-  return { kind: "made", record, images, outcome };
 }
 
 /**
@@ -256,67 +165,4 @@ function foundInObject(
   const outcome = record === undefined ? pending : hitOutcome(record, config);
   const made = madeFrom(progress, handle, outcome);
   return made ?? { kind: "pending", isRunning: state === "in_progress", created, handle, outcome };
-}
-
-/** What KV has for a request. A store that fails has nothing. */
-async function findKept(
-  key: string,
-  request: ImageRequest,
-  context: GenerateContext,
-): Promise<MadeGeneration | undefined> {
-  const { cache } = context;
-  const kept = await readingCache(context, async () => {
-    const [record, refusal] = await Promise.all([cache.recordByKey(key), cache.refusal(key)]);
-    if (record === undefined) return { refusal };
-    return { made: await madeFromCache(record, request.response_format, context) };
-  });
-  if (kept?.refusal !== undefined) throw new GatewayError(kept.refusal);
-  return kept?.made;
-}
-
-/**
- * A kept record with its images. They are opened before the first byte of an answer is sent, so that
- * a record whose images are gone is a miss and not a broken answer; each is read when its turn comes.
- */
-async function madeFromCache(
-  record: GenerationRecord,
-  responseFormat: "b64_json" | "url",
-  { cache, config }: GenerateContext,
-): Promise<MadeGeneration | undefined> {
-  const outcome = hitOutcome(record, config);
-  if (responseFormat === "url") return { kind: "made", record, images: [], outcome };
-  const opened = await Promise.all(record.images.map((_, index) => cache.image(record.id, index)));
-  const images = opened.filter((image) => image !== undefined);
-  if (images.length < opened.length) {
-    await Promise.all(images.map((image) => image.body.cancel()));
-    return undefined;
-  }
-  return {
-    kind: "made",
-    record,
-    images: images.map((image) => () => readAll(image.body, image.sizeBytes)),
-    outcome,
-  };
-}
-
-/** Reads from the store; a failure is logged, and is as good as nothing found. */
-export async function readingCache<Kept>(
-  { event }: Pick<GenerateContext, "event">,
-  read: () => Promise<Kept>,
-): Promise<Kept | undefined> {
-  try {
-    return await read();
-  } catch (error) {
-    log("error", "cache_read_failed", { request_id: event.requestId, ...errorFields(error) });
-    return undefined;
-  }
-}
-
-function hitOutcome(record: GenerationRecord, { cacheTtlSeconds }: Config): CacheOutcome {
-  const ageSeconds = Math.max(0, Math.floor(Date.now() / 1000) - record.created);
-  return { kind: "hit", ageSeconds, ttlSeconds: cacheTtlSeconds - ageSeconds };
-}
-
-function isHit(outcome: CacheOutcome, maxAgeSeconds: number): boolean {
-  return outcome.kind === "hit" && outcome.ageSeconds <= maxAgeSeconds;
 }

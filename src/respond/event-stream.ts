@@ -1,7 +1,7 @@
 import type { GenerationRecord, Resolved } from "../contract/record.ts";
 import { imageUrl, responseWithoutData } from "../contract/response.ts";
 import { GatewayError, toWire, type Failure } from "../errors.ts";
-import { madeFrom, type Found, type MadeGeneration } from "../generation/generate.ts";
+import { madeFrom, type Found, type MadeGeneration } from "../generation/found.ts";
 import type { PartialImage } from "../generation/job.ts";
 import { writeBody, type Part } from "./body.ts";
 import type { JsonOptions } from "./json.ts";

@@ -1,9 +1,10 @@
+import type { ResponseFormat } from "../contract/models.ts";
 import { imageUrl, responseWithoutData } from "../contract/response.ts";
-import type { MadeGeneration } from "../generation/generate.ts";
+import type { MadeGeneration } from "../generation/found.ts";
 import { base64Length, byteLength, writeBody, type Part, type WaitUntil } from "./body.ts";
 
 export interface JsonOptions {
-  responseFormat: "b64_json" | "url";
+  responseFormat: ResponseFormat;
   /** The gateway's own, for URLs. */
   origin: string;
   waitUntil: WaitUntil;

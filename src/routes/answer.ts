@@ -1,15 +1,15 @@
 import type { Context } from "hono";
-import { defaultResponseFormat } from "../contract/models.ts";
+import { defaultResponseFormat, type ResponseFormat } from "../contract/models.ts";
 import { imageUrl } from "../contract/response.ts";
 import { GatewayError } from "../errors.ts";
 import {
   result,
   type CacheOutcome,
   type Found,
-  type GenerateContext,
   type MadeGeneration,
   type PendingGeneration,
-} from "../generation/generate.ts";
+} from "../generation/found.ts";
+import type { GenerateContext } from "../generation/kept.ts";
 import type { ImageType } from "../lib/image-type.ts";
 import { parsePrefer } from "../lib/prefer.ts";
 import { requireAccepted } from "../middleware/accept.ts";
@@ -37,7 +37,7 @@ export interface RespondOptions {
  */
 export async function respond(
   found: Found,
-  responseFormat: "b64_json" | "url" | undefined,
+  responseFormat: ResponseFormat | undefined,
   { preferred, presetWaitMs, context, c }: RespondOptions,
 ): Promise<Response> {
   const settled = found.kind === "made" ? found : await waited(found, presetWaitMs, context, c);
@@ -72,7 +72,7 @@ async function waited(
 /** A streamed generation takes as long as its first event takes, as far as this request can tell. */
 export async function streamed(
   found: Found,
-  responseFormat: "b64_json" | "url",
+  responseFormat: ResponseFormat,
   { event }: GenerateContext,
   c: Context<AppEnv>,
 ): Promise<Response> {
@@ -125,7 +125,7 @@ function cacheStatus(outcome: CacheOutcome): string {
   return `darkroom; fwd=${outcome.kind}${collapsed}${outcome.stored ? "; stored" : ""}`;
 }
 
-function jsonOptions(c: Context<AppEnv>, responseFormat: "b64_json" | "url"): JsonOptions {
+function jsonOptions(c: Context<AppEnv>, responseFormat: ResponseFormat): JsonOptions {
   return {
     responseFormat,
     origin: new URL(c.req.url).origin,

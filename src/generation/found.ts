@@ -1,0 +1,94 @@
+import type { Config } from "../config.ts";
+import type { GenerationRecord } from "../contract/record.ts";
+import { GatewayError } from "../errors.ts";
+import { readAll } from "../lib/streams.ts";
+import type { GenerationHandle } from "./handle.ts";
+import type { Progress } from "./job.ts";
+
+/** A generation that is made, as it is handed to whoever answers. */
+export interface MadeGeneration {
+  kind: "made";
+  record: GenerationRecord;
+  /** One for each image, in order; none where only URLs are asked for. */
+  images: readonly ImageSource[];
+  outcome: CacheOutcome;
+}
+
+/** An image that is read only when its turn comes, and only once. */
+export type ImageSource = () => Promise<Uint8Array>;
+
+/** A generation that goes on in its object. */
+export interface PendingGeneration {
+  kind: "pending";
+  /** Whether the upstream is at it already. */
+  isRunning: boolean;
+  /** Unix seconds. */
+  created: number;
+  handle: GenerationHandle;
+  outcome: CacheOutcome;
+}
+
+export type Found = MadeGeneration | PendingGeneration;
+
+export interface Hit {
+  kind: "hit";
+  ageSeconds: number;
+  ttlSeconds: number;
+}
+
+/** What the cache did, for Cache-Status and Age. */
+export type CacheOutcome =
+  | Hit
+  /** `request`: the client would not have what is kept. */
+  | { kind: "miss" | "request"; collapsed: boolean; stored: boolean };
+
+/** A caller is answered at least this often, and asks again. */
+const WAIT_MS = 30_000;
+
+/**
+ * Waits for the end of a generation.
+ *
+ * @param waitMs gives up after so long; for ever, within the generation's own time, where absent
+ * @throws {GatewayError} what the generation failed with; `generation_not_found` when it is gone
+ */
+export async function result(
+  { handle, outcome }: PendingGeneration,
+  waitMs = Number.POSITIVE_INFINITY,
+): Promise<MadeGeneration | undefined> {
+  const untilMs = Date.now() + waitMs;
+  for (;;) {
+    const remainingMs = Math.max(0, untilMs - Date.now());
+    const progress = await handle.progress(Number.MAX_SAFE_INTEGER, Math.min(remainingMs, WAIT_MS));
+    const made = madeFrom(progress, handle, outcome);
+    if (made !== undefined || Date.now() >= untilMs) return made;
+  }
+}
+
+/**
+ * What a generation's progress amounts to: the generation when it is done, `undefined` while it goes
+ * on.
+ *
+ * @throws {GatewayError} what it failed with; `generation_not_found` when it is gone
+ */
+export function madeFrom(
+  progress: Progress | undefined,
+  handle: GenerationHandle,
+  outcome: CacheOutcome,
+): MadeGeneration | undefined {
+  if (progress === undefined) throw new GatewayError({ code: "generation_not_found" });
+  if (progress.failure !== undefined) throw new GatewayError(progress.failure);
+  const { record } = progress;
+  if (record === undefined) return undefined;
+  const images = record.images.map((image, index) => async () => {
+    const found = await handle.image(index);
+    if (found === undefined) throw new GatewayError({ code: "generation_not_found" });
+    return readAll(found.body, image.bytes);
+  });
+  return { kind: "made", record, images, outcome };
+}
+
+/** What stands in Cache-Status and Age for a record that is taken as it is kept. */
+export function hitOutcome(record: GenerationRecord, { cacheTtlSeconds }: Config): Hit {
+  const ageSeconds = Math.max(0, Math.floor(Date.now() / 1000) - record.created);
+  return { kind: "hit", ageSeconds, ttlSeconds: cacheTtlSeconds - ageSeconds };
+}

@@ -1,0 +1,98 @@
+import type { Cache } from "../cache/cache.ts";
+import type { Config } from "../config.ts";
+import { defaultResponseFormat, type ResponseFormat } from "../contract/models.ts";
+import type { GenerationRecord } from "../contract/record.ts";
+import { GatewayError } from "../errors.ts";
+import { readAll } from "../lib/streams.ts";
+import type { RequestEvent } from "../telemetry/event.ts";
+import { errorFields, log } from "../telemetry/log.ts";
+import { hitOutcome, type MadeGeneration } from "./found.ts";
+
+export interface GenerateContext {
+  config: Config;
+  cache: Cache;
+  event: RequestEvent;
+}
+
+/** What KV has for a request key. */
+export type Kept =
+  | { kind: "fresh"; made: MadeGeneration }
+  /** Older than it may be. */
+  | { kind: "stale" }
+  | { kind: "none" };
+
+/**
+ * What KV has for a request. A store that fails has nothing, and so has a record whose images are
+ * gone.
+ *
+ * @throws {GatewayError} `moderation_blocked` where the upstream has refused the request lately
+ */
+export async function findKept(
+  key: string,
+  responseFormat: ResponseFormat,
+  maxAgeSeconds: number,
+  context: GenerateContext,
+): Promise<Kept> {
+  const { cache, config } = context;
+  const record = await readingCache(context, () => cache.recordByKey(key));
+  if (record === undefined) {
+    const refusal = await readingCache(context, () => cache.refusal(key));
+    if (refusal !== undefined) throw new GatewayError(refusal);
+    return { kind: "none" };
+  }
+  const { ageSeconds } = hitOutcome(record, config);
+  if (ageSeconds > maxAgeSeconds) return { kind: "stale" };
+  const made = await readingCache(context, () => withImages(record, responseFormat, context));
+  return made === undefined ? { kind: "none" } : { kind: "fresh", made };
+}
+
+/** The generation of an id, if KV has it. */
+export async function findKeptById(
+  id: string,
+  responseFormat: ResponseFormat | undefined,
+  context: GenerateContext,
+): Promise<MadeGeneration | undefined> {
+  return readingCache(context, async () => {
+    const record = (await context.cache.recordById(id))?.record;
+    if (record === undefined) return undefined;
+    return withImages(record, responseFormat ?? defaultResponseFormat(record.model), context);
+  });
+}
+
+/**
+ * A kept record with its images. They are opened before the first byte of an answer is sent, so that
+ * a record whose images are gone is a miss and not a broken answer; each is read when its turn comes.
+ */
+async function withImages(
+  record: GenerationRecord,
+  responseFormat: ResponseFormat,
+  { cache, config }: GenerateContext,
+): Promise<MadeGeneration | undefined> {
+  const outcome = hitOutcome(record, config);
+  if (responseFormat === "url") return { kind: "made", record, images: [], outcome };
+  const opened = await Promise.all(record.images.map((_, index) => cache.image(record.id, index)));
+  const images = opened.filter((image) => image !== undefined);
+  if (images.length < opened.length) {
+    await Promise.all(images.map((image) => image.body.cancel()));
+    return undefined;
+  }
+  return {
+    kind: "made",
+    record,
+    images: images.map((image) => () => readAll(image.body, image.sizeBytes)),
+    outcome,
+  };
+}
+
+/** Reads from the store; a failure is logged, and is as good as nothing found. */
+export async function readingCache<Kept>(
+  { event }: Pick<GenerateContext, "event">,
+  read: () => Promise<Kept>,
+): Promise<Kept | undefined> {
+  try {
+    return await read();
+  } catch (error) {
+    log("error", "cache_read_failed", { request_id: event.requestId, ...errorFields(error) });
+    return undefined;
+  }
+}
