@@ -3,6 +3,7 @@ import { existsSync, readFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { join } from "node:path";
 import { parseEnv } from "node:util";
+import { MISSING_KEY } from "../src/config.ts";
 import { startSimulator } from "../test/upstream/simulator.ts";
 
 /** About what a fast model takes, so that waiting can be seen. */
@@ -101,11 +102,9 @@ function banner(): string {
   const upstream =
     simulator === undefined
       ? "  Upstream:  the real one, with the UPSTREAM_API_KEY in .dev.vars. Pictures cost money."
-      : `  ┌──────────────────────────────────────────────────────────────────────────┐
-  │  SIMULATED UPSTREAM: UPSTREAM_API_KEY is not set, so the pictures are    │
-  │  painted on this machine and cost nothing. For real ones put a line      │
-  │  UPSTREAM_API_KEY=… into .dev.vars and start again.                      │
-  └──────────────────────────────────────────────────────────────────────────┘`;
+      : `  *** SIMULATED UPSTREAM ***
+  ${MISSING_KEY}:
+  the pictures are painted on this machine, and cost nothing.`;
   return `
   Darkroom:  ${url}   (a page to try it, and the API under /v1)
 

@@ -147,6 +147,10 @@ const environment = z.object({
 export const SECRETS = ["UPSTREAM_API_KEY", "ADMIN_KEY", "TOKEN_SECRET"] as const;
 export const BINDINGS = ["CACHE", "GENERATION", "IDEMPOTENCY"] as const;
 
+/** Said by an answer and at the start of local development alike. */
+export const MISSING_KEY =
+  "UPSTREAM_API_KEY is not set (npx wrangler secret put UPSTREAM_API_KEY, or a line in .dev.vars)";
+
 const DEFAULT_BASE_URL = "https://api.openai.com/v1";
 const DEFAULT_MODEL = "gpt-image-1.5";
 

@@ -90,6 +90,11 @@ export class GatewayError extends Error {
   }
 }
 
+/** A thrown value as a failure: what nobody expected is our own fault, and says nothing of itself. */
+export function failureOf(error: unknown): Failure {
+  return error instanceof GatewayError ? error.failure : { code: "internal_error" };
+}
+
 /** Asking again may cost a second time, or cannot help: SDKs must not retry by themselves. */
 const DO_NOT_RETRY = { "x-should-retry": "false" };
 

@@ -1,5 +1,5 @@
 import { z } from "@hono/zod-openapi";
-import type { GenerationRecord } from "./record.ts";
+import type { GenerationRecord, Usage } from "./record.ts";
 
 const usage = z
   .object({
@@ -43,7 +43,7 @@ export const imagesResponseSchema = z
   .openapi("ImagesResponse");
 
 /** Every error's form. */
-export const errorSchema = z
+const errorSchema = z
   .object({
     error: z.object({
       message: z.string(),
@@ -54,6 +54,14 @@ export const errorSchema = z
     }),
   })
   .openapi("Error");
+
+/** Declared by every route: whatever goes wrong has this form. */
+export const errorResponses = {
+  default: {
+    description: "What went wrong",
+    content: { "application/json": { schema: errorSchema } },
+  },
+};
 
 type ImagesResponse = z.infer<typeof imagesResponseSchema>;
 
@@ -69,6 +77,15 @@ export const pendingSchema = z
  */
 export function imageUrl(record: GenerationRecord, index: number, origin: string): string {
   return `${origin}/v1/images/${record.id}/${index}.${record.images[index]?.type ?? "png"}`;
+}
+
+/** Token counts under both references' names. */
+export function wireUsage(counted: Usage): ImagesResponse["usage"] {
+  return {
+    ...counted,
+    prompt_tokens: counted.input_tokens,
+    completion_tokens: counted.output_tokens,
+  };
 }
 
 /**
@@ -95,10 +112,6 @@ export function responseWithoutData(
       },
       finish_reason: "stop",
     })),
-    usage: {
-      ...counted,
-      prompt_tokens: counted.input_tokens,
-      completion_tokens: counted.output_tokens,
-    },
+    usage: wireUsage(counted),
   };
 }

@@ -1,6 +1,7 @@
 import type { Config } from "../config.ts";
 import type { GenerationRecord } from "../contract/record.ts";
 import { GatewayError } from "../errors.ts";
+import { nowSeconds } from "../lib/clock.ts";
 import { readAll } from "../lib/streams.ts";
 import type { GenerationHandle } from "./handle.ts";
 import type { Progress } from "./job.ts";
@@ -89,6 +90,6 @@ export function madeFrom(
 
 /** What stands in Cache-Status and Age for a record that is taken as it is kept. */
 export function hitOutcome(record: GenerationRecord, { cacheTtlSeconds }: Config): Hit {
-  const ageSeconds = Math.max(0, Math.floor(Date.now() / 1000) - record.created);
+  const ageSeconds = Math.max(0, nowSeconds() - record.created);
   return { kind: "hit", ageSeconds, ttlSeconds: cacheTtlSeconds - ageSeconds };
 }

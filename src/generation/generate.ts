@@ -48,12 +48,12 @@ export async function generate(
   const bound = await findBound(idempotency, request, context);
   if (bound !== undefined) return bound;
 
-  const wantsKept = !directives.noStore && !directives.noCache;
+  const isShared = !directives.noStore && !directives.noCache;
   const maxAgeSeconds = Math.min(
     directives.maxAgeSeconds ?? Number.MAX_SAFE_INTEGER,
     config.cacheTtlSeconds - 1,
   );
-  const kept = wantsKept
+  const kept = isShared
     ? await event.time("cache", () =>
         findKept(key, request.response_format, maxAgeSeconds, context),
       )
@@ -63,6 +63,7 @@ export async function generate(
       ? kept.made
       : await findOrStart(key, request, maxAgeSeconds, {
           directives,
+          isShared,
           idempotency,
           context,
           kind: kept?.kind === "none" ? "miss" : "request",
@@ -110,6 +111,8 @@ async function findBound(
 
 interface StartOptions {
   directives: CacheDirectives;
+  /** Whether what everybody shares will do, or it is to be made for this client alone. */
+  isShared: boolean;
   idempotency: Idempotency | undefined;
   context: GenerateContext;
   kind: "miss" | "request";
@@ -119,10 +122,9 @@ async function findOrStart(
   key: string,
   request: ImageRequest,
   maxAgeSeconds: number,
-  { directives, idempotency, context, kind }: StartOptions,
+  { directives, isShared, idempotency, context, kind }: StartOptions,
 ): Promise<Found> {
   const { config } = context;
-  const isShared = !directives.noStore && !directives.noCache;
   if (directives.onlyIfCached) {
     const made = isShared ? await findMade(config, key, maxAgeSeconds) : undefined;
     if (made === undefined) throw new GatewayError({ code: "not_cached" });

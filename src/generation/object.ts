@@ -1,7 +1,8 @@
 import { DurableObject } from "cloudflare:workers";
 import { kvCache, type CachedImage } from "../cache/cache.ts";
 import { configOf, type Config } from "../config.ts";
-import { GatewayError, type Failure } from "../errors.ts";
+import { failureOf, type Failure } from "../errors.ts";
+import { nowSeconds } from "../lib/clock.ts";
 import { errorFields, log } from "../telemetry/log.ts";
 import { dispatch } from "../upstream/client.ts";
 import { newGenerationId } from "./id.ts";
@@ -167,9 +168,10 @@ export class Generation extends DurableObject<object> {
         endedMs: Date.now(),
       });
     } catch (error) {
-      failure = error instanceof GatewayError ? error.failure : { code: "internal_error" };
-      if (!(error instanceof GatewayError))
+      failure = failureOf(error);
+      if (failure.code === "internal_error") {
         log("error", "generation_broke", { id, ...errorFields(error) });
+      }
       this.#fail(id, failure);
     } finally {
       this.#dispatching = undefined;
@@ -298,8 +300,4 @@ function progressOf(generation: StoredGeneration, partials: PartialImage[]): Pro
     ...(record === undefined ? {} : { record }),
     ...(failure === undefined ? {} : { failure }),
   };
-}
-
-function nowSeconds(): number {
-  return Math.floor(Date.now() / 1000);
 }

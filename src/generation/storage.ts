@@ -45,7 +45,6 @@ export class GenerationStorage {
 
   constructor(sql: SqlStorage) {
     this.#sql = sql;
-    this.createTables();
   }
 
   /** Makes the tables where there are none: at first, and after everything was deleted. */

@@ -1,6 +1,6 @@
-import type { GenerationRecord, Resolved } from "../contract/record.ts";
-import { imageUrl, responseWithoutData } from "../contract/response.ts";
-import { GatewayError, toWire, type Failure } from "../errors.ts";
+import type { Resolved } from "../contract/record.ts";
+import { imageUrl, wireUsage } from "../contract/response.ts";
+import { failureOf, GatewayError, toWire, type Failure } from "../errors.ts";
 import { madeFrom, type Found, type MadeGeneration } from "../generation/found.ts";
 import type { PartialImage } from "../generation/job.ts";
 import { writeBody, type Part } from "./body.ts";
@@ -61,9 +61,7 @@ async function* happeningsOf(found: Found): AsyncGenerator<Happening, void> {
       if (progress?.partials.length === 0) yield { kind: "silence" };
     }
   } catch (error) {
-    const failure: Failure =
-      error instanceof GatewayError ? error.failure : { code: "internal_error" };
-    yield { kind: "failed", failure };
+    yield { kind: "failed", failure: failureOf(error) };
   }
 }
 
@@ -108,18 +106,14 @@ async function completedEvent(
   options: JsonOptions,
 ): Promise<Part[]> {
   const type = "image_generation.completed";
-  const fields = completedFields(record, options.origin);
+  const { created: created_at, resolved } = record;
+  const fields = { created_at, ...parameters(resolved), usage: wireUsage(record.usage) };
   const [image] = images;
   if (options.responseFormat === "url" || image === undefined) {
     const url = imageUrl(record, 0, options.origin);
     return [event(type, JSON.stringify({ type, url, ...fields }))];
   }
   return imageEvent(type, await image(), fields);
-}
-
-function completedFields(record: GenerationRecord, origin: string) {
-  const { usage } = responseWithoutData(record, origin);
-  return { created_at: record.created, ...parameters(record.resolved), usage };
 }
 
 function parameters({ size, quality, background, output_format }: Resolved) {

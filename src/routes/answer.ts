@@ -92,12 +92,8 @@ function pending(found: PendingGeneration, c: Context<AppEnv>): Response {
 
 /** The picture itself, and where it can be had again. */
 async function pictureResponse(generation: MadeGeneration, c: Context<AppEnv>): Promise<Response> {
-  const { record, images } = generation;
-  const [image] = record.images;
-  const [read] = images;
-  if (image === undefined || read === undefined) {
-    throw new GatewayError({ code: "generation_not_found" });
-  }
+  const { record } = generation;
+  const { image, read } = firstImage(generation);
   requireAccepted(image.type, true, c);
   const headers = {
     ...imageHeaders(image.type),
@@ -105,6 +101,20 @@ async function pictureResponse(generation: MadeGeneration, c: Context<AppEnv>): 
     vary: "Accept",
   };
   return answered(new Response(await read(), { headers }), generation, c);
+}
+
+/**
+ * The first image of a generation, and how to read it.
+ *
+ * @throws {GatewayError} `generation_not_found` when it is not at hand
+ */
+export function firstImage({ record, images }: MadeGeneration) {
+  const [image] = record.images;
+  const [read] = images;
+  if (image === undefined || read === undefined) {
+    throw new GatewayError({ code: "generation_not_found" });
+  }
+  return { image, read };
 }
 
 /** Puts on an answer what the cache did, and into the log which generation it was. */

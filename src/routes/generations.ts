@@ -2,7 +2,7 @@ import { createRoute, z, type OpenAPIHono } from "@hono/zod-openapi";
 import { requireAdmin } from "../access/admin.ts";
 import { NEWEST_RULES, RESPONSE_FORMATS } from "../contract/models.ts";
 import { bodySchema, parseImageRequest } from "../contract/request.ts";
-import { errorSchema, imagesResponseSchema, pendingSchema } from "../contract/response.ts";
+import { errorResponses, imagesResponseSchema, pendingSchema } from "../contract/response.ts";
 import { GatewayError } from "../errors.ts";
 import { findById, generate } from "../generation/generate.ts";
 import { handleOf } from "../generation/handle.ts";
@@ -11,13 +11,6 @@ import { preferredImage, requireAccepted, requireOneImage } from "../middleware/
 import type { AppEnv } from "../middleware/context.ts";
 import { jsonBody } from "../middleware/json-body.ts";
 import { generateContext, respond, streamed } from "./answer.ts";
-
-const errors = {
-  default: {
-    description: "What went wrong",
-    content: { "application/json": { schema: errorSchema } },
-  },
-};
 
 const answers = {
   200: {
@@ -28,7 +21,7 @@ const answers = {
     description: "They are being made",
     content: { "application/json": { schema: pendingSchema } },
   },
-  ...errors,
+  ...errorResponses,
 };
 
 const postRoute = createRoute({
@@ -71,7 +64,7 @@ const deleteRoute = createRoute({
   path: "/v1/images/generations/{id}",
   summary: "Remove a generation and its images",
   request: byId,
-  responses: { 204: { description: "They are gone" }, ...errors },
+  responses: { 204: { description: "They are gone" }, ...errorResponses },
 });
 
 const IDEMPOTENCY_KEY_MAX_CHARS = 255;

@@ -1,7 +1,7 @@
 import { createRoute, z, type OpenAPIHono } from "@hono/zod-openapi";
 import type { Context } from "hono";
 import type { CachedImage } from "../cache/cache.ts";
-import { errorSchema } from "../contract/response.ts";
+import { errorResponses } from "../contract/response.ts";
 import { GatewayError } from "../errors.ts";
 import { handleOf } from "../generation/handle.ts";
 import { GENERATION_ID } from "../generation/id.ts";
@@ -33,10 +33,7 @@ const route = createRoute({
     },
     206: { description: "The range that was asked for" },
     304: { description: "The client has it already" },
-    default: {
-      description: "What went wrong",
-      content: { "application/json": { schema: errorSchema } },
-    },
+    ...errorResponses,
   },
 });
 

@@ -1,16 +1,9 @@
 import { createRoute, z, type OpenAPIHono } from "@hono/zod-openapi";
 import { servedModel } from "../config.ts";
 import { listedModel, modelListSchema, modelSchema } from "../contract/model-list.ts";
-import { errorSchema } from "../contract/response.ts";
+import { errorResponses } from "../contract/response.ts";
 import { GatewayError } from "../errors.ts";
 import type { AppEnv } from "../middleware/context.ts";
-
-const errors = {
-  default: {
-    description: "What went wrong",
-    content: { "application/json": { schema: errorSchema } },
-  },
-};
 
 const listRoute = createRoute({
   method: "get",
@@ -21,7 +14,7 @@ const listRoute = createRoute({
       description: "The models",
       content: { "application/json": { schema: modelListSchema } },
     },
-    ...errors,
+    ...errorResponses,
   },
 });
 
@@ -32,7 +25,7 @@ const oneRoute = createRoute({
   request: { params: z.object({ id: z.string() }) },
   responses: {
     200: { description: "The model", content: { "application/json": { schema: modelSchema } } },
-    ...errors,
+    ...errorResponses,
   },
 });
 

@@ -1,16 +1,17 @@
 import { createRoute, z, type OpenAPIHono } from "@hono/zod-openapi";
 import { verifyQuery } from "../access/signed-url.ts";
 import { parseImageRequest } from "../contract/request.ts";
-import { errorSchema } from "../contract/response.ts";
+import { errorResponses } from "../contract/response.ts";
 import { GatewayError } from "../errors.ts";
 import { result } from "../generation/found.ts";
 import { generate } from "../generation/generate.ts";
 import { parseCacheControl } from "../lib/cache-control.ts";
+import { nowSeconds } from "../lib/clock.ts";
 import { requireOneImage } from "../middleware/accept.ts";
 import { fileConditions } from "../middleware/conditions.ts";
 import type { AppEnv } from "../middleware/context.ts";
 import { fileResponse } from "../respond/file.ts";
-import { answered, generateContext } from "./answer.ts";
+import { answered, firstImage, generateContext } from "./answer.ts";
 
 const route = createRoute({
   method: "get",
@@ -21,10 +22,7 @@ const route = createRoute({
   },
   responses: {
     200: { description: "The bytes", content: { "image/png": { schema: z.string() } } },
-    default: {
-      description: "What went wrong",
-      content: { "application/json": { schema: errorSchema } },
-    },
+    ...errorResponses,
   },
 });
 
@@ -38,7 +36,7 @@ export function signedImageRoute(app: OpenAPIHono<AppEnv>): void {
     const context = generateContext(c);
     const { tokenSecret } = context.config;
     if (tokenSecret === undefined) throw new GatewayError({ code: "not_found" });
-    const now = Math.floor(Date.now() / 1000);
+    const now = nowSeconds();
     const query = new URL(c.req.url).searchParams;
     const { parameters, expires } = await verifyQuery(query, tokenSecret, now);
     const request = parseImageRequest(fromQuery(parameters), context.config);
@@ -49,11 +47,8 @@ export function signedImageRoute(app: OpenAPIHono<AppEnv>): void {
     const found = await generate(request, NO_DIRECTIVES, context);
     const made =
       found.kind === "made" ? found : await context.event.time("upstream", () => result(found));
-    const [read] = made?.images ?? [];
-    const [image] = made?.record.images ?? [];
-    if (made === undefined || read === undefined || image === undefined) {
-      throw new GatewayError({ code: "generation_not_found" });
-    }
+    if (made === undefined) throw new GatewayError({ code: "generation_not_found" });
+    const { image, read } = firstImage(made);
     const bytes = await read();
     const { body } = new Response(bytes);
     if (body === null) throw new GatewayError({ code: "internal_error" });

@@ -1,5 +1,5 @@
 import { version } from "../../package.json";
-import type { UpstreamConfig } from "../config.ts";
+import { MISSING_KEY, type UpstreamConfig } from "../config.ts";
 import type { Resolved, Usage } from "../contract/record.ts";
 import type { ImageRequest } from "../contract/request.ts";
 import { GatewayError } from "../errors.ts";
@@ -78,10 +78,6 @@ export async function dispatch(
 function isEventStream(response: Response): boolean {
   return /^text\/event-stream\b/i.test(response.headers.get("content-type") ?? "");
 }
-
-/** Said by an answer and at the start of local development alike. */
-const MISSING_KEY =
-  "UPSTREAM_API_KEY is not set (npx wrangler secret put UPSTREAM_API_KEY, or a line in .dev.vars)";
 
 /** A successful response, after as many attempts as are allowed and safe. */
 async function send(
