@@ -8,6 +8,8 @@ import { join } from "node:path";
 export interface Local {
   /** Without a slash at its end. */
   url: string;
+  /** What it printed until it was ready. */
+  printed: string;
   close(): Promise<void>;
 }
 
@@ -35,6 +37,7 @@ export async function startLocal(): Promise<Local> {
   });
   return {
     url,
+    printed,
     async close() {
       const ended = once(child, "exit");
       child.kill("SIGTERM");

@@ -46,7 +46,10 @@ const IMAGE_EDGE_SECONDS = 60 * 60;
 
 const generationMetadata = z.object({ key: z.string() });
 
-const refusalSchema = z.object({ code: z.literal("moderation_blocked"), details: z.unknown() });
+/** Many upstreams give no details; JSON leaves out what is undefined. */
+const refusalSchema = z
+  .object({ code: z.literal("moderation_blocked"), details: z.unknown().optional() })
+  .transform(({ code, details }): Failure => ({ code, details }));
 
 const imageMetadata = z.object({ type: z.enum(IMAGE_TYPES), sizeBytes: z.int().min(1) });
 

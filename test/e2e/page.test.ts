@@ -5,6 +5,7 @@ import axe from "axe-core";
 import type OpenAI from "openai";
 import type { Browser, BrowserContextOptions, Page } from "playwright-core";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
+import { MISSING_KEY } from "../../src/config.ts";
 import { browserPath, startBrowser } from "../browser.ts";
 import { startLocal, type Local } from "../local.ts";
 import { newPrompt } from "./stage.ts";
@@ -38,7 +39,7 @@ describe.skipIf(browserPath === undefined)("in a real browser", { timeout: 30_00
     await local.close();
   });
   afterEach(async () => {
-    await page.context().close();
+    await Promise.all(browser.contexts().map((context) => context.close()));
     problems.length = 0;
   });
 
@@ -72,6 +73,11 @@ describe.skipIf(browserPath === undefined)("in a real browser", { timeout: 30_00
       .first()
       .evaluate((image: { naturalWidth: number }) => image.naturalWidth);
   }
+
+  it("npm start says what is missing in the words of the API's own error", () => {
+    expect(local.printed).toContain(MISSING_KEY);
+    expect(local.printed).toContain("SIMULATED UPSTREAM");
+  });
 
   describe("the page", () => {
     it("shows partial images as they come, then the picture; and the hit after a reload", async () => {

@@ -1,11 +1,30 @@
 import { connect, type Socket } from "node:net";
-import { describe, expect, it, vi } from "vitest";
-import { newPrompt, read, stage } from "../e2e/stage.ts";
-import { expectCleanLogs } from "./fault.ts";
+import { afterEach, describe, expect, it, vi } from "vitest";
+import { newPrompt as newPromptOf, read, stage } from "../e2e/stage.ts";
+import { expectCleanLogs, WISH } from "./fault.ts";
 
 const theStage = stage();
 const SMALL = { model: "dall-e-2", size: "256x256" };
 const STREAM = { model: "gpt-image-1.5", quality: "low", stream: true, partial_images: 2 };
+
+afterEach(() => {
+  expectCleanLogs(theStage);
+});
+
+function newPrompt(directives = ""): string {
+  return newPromptOf(`${WISH} ${directives}`);
+}
+
+/** The generations that are kept for a prompt's request by now: one, or none. */
+async function expectKept(requests: number): Promise<void> {
+  await vi.waitFor(
+    async () => {
+      const { keys } = await theStage.gateway.cache.list({ prefix: "request/" });
+      expect(keys).toHaveLength(requests);
+    },
+    { timeout: 5000 },
+  );
+}
 
 /** A request written to a socket by hand. */
 function open(body: object, declaredLength?: number): { socket: Socket; text: string } {
@@ -42,17 +61,10 @@ describe("a client", () => {
     socket.write(text);
     await vi.waitFor(() => expect(calls(body.prompt)).toBe(1));
     socket.destroy();
-    await vi.waitFor(
-      async () => {
-        const { keys } = await theStage.gateway.cache.list({ prefix: "request/" });
-        expect(keys).toHaveLength(1);
-      },
-      { timeout: 5000 },
-    );
+    await expectKept(1);
     const again = await theStage.post(body);
     expect(again.headers.get("cache-status")).toContain("hit");
     expect(calls(body.prompt)).toBe(1);
-    expectCleanLogs(theStage);
   });
 
   it("that leaves in the middle of a stream leaves it whole for the others", async () => {
@@ -74,6 +86,8 @@ describe("a client", () => {
       "event: image_generation.completed",
     ]);
     expect(calls(body.prompt)).toBe(1);
+    await expectKept(2);
+    expect((await theStage.post(body)).headers.get("cache-status")).toContain("hit");
   });
 
   it("that reads slowly gets all of it", async () => {
@@ -87,6 +101,8 @@ describe("a client", () => {
     const [, json = ""] = (await readAll(socket, 5)).split("\r\n\r\n");
     const answer = JSON.parse(json) as { data: { b64_json: string }[] };
     expect(Buffer.from(String(answer.data[0]?.b64_json), "base64")).toHaveLength(3_000_000);
+    expect(calls(body.prompt)).toBe(1);
+    await expectKept(3);
   });
 
   it("that uploads slowly is waited for", async () => {
@@ -98,6 +114,7 @@ describe("a client", () => {
     }
     expect(await readAll(socket)).toMatch(/^HTTP\/1\.1 200 OK/);
     expect(calls(body.prompt)).toBe(1);
+    await expectKept(4);
   });
 
   it("that leaves in the middle of its upload costs nothing", async () => {
@@ -108,6 +125,7 @@ describe("a client", () => {
     const next = await theStage.post({ ...SMALL, prompt: newPrompt() });
     expect(next.status).toBe(200);
     expect(calls(body.prompt)).toBe(0);
+    await expectKept(5);
   });
 
   it("among two hundred of its kind is served by one upstream call", async () => {
@@ -121,6 +139,6 @@ describe("a client", () => {
     );
     expect(new Set(answers.map((answer) => answer.data[0]?.b64_json)).size).toBe(1);
     expect(calls(body.prompt)).toBe(1);
-    expectCleanLogs(theStage);
+    await expectKept(6);
   });
 });

@@ -20,7 +20,8 @@ export interface Fault {
 }
 
 const SMALL = { model: "dall-e-2", size: "256x256", response_format: "b64_json" };
-const WISH = "a wish that nobody else shall read";
+/** Stands in the prompts of fault tests, and must stand nowhere else. */
+export const WISH = "a wish that nobody else shall read";
 
 /** Has the upstream commit a fault, and looks at all that may come of it. */
 export async function expectFault(stage: Stage, fault: Fault): Promise<void> {
@@ -68,7 +69,8 @@ export function expectCleanLogs(stage: Stage): void {
   }
 }
 
-async function keysOf(stage: Stage): Promise<string[]> {
+/** The keys of everything that is kept. */
+export async function keysOf(stage: Stage): Promise<string[]> {
   const { keys } = await stage.gateway.cache.list();
   return keys.map((key) => key.name);
 }

@@ -25,20 +25,29 @@ import {
 const SMALL = { model: "dall-e-2", size: "256x256" };
 
 const problems: string[] = [];
+const lines: string[] = [];
+const prompts: string[] = [];
 
 beforeEach(() => {
-  vi.spyOn(console, "log").mockReturnValue();
+  vi.spyOn(console, "log").mockImplementation((line: string) => void lines.push(line));
   vi.spyOn(console, "error").mockImplementation((line: string) => void problems.push(line));
 });
 
 afterEach(async () => {
   vi.restoreAllMocks();
-  problems.length = 0;
+  const logged = [...lines, ...problems].join("\n");
+  for (const secret of [...prompts, "sk-test", "iVBORw0KGgo"]) {
+    if (logged.includes(secret))
+      throw new Error("a line of the log holds a prompt, a key or a picture");
+  }
+  for (const list of [problems, lines, prompts]) list.length = 0;
   await reset();
 });
 
 function newBody(directives = "") {
-  return { ...SMALL, prompt: `${directives} ${crypto.randomUUID()}` };
+  const prompt = `${directives} ${crypto.randomUUID()}`;
+  prompts.push(prompt);
+  return { ...SMALL, prompt };
 }
 
 async function jobOf(body: object): Promise<Job> {
