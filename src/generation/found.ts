@@ -2,7 +2,6 @@ import type { Config } from "../config.ts";
 import type { GenerationRecord } from "../contract/record.ts";
 import { GatewayError } from "../errors.ts";
 import { nowSeconds } from "../lib/clock.ts";
-import { readAll } from "../lib/streams.ts";
 import type { GenerationHandle } from "./handle.ts";
 import type { Progress } from "./job.ts";
 
@@ -15,8 +14,8 @@ export interface MadeGeneration {
   outcome: CacheOutcome;
 }
 
-/** An image that is read only when its turn comes, and only once. */
-export type ImageSource = () => Promise<Uint8Array>;
+/** Opens an image as a native stream: only when its turn comes, and only once. */
+export type ImageSource = () => Promise<ReadableStream<Uint8Array>>;
 
 /** A generation that goes on in its object. */
 export interface PendingGeneration {
@@ -46,20 +45,30 @@ export type CacheOutcome =
 /** A caller is answered at least this often, and asks again. */
 const WAIT_MS = 30_000;
 
+export interface WaitOptions {
+  /** Gives up after so long; for ever, within the generation's own time, where absent. */
+  waitMs?: number;
+  /** Whether its images are going to be read. */
+  withImages: boolean;
+}
+
 /**
  * Waits for the end of a generation.
  *
- * @param waitMs gives up after so long; for ever, within the generation's own time, where absent
  * @throws {GatewayError} what the generation failed with; `generation_not_found` when it is gone
  */
 export async function result(
   { handle, outcome }: PendingGeneration,
-  waitMs = Number.POSITIVE_INFINITY,
+  { waitMs = Number.POSITIVE_INFINITY, withImages }: WaitOptions,
 ): Promise<MadeGeneration | undefined> {
   const untilMs = Date.now() + waitMs;
   for (;;) {
-    const remainingMs = Math.max(0, untilMs - Date.now());
-    const progress = await handle.progress(Number.MAX_SAFE_INTEGER, Math.min(remainingMs, WAIT_MS));
+    const progress = await handle.progress({
+      // The partial ones are not what it waits for.
+      seen: Number.MAX_SAFE_INTEGER,
+      waitMs: Math.min(Math.max(0, untilMs - Date.now()), WAIT_MS),
+      withImages,
+    });
     const made = madeFrom(progress, handle, outcome);
     if (made !== undefined || Date.now() >= untilMs) return made;
   }
@@ -78,12 +87,12 @@ export function madeFrom(
 ): MadeGeneration | undefined {
   if (progress === undefined) throw new GatewayError({ code: "generation_not_found" });
   if (progress.failure !== undefined) throw new GatewayError(progress.failure);
-  const { record } = progress;
+  const { record, images: opened } = progress;
   if (record === undefined) return undefined;
-  const images = record.images.map((image, index) => async () => {
-    const found = await handle.image(index);
-    if (found === undefined) throw new GatewayError({ code: "generation_not_found" });
-    return readAll(found.body, image.bytes);
+  const images = record.images.map((_, index) => async () => {
+    const body = opened?.[index] ?? (await handle.image(index))?.body;
+    if (body === undefined) throw new GatewayError({ code: "generation_not_found" });
+    return body;
   });
   return { kind: "made", record, images, outcome };
 }

@@ -11,7 +11,7 @@ import {
   type ObjectName,
 } from "./handle.ts";
 import { claimIdempotencyKey, IDEMPOTENCY_SECONDS, type Idempotency } from "./idempotency.ts";
-import type { Progress } from "./job.ts";
+import { NOW, type Progress } from "./job.ts";
 import { findKept, findKeptById, type GenerateContext } from "./kept.ts";
 import { requestKey } from "./key.ts";
 
@@ -86,7 +86,7 @@ export async function findById(
   const kept = await event.time("cache", () => findKeptById(id, responseFormat, context));
   if (kept !== undefined) return kept;
   const handle = handleOf(config, id);
-  const progress = await handle?.progress(0, 0);
+  const progress = await handle?.progress(NOW);
   if (handle === undefined || progress === undefined) return undefined;
   return foundInObject(progress, handle, context, "miss");
 }

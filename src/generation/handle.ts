@@ -1,8 +1,7 @@
 import type { Config } from "../config.ts";
 import { GatewayError } from "../errors.ts";
-import { readAll } from "../lib/streams.ts";
 import { objectIdOf } from "./id.ts";
-import type { Job, PartialImage, Progress, Started } from "./job.ts";
+import type { Job, PartialImage, Progress, ProgressQuery, Started } from "./job.ts";
 import type { Generation, ObjectImage } from "./object.ts";
 
 /** An object that was just moved or updated answers the next call. */
@@ -27,16 +26,14 @@ export class GenerationHandle {
   }
 
   /**
-   * How far it is, as soon as there is something beyond the first `seen` partial images, or after
-   * `waitMs`; `undefined` when the object does not have it.
+   * How far it is, as soon as there is something new, or after the time
+   * that the caller waits; `undefined` when the object does not have it.
    *
    * @throws {GatewayError} `upstream_outcome_unknown` when there was no end to it in all its time
    */
-  async progress(seen: number, waitMs: number): Promise<Progress | undefined> {
+  async progress(query: ProgressQuery): Promise<Progress | undefined> {
     if (Date.now() > this.#giveUpMs) throw new GatewayError({ code: "upstream_outcome_unknown" });
-    return callObject(this.#objects, this.#objectId, (object) =>
-      object.progress(this.id, seen, waitMs),
-    );
+    return callObject(this.#objects, this.#objectId, (object) => object.progress(this.id, query));
   }
 
   /** The bytes of one of its images. */
@@ -49,12 +46,12 @@ export class GenerationHandle {
    *
    * @throws {GatewayError} `generation_not_found` when it is gone
    */
-  async partialImage({ slot, sizeBytes }: PartialImage): Promise<Uint8Array> {
+  async partialImage({ slot }: PartialImage): Promise<ReadableStream<Uint8Array>> {
     const body = await callObject(this.#objects, this.#objectId, (object) =>
       object.partialImage(this.id, slot),
     );
     if (body === undefined) throw new GatewayError({ code: "generation_not_found" });
-    return readAll(body, sizeBytes);
+    return body;
   }
 
   /** Has the object forget it. */

@@ -28,9 +28,24 @@ export interface Progress {
   partials: PartialImage[];
   /** Once it is done. */
   record?: GenerationRecord;
+  /** Its images, opened, where the caller wants them along: that saves a trip to the object. */
+  images?: ReadableStream<Uint8Array>[];
   /** Once it has failed. */
   failure?: Failure;
 }
+
+/** What a caller knows, and what it wants to be told. */
+export interface ProgressQuery {
+  /** How many partial images it has. */
+  seen: number;
+  /** How long it waits for something new. */
+  waitMs: number;
+  /** Whether it wants the images as soon as they are made. */
+  withImages: boolean;
+}
+
+/** Asks how far it is by now. */
+export const NOW: ProgressQuery = { seen: 0, waitMs: 0, withImages: false };
 
 /** How a job was taken: what there is of its generation by now. */
 export interface Started extends Progress {

@@ -3,7 +3,6 @@ import type { Config } from "../config.ts";
 import { defaultResponseFormat, type ResponseFormat } from "../contract/models.ts";
 import type { GenerationRecord } from "../contract/record.ts";
 import { GatewayError } from "../errors.ts";
-import { readAll } from "../lib/streams.ts";
 import type { RequestEvent } from "../telemetry/event.ts";
 import { errorFields, log } from "../telemetry/log.ts";
 import { hitOutcome, type MadeGeneration } from "./found.ts";
@@ -79,7 +78,7 @@ async function withImages(
   return {
     kind: "made",
     record,
-    images: images.map((image) => () => readAll(image.body, image.sizeBytes)),
+    images: images.map((image) => () => Promise.resolve(image.body)),
     outcome,
   };
 }

@@ -6,7 +6,7 @@ import { nowSeconds } from "../lib/clock.ts";
 import { errorFields, log } from "../telemetry/log.ts";
 import { dispatch } from "../upstream/client.ts";
 import { newGenerationId } from "./id.ts";
-import type { Job, PartialImage, Progress, Started } from "./job.ts";
+import type { Job, PartialImage, Progress, ProgressQuery, Started } from "./job.ts";
 import { newRecord } from "./record.ts";
 import { GenerationStorage, type StoredGeneration } from "./storage.ts";
 
@@ -27,7 +27,7 @@ export interface ObjectImage extends CachedImage {
  * It makes one generation at a time. Whoever asks while that goes on is given the same one.
  */
 export class Generation extends DurableObject<object> {
-  readonly #storage = new GenerationStorage(this.ctx.storage.sql);
+  #storage = new GenerationStorage(this.ctx.storage.sql);
   /** Callers that wait for something new. */
   readonly #waiters = new Set<() => void>();
   /** The generation whose upstream call is this very instance's. */
@@ -39,7 +39,6 @@ export class Generation extends DurableObject<object> {
    * A failure is no result: the next request tries again.
    */
   async start(job: Job): Promise<Started> {
-    this.#storage.createTables();
     const current = this.#usable(job.maxAgeSeconds);
     if (current !== undefined) {
       const { keepSeconds } = job;
@@ -68,19 +67,20 @@ export class Generation extends DurableObject<object> {
 
   /** What is made already and not older than that; nothing is begun. */
   made(maxAgeSeconds: number): Started | undefined {
-    this.#storage.createTables();
     const current = this.#usable(maxAgeSeconds);
     return current?.record === undefined ? undefined : { ...progressOf(current, []), joined: true };
   }
 
   /**
-   * How far a generation is, as soon as there is something new: a partial image beyond the first
-   * `seen` ones, or its end. After `waitMs` the answer comes without anything new.
+   * How far a generation is, as soon as there is something new: a partial image beyond those that
+   * the caller has seen, or its end. After `waitMs` the answer comes without anything new.
    *
    * @returns `undefined` for a generation that this object does not have
    */
-  async progress(id: string, seen: number, waitMs: number): Promise<Progress | undefined> {
-    this.#storage.createTables();
+  async progress(
+    id: string,
+    { seen, waitMs, withImages }: ProgressQuery,
+  ): Promise<Progress | undefined> {
     const untilMs = Date.now() + waitMs;
     for (;;) {
       this.#failOrphan();
@@ -89,8 +89,11 @@ export class Generation extends DurableObject<object> {
       const partials = this.#storage.partials(id, seen);
       const isOver = generation.state === "done" || generation.state === "failed";
       const remainingMs = untilMs - Date.now();
-      if (isOver || partials.length > 0 || remainingMs <= 0)
-        return progressOf(generation, partials);
+      if (isOver || partials.length > 0 || remainingMs <= 0) {
+        const progress = progressOf(generation, partials);
+        if (!withImages || generation.state !== "done") return progress;
+        return { ...progress, images: generation.slots.map((slot) => this.#imageStream(id, slot)) };
+      }
       await this.#change(remainingMs);
     }
   }
@@ -101,7 +104,6 @@ export class Generation extends DurableObject<object> {
    * @returns `undefined` for an image that this object does not have
    */
   image(id: string, index: number): ObjectImage | undefined {
-    this.#storage.createTables();
     const generation = this.#storage.current();
     if (generation?.id !== id) return undefined;
     const slot = generation.slots[index];
@@ -113,21 +115,18 @@ export class Generation extends DurableObject<object> {
 
   /** One of the partial images, by its slot. */
   partialImage(id: string, slot: number): ReadableStream<Uint8Array> | undefined {
-    this.#storage.createTables();
     const isThere = this.#storage.partials(id, 0).some((partial) => partial.slot === slot);
     return isThere ? this.#imageStream(id, slot) : undefined;
   }
 
   /** Forgets a generation, so that the next request makes it anew; a running one is let finish. */
   forget(id: string): void {
-    this.#storage.createTables();
     const current = this.#storage.current();
     if (current?.id === id && current.state === "done") this.#storage.clear();
   }
 
   /** Takes the next step: calls the upstream, copies to KV, or cleans up. */
   override async alarm(): Promise<void> {
-    this.#storage.createTables();
     this.#failOrphan();
     const queued = this.#storage.current();
     if (queued?.state === "queued") await this.#make(queued);
@@ -250,6 +249,7 @@ export class Generation extends DurableObject<object> {
       return;
     }
     await this.ctx.storage.deleteAll();
+    this.#storage = new GenerationStorage(this.ctx.storage.sql);
   }
 
   #wake(): void {

@@ -42,34 +42,31 @@ const KEPT_FAILURES = 10;
  */
 export class GenerationStorage {
   readonly #sql: SqlStorage;
+  /** An object that only was asked for something it never had is to leave nothing behind. */
+  #hasTables: boolean;
+  /** The current generation as it stands in its table: hundreds may wait for it. */
+  #current: { is: StoredGeneration | undefined } | undefined;
 
   constructor(sql: SqlStorage) {
     this.#sql = sql;
-  }
-
-  /** Makes the tables where there are none: at first, and after everything was deleted. */
-  createTables(): void {
-    this.#sql.exec(`
-      CREATE TABLE IF NOT EXISTS generation (id TEXT PRIMARY KEY, state TEXT NOT NULL, json TEXT NOT NULL);
-      CREATE TABLE IF NOT EXISTS partial (id TEXT NOT NULL, json TEXT NOT NULL);
-      CREATE TABLE IF NOT EXISTS chunk (
-        id TEXT NOT NULL, slot INTEGER NOT NULL, part INTEGER NOT NULL, bytes BLOB NOT NULL,
-        PRIMARY KEY (id, slot, part)
-      );
-    `);
+    const tables = sql.exec("SELECT 1 FROM sqlite_master WHERE name = 'generation'");
+    this.#hasTables = tables.toArray().length > 0;
   }
 
   /** The generation that is being made, or is there to be had. */
   current(): StoredGeneration | undefined {
-    return this.#select("SELECT json FROM generation WHERE state <> 'failed'")[0];
+    this.#current ??= { is: this.#generations("WHERE state <> 'failed'")[0] };
+    return this.#current.is;
   }
 
   byId(id: string): StoredGeneration | undefined {
-    return this.#select("SELECT json FROM generation WHERE id = ?", id)[0];
+    const current = this.current();
+    return current?.id === id ? current : this.#generations("WHERE id = ?", id)[0];
   }
 
   save(generation: StoredGeneration): void {
-    this.#sql.exec(
+    this.#current = undefined;
+    this.#write(
       "INSERT OR REPLACE INTO generation (id, state, json) VALUES (?, ?, ?)",
       generation.id,
       generation.state,
@@ -79,14 +76,16 @@ export class GenerationStorage {
 
   /** Makes room: only the failures are left, to be asked for. */
   clear(): void {
-    this.#sql.exec("DELETE FROM generation WHERE state <> 'failed'");
-    this.#sql.exec("DELETE FROM partial");
-    this.#sql.exec("DELETE FROM chunk");
+    this.#current = { is: undefined };
+    if (!this.#hasTables) return;
+    this.#write("DELETE FROM generation WHERE state <> 'failed'");
+    this.#write("DELETE FROM partial");
+    this.#write("DELETE FROM chunk");
   }
 
   /** Failures are kept to be asked for, but only so many: a request may fail again and again. */
   forgetOldFailures(): void {
-    this.#sql.exec(
+    this.#write(
       `DELETE FROM generation WHERE state = 'failed' AND rowid NOT IN
          (SELECT rowid FROM generation WHERE state = 'failed' ORDER BY rowid DESC LIMIT ?)`,
       KEPT_FAILURES,
@@ -95,51 +94,46 @@ export class GenerationStorage {
 
   /** Until when the last of all is to be kept, Unix milliseconds; `undefined` where there is none. */
   keepUntilMs(): number | undefined {
-    const ends = this.#select("SELECT json FROM generation").flatMap(({ endedMs, job }) =>
+    const ends = this.#generations().flatMap(({ endedMs, job }) =>
       endedMs === undefined ? [] : endedMs + job.keepSeconds * 1000,
     );
     return ends.length === 0 ? undefined : Math.max(...ends);
   }
 
   addPartial(id: string, partial: PartialImage): void {
-    this.#sql.exec("INSERT INTO partial (id, json) VALUES (?, ?)", id, JSON.stringify(partial));
+    this.#write("INSERT INTO partial (id, json) VALUES (?, ?)", id, JSON.stringify(partial));
   }
 
   /** The partial images of a generation after the first `seen` ones; of a failed one too. */
   partials(id: string, seen: number): PartialImage[] {
-    return this.#sql
-      .exec<{ json: string }>(
-        "SELECT json FROM partial WHERE id = ? ORDER BY rowid LIMIT -1 OFFSET ?",
-        id,
-        seen,
-      )
-      .toArray()
-      .map((row): PartialImage => JSON.parse(row.json));
+    return this.#read<{ json: string }>(
+      "SELECT json FROM partial WHERE id = ? ORDER BY rowid LIMIT -1 OFFSET ?",
+      id,
+      seen,
+    ).map((row): PartialImage => JSON.parse(row.json));
   }
 
-  writeImage(id: string, slot: number, bytes: Uint8Array): void {
+  writeImage(id: string, slot: number, bytes: Uint8Array<ArrayBuffer>): void {
     for (let part = 0; part * CHUNK_BYTES < bytes.byteLength; part += 1) {
       const start = part * CHUNK_BYTES;
-      this.#sql.exec(
+      this.#write(
         "INSERT OR REPLACE INTO chunk (id, slot, part, bytes) VALUES (?, ?, ?, ?)",
         id,
         slot,
         part,
-        bytes.slice(start, start + CHUNK_BYTES),
+        bytes.slice(start, start + CHUNK_BYTES).buffer,
       );
     }
   }
 
   /** One chunk of an image; `undefined` after its last, and when the generation is gone. */
   readChunk(id: string, slot: number, part: number): Uint8Array<ArrayBuffer> | undefined {
-    const [row] = this.#sql
-      .exec<{ bytes: ArrayBuffer }>(
-        "SELECT bytes FROM chunk WHERE id = ? AND slot = ? AND part = ?",
-        id,
-        slot,
-        part,
-      )
-      .toArray();
+    const [row] = this.#read<{ bytes: ArrayBuffer }>(
+      "SELECT bytes FROM chunk WHERE id = ? AND slot = ? AND part = ?",
+      id,
+      slot,
+      part,
+    );
     return row === undefined ? undefined : new Uint8Array(row.bytes);
   }
 
@@ -154,10 +148,34 @@ export class GenerationStorage {
     }
   }
 
-  #select(query: string, ...bindings: string[]): StoredGeneration[] {
-    return this.#sql
-      .exec<{ json: string }>(query, ...bindings)
-      .toArray()
-      .map((row): StoredGeneration => JSON.parse(row.json));
+  #generations(condition = "", ...bindings: string[]): StoredGeneration[] {
+    const query = `SELECT json FROM generation ${condition}`;
+    return this.#read<{ json: string }>(query, ...bindings).map((row): StoredGeneration =>
+      JSON.parse(row.json),
+    );
+  }
+
+  #read<Row extends Record<string, SqlStorageValue>>(
+    query: string,
+    ...bindings: SqlStorageValue[]
+  ): Row[] {
+    return this.#hasTables ? this.#sql.exec<Row>(query, ...bindings).toArray() : [];
+  }
+
+  #write(query: string, ...bindings: SqlStorageValue[]): void {
+    if (!this.#hasTables) this.#createTables();
+    this.#sql.exec(query, ...bindings);
+  }
+
+  #createTables(): void {
+    this.#sql.exec(`
+      CREATE TABLE generation (id TEXT PRIMARY KEY, state TEXT NOT NULL, json TEXT NOT NULL);
+      CREATE TABLE partial (id TEXT NOT NULL, json TEXT NOT NULL);
+      CREATE TABLE chunk (
+        id TEXT NOT NULL, slot INTEGER NOT NULL, part INTEGER NOT NULL, bytes BLOB NOT NULL,
+        PRIMARY KEY (id, slot, part)
+      );
+    `);
+    this.#hasTables = true;
   }
 }

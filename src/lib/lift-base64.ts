@@ -126,9 +126,13 @@ class Lifter<Kept> {
       return;
     }
     if (escaped) this.#undecided.push(Uint8Array.of(BACKSLASH));
-    this.#undecided.push(piece.slice());
-    this.#undecidedLength += piece.length;
-    if (this.#undecidedLength >= LIFT_CHARS) this.#decide();
+    // Looked at no further than it takes to decide: a chunk may hold a good part of a picture.
+    const beginning = piece.slice(0, LIFT_CHARS - this.#undecidedLength);
+    this.#undecided.push(beginning);
+    this.#undecidedLength += beginning.length;
+    if (this.#undecidedLength < LIFT_CHARS) return;
+    this.#decide();
+    if (beginning.length < piece.length) this.#take(piece.subarray(beginning.length), false);
   }
 
   #decide(): void {

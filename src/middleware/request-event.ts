@@ -12,8 +12,10 @@ export function requestEvent(): MiddlewareHandler<AppEnv> {
     const event = new RequestEvent(newId("req"));
     c.set("event", event);
     await next();
-    c.header("x-request-id", event.requestId);
-    c.header("server-timing", event.serverTiming());
+    // Not c.header(), which copies an answer that is there already.
+    const { headers } = c.res;
+    headers.set("x-request-id", event.requestId);
+    headers.set("server-timing", event.serverTiming());
     event.add({ method: c.req.method });
     event.write(c.res.status);
   };

@@ -1,11 +1,16 @@
-/** A piece of a body: text, or an image that goes as base64, read when its turn comes or before. */
-export type Part = string | { image: () => Promise<Uint8Array> } | { bytes: Uint8Array };
+import type { ImageSource } from "../generation/found.ts";
+import { chunksOf, READ_BYTES, readExactly } from "../lib/streams.ts";
+
+/** A piece of a body: text, or an image that goes as base64. */
+export type Part = string | ImagePart;
+
+export interface ImagePart {
+  open: ImageSource;
+  sizeBytes: number;
+}
 
 /** Takes work that the runtime is to stay alive for. */
 export type WaitUntil = (work: Promise<unknown>) => void;
-
-/** What is encoded at a time; a multiple of three, so that the pieces join without padding. */
-const ENCODE_BYTES = 192 * 1024;
 
 const encoder = new TextEncoder();
 
@@ -20,7 +25,28 @@ export function byteLength(text: string): number {
 }
 
 /**
- * Writes a body part by part, one image in memory at a time, and closes it.
+ * A body in one piece, for what is small enough to be held: that takes a copy and a stream less.
+ *
+ * @param length in bytes, of all parts
+ */
+export async function wholeBody(parts: readonly Part[], length: number): Promise<Uint8Array> {
+  const body = new Uint8Array(length);
+  let end = 0;
+  for (const part of parts) {
+    const text = typeof part === "string" ? part : (await readImage(part)).toBase64();
+    end += encoder.encodeInto(text, body.subarray(end)).written;
+  }
+  if (end !== length) throw new Error("a body has not the length that it should have");
+  return body;
+}
+
+async function readImage({ open, sizeBytes }: ImagePart): Promise<Uint8Array> {
+  return readExactly(await open(), sizeBytes);
+}
+
+/**
+ * Writes a body part by part and closes it. Of an image there is one chunk in memory at a time, in
+ * buffers that are used again.
  *
  * The client that leaves, and the image that cannot be read, end it early: a cut body is the only
  * way left to say so.
@@ -33,7 +59,7 @@ export async function writeBody(
   try {
     for await (const part of parts) {
       if (typeof part === "string") await writer.write(encoder.encode(part));
-      else await writeImage("bytes" in part ? part.bytes : await part.image(), writer);
+      else await writeImage(part, writer);
     }
     await writer.close();
   } catch (error) {
@@ -41,9 +67,16 @@ export async function writeBody(
   }
 }
 
-async function writeImage(bytes: Uint8Array, writer: WritableStreamDefaultWriter): Promise<void> {
-  for (let start = 0; start < bytes.byteLength; start += ENCODE_BYTES) {
-    const piece = bytes.subarray(start, start + ENCODE_BYTES).toBase64();
-    await writer.write(encoder.encode(piece));
+async function writeImage(
+  { open, sizeBytes }: ImagePart,
+  writer: WritableStreamDefaultWriter,
+): Promise<void> {
+  const encoded = new Uint8Array(base64Length(Math.min(sizeBytes, READ_BYTES)));
+  let readBytes = 0;
+  for await (const chunk of chunksOf(await open(), sizeBytes)) {
+    readBytes += chunk.byteLength;
+    const { written } = encoder.encodeInto(chunk.toBase64(), encoded);
+    await writer.write(encoded.subarray(0, written));
   }
+  if (readBytes !== sizeBytes) throw new Error("an image is shorter than its record says");
 }

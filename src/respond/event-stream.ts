@@ -1,7 +1,12 @@
 import type { Resolved } from "../contract/record.ts";
 import { imageUrl, wireUsage } from "../contract/response.ts";
 import { failureOf, GatewayError, toWire, type Failure } from "../errors.ts";
-import { madeFrom, type Found, type MadeGeneration } from "../generation/found.ts";
+import {
+  madeFrom,
+  type Found,
+  type ImageSource,
+  type MadeGeneration,
+} from "../generation/found.ts";
 import type { PartialImage } from "../generation/job.ts";
 import { writeBody, type Part } from "./body.ts";
 import type { JsonOptions } from "./json.ts";
@@ -12,7 +17,7 @@ const SILENCE_MS = 15_000;
 /** What happens to a generation, in the order in which it does. */
 type Happening =
   | { kind: "silence" }
-  | { kind: "partial"; partial: PartialImage; read: () => Promise<Uint8Array> }
+  | { kind: "partial"; partial: PartialImage; open: ImageSource }
   | { kind: "completed"; generation: MadeGeneration }
   | { kind: "failed"; failure: Failure };
 
@@ -26,7 +31,7 @@ type Happening =
  * @throws {GatewayError} what the generation failed with before its first event
  */
 export async function eventStreamResponse(found: Found, options: JsonOptions): Promise<Response> {
-  const happenings = happeningsOf(found);
+  const happenings = happeningsOf(found, options.responseFormat === "b64_json");
   const first = await happenings.next();
   if (first.done === true) throw new GatewayError({ code: "internal_error" });
   if (first.value.kind === "failed") throw new GatewayError(first.value.failure);
@@ -40,7 +45,7 @@ export async function eventStreamResponse(found: Found, options: JsonOptions): P
   });
 }
 
-async function* happeningsOf(found: Found): AsyncGenerator<Happening, void> {
+async function* happeningsOf(found: Found, withImages: boolean): AsyncGenerator<Happening, void> {
   if (found.kind === "made") {
     yield { kind: "completed", generation: found };
     return;
@@ -48,9 +53,9 @@ async function* happeningsOf(found: Found): AsyncGenerator<Happening, void> {
   const { handle, outcome } = found;
   try {
     for (let seen = 0; ;) {
-      const progress = await handle.progress(seen, SILENCE_MS);
+      const progress = await handle.progress({ seen, waitMs: SILENCE_MS, withImages });
       for (const partial of progress?.partials ?? []) {
-        yield { kind: "partial", partial, read: () => handle.partialImage(partial) };
+        yield { kind: "partial", partial, open: () => handle.partialImage(partial) };
         seen += 1;
       }
       const generation = madeFrom(progress, handle, outcome);
@@ -85,9 +90,10 @@ async function partsOf(happening: Happening, options: JsonOptions): Promise<Part
     case "silence":
       return [": waiting\n\n"];
     case "partial": {
-      const { created, resolved, index } = happening.partial;
+      const { created, resolved, index, sizeBytes } = happening.partial;
       const fields = { created_at: created, ...parameters(resolved), partial_image_index: index };
-      return imageEvent("image_generation.partial_image", await happening.read(), fields);
+      const body = await happening.open();
+      return imageEvent("image_generation.partial_image", { body, sizeBytes }, fields);
     }
     case "completed":
       return completedEvent(happening.generation, options);
@@ -108,21 +114,27 @@ async function completedEvent(
   const type = "image_generation.completed";
   const { created: created_at, resolved } = record;
   const fields = { created_at, ...parameters(resolved), usage: wireUsage(record.usage) };
-  const [image] = images;
-  if (options.responseFormat === "url" || image === undefined) {
+  const [image] = record.images;
+  const [open] = images;
+  if (options.responseFormat === "url" || image === undefined || open === undefined) {
     const url = imageUrl(record, 0, options.origin);
     return [event(type, JSON.stringify({ type, url, ...fields }))];
   }
-  return imageEvent(type, await image(), fields);
+  return imageEvent(type, { body: await open(), sizeBytes: image.bytes }, fields);
 }
 
 function parameters({ size, quality, background, output_format }: Resolved) {
   return { size, quality, background, output_format };
 }
 
-function imageEvent(type: string, bytes: Uint8Array, fields: object): Part[] {
+function imageEvent(
+  type: string,
+  { body, sizeBytes }: { body: ReadableStream<Uint8Array>; sizeBytes: number },
+  fields: object,
+): Part[] {
+  const image = { open: () => Promise.resolve(body), sizeBytes };
   const rest = JSON.stringify(fields).slice(1);
-  return [`event: ${type}\ndata: {"type":"${type}","b64_json":"`, { bytes }, `",${rest}\n\n`];
+  return [`event: ${type}\ndata: {"type":"${type}","b64_json":"`, image, `",${rest}\n\n`];
 }
 
 function event(name: string, data: string): string {

@@ -2,7 +2,7 @@ import { parse as parseRange } from "range-parser";
 import type { CachedImage } from "../cache/cache.ts";
 import { GatewayError } from "../errors.ts";
 import type { ImageType } from "../lib/image-type.ts";
-import { readAll } from "../lib/streams.ts";
+import { readExactly } from "../lib/streams.ts";
 
 /** What an image request may ask of the representation (RFC 9110, 13 and 14). */
 export interface FileConditions {
@@ -57,7 +57,7 @@ export async function fileResponse(
   const range = await singleRange(image, etag, conditions);
   if (range === undefined) return new Response(image.body, { headers });
 
-  const bytes = await readAll(image.body, image.sizeBytes);
+  const bytes = await readExactly(image.body, image.sizeBytes);
   const slice = bytes.subarray(range.start, range.end + 1);
   headers.set("content-range", `bytes ${range.start}-${range.end}/${image.sizeBytes}`);
   headers.set("content-length", String(slice.byteLength));

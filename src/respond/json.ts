@@ -1,7 +1,14 @@
 import type { ResponseFormat } from "../contract/models.ts";
 import { imageUrl, responseWithoutData } from "../contract/response.ts";
 import type { MadeGeneration } from "../generation/found.ts";
-import { base64Length, byteLength, writeBody, type Part, type WaitUntil } from "./body.ts";
+import {
+  base64Length,
+  byteLength,
+  wholeBody,
+  writeBody,
+  type Part,
+  type WaitUntil,
+} from "./body.ts";
 
 export interface JsonOptions {
   responseFormat: ResponseFormat;
@@ -10,41 +17,52 @@ export interface JsonOptions {
   waitUntil: WaitUntil;
 }
 
+const HEADERS = { "content-type": "application/json" };
+
 /**
- * A generation as JSON. Images are read and encoded one at a time while the body is sent, and the
- * length is known beforehand.
+ * A generation as JSON. A single image is read before the answer begins, so that one that cannot be
+ * read is an error. Several are read and encoded one at a time while the body is sent; the length is
+ * known beforehand.
  */
-export function jsonResponse(generation: MadeGeneration, options: JsonOptions): Response {
-  const parts = bodyParts(generation, options);
-  const images = options.responseFormat === "url" ? [] : generation.record.images;
+export async function jsonResponse(
+  generation: MadeGeneration,
+  options: JsonOptions,
+): Promise<Response> {
+  const { responseFormat, origin, waitUntil } = options;
+  const { record } = generation;
+  if (responseFormat === "url") {
+    const { choices, usage, ...head } = responseWithoutData(record, origin);
+    const data = record.images.map(({ revised_prompt }, index) => ({
+      url: imageUrl(record, index, origin),
+      revised_prompt,
+    }));
+    return new Response(JSON.stringify({ ...head, data, choices, usage }), { headers: HEADERS });
+  }
+  const parts = bodyParts(generation, origin);
   const length =
     parts.reduce((sum, part) => sum + (typeof part === "string" ? byteLength(part) : 0), 0) +
-    images.reduce((sum, image) => sum + base64Length(image.bytes), 0);
+    record.images.reduce((sum, image) => sum + base64Length(image.bytes), 0);
+  if (record.images.length === 1) {
+    return new Response(await wholeBody(parts, length), { headers: HEADERS });
+  }
   const { readable, writable } = new FixedLengthStream(length);
-  options.waitUntil(writeBody(parts, writable));
-  return new Response(readable, { headers: { "content-type": "application/json" } });
+  waitUntil(writeBody(parts, writable));
+  return new Response(readable, { headers: HEADERS });
 }
 
-function bodyParts(
-  { record, images }: MadeGeneration,
-  { responseFormat, origin }: JsonOptions,
-): Part[] {
+/** Text and images in turns: each piece of text is one write. */
+function bodyParts({ record, images }: MadeGeneration, origin: string): Part[] {
   const { choices, usage, ...head } = responseWithoutData(record, origin);
-  const parts: Part[] = [`${JSON.stringify(head).slice(0, -1)},"data":[`];
-  for (const [index, { revised_prompt }] of record.images.entries()) {
-    const separator = index === 0 ? "" : ",";
-    const image = images[index];
-    if (responseFormat === "url" || image === undefined) {
-      const item = { url: imageUrl(record, index, origin), revised_prompt };
-      parts.push(`${separator}${JSON.stringify(item)}`);
-    } else {
-      // `revised_prompt` or nothing, and the closing brace.
-      const rest = JSON.stringify({ revised_prompt })
-        .replace(/^\{(?=")/, ",")
-        .replace(/^\{/, "");
-      parts.push(`${separator}{"b64_json":"`, { image }, `"${rest}`);
-    }
+  const parts: Part[] = [];
+  let text = `${JSON.stringify(head).slice(0, -1)},"data":[`;
+  for (const [index, { bytes: sizeBytes, revised_prompt }] of record.images.entries()) {
+    const open = images[index];
+    if (open === undefined) throw new Error("a generation has fewer images than its record");
+    parts.push(`${text}{"b64_json":"`, { open, sizeBytes });
+    // `revised_prompt` or nothing, and the closing brace.
+    const rest = JSON.stringify({ revised_prompt });
+    text = rest === "{}" ? '"},' : `",${rest.slice(1)},`;
   }
-  parts.push(`],${JSON.stringify({ choices, usage }).slice(1)}`);
+  parts.push(`${text.slice(0, -1)}],${JSON.stringify({ choices, usage }).slice(1)}`);
   return parts;
 }

@@ -38,35 +38,33 @@ export interface RespondOptions {
 export async function respond(
   found: Found,
   responseFormat: ResponseFormat | undefined,
-  { preferred, presetWaitMs, context, c }: RespondOptions,
+  options: RespondOptions,
 ): Promise<Response> {
-  const settled = found.kind === "made" ? found : await waited(found, presetWaitMs, context, c);
-  if (settled.kind === "pending") return pending(settled, c);
-  if (preferred !== undefined) return pictureResponse(settled, c);
-  const format = responseFormat ?? defaultResponseFormat(settled.record.model);
-  return answered(jsonResponse(settled, jsonOptions(c, format)), settled, c);
+  if (found.kind === "made") return settled(found, responseFormat, options);
+  const { preferred, presetWaitMs, context, c } = options;
+  const { respondAsync, waitSeconds } = parsePrefer(c.req.header("prefer"));
+  const presetMs = respondAsync ? 0 : presetWaitMs;
+  const waitMs = waitSeconds === undefined ? presetMs : waitSeconds * 1000;
+  const withImages = preferred !== undefined || responseFormat === "b64_json";
+  const done = await context.event.time("upstream", () => result(found, { waitMs, withImages }));
+  const response = await settled(done ?? found, responseFormat, options);
+  if (done === undefined && (respondAsync || waitSeconds !== undefined)) {
+    response.headers.set("preference-applied", "respond-async");
+  } else if (waitSeconds !== undefined) {
+    response.headers.set("preference-applied", `wait=${waitSeconds}`);
+  }
+  return response;
 }
 
-/**
- * Waits for a generation, as long as the client prefers.
- *
- * @param presetMs how long where it prefers nothing
- */
-async function waited(
-  found: PendingGeneration,
-  presetMs: number,
-  { event }: GenerateContext,
-  c: Context<AppEnv>,
-): Promise<Found> {
-  const { respondAsync, waitSeconds } = parsePrefer(c.req.header("prefer"));
-  const waitMs = waitSeconds === undefined ? (respondAsync ? 0 : presetMs) : waitSeconds * 1000;
-  const done = await event.time("upstream", () => result(found, waitMs));
-  if (waitSeconds !== undefined && done !== undefined) {
-    c.header("preference-applied", `wait=${waitSeconds}`);
-  } else if (done === undefined && (respondAsync || waitSeconds !== undefined)) {
-    c.header("preference-applied", "respond-async");
-  }
-  return done ?? found;
+async function settled(
+  found: Found,
+  responseFormat: ResponseFormat | undefined,
+  { preferred, c }: RespondOptions,
+): Promise<Response> {
+  if (found.kind === "pending") return pending(found, c);
+  if (preferred !== undefined) return pictureResponse(found, c);
+  const format = responseFormat ?? defaultResponseFormat(found.record.model);
+  return answered(await jsonResponse(found, jsonOptions(c, format)), found, c);
 }
 
 /** A streamed generation takes as long as its first event takes, as far as this request can tell. */
@@ -93,28 +91,29 @@ function pending(found: PendingGeneration, c: Context<AppEnv>): Response {
 /** The picture itself, and where it can be had again. */
 async function pictureResponse(generation: MadeGeneration, c: Context<AppEnv>): Promise<Response> {
   const { record } = generation;
-  const { image, read } = firstImage(generation);
+  const { image, open } = firstImage(generation);
   requireAccepted(image.type, true, c);
   const headers = {
     ...imageHeaders(image.type),
+    "content-length": String(image.bytes),
     "content-location": imageUrl(record, 0, ""),
     vary: "Accept",
   };
-  return answered(new Response(await read(), { headers }), generation, c);
+  return answered(new Response(await open(), { headers }), generation, c);
 }
 
 /**
- * The first image of a generation, and how to read it.
+ * The first image of a generation, and how to open it.
  *
  * @throws {GatewayError} `generation_not_found` when it is not at hand
  */
 export function firstImage({ record, images }: MadeGeneration) {
   const [image] = record.images;
-  const [read] = images;
-  if (image === undefined || read === undefined) {
+  const [open] = images;
+  if (image === undefined || open === undefined) {
     throw new GatewayError({ code: "generation_not_found" });
   }
-  return { image, read };
+  return { image, open };
 }
 
 /** Puts on an answer what the cache did, and into the log which generation it was. */

@@ -6,6 +6,7 @@ import { errorResponses, imagesResponseSchema, pendingSchema } from "../contract
 import { GatewayError } from "../errors.ts";
 import { findById, generate } from "../generation/generate.ts";
 import { handleOf } from "../generation/handle.ts";
+import { NOW } from "../generation/job.ts";
 import { parseCacheControl } from "../lib/cache-control.ts";
 import { preferredImage, requireAccepted, requireOneImage } from "../middleware/accept.ts";
 import type { AppEnv } from "../middleware/context.ts";
@@ -122,7 +123,7 @@ export function generationsRoutes(app: OpenAPIHono<AppEnv>): void {
     const { id } = c.req.valid("param");
     const kept = await cache.recordById(id);
     const handle = handleOf(config, id);
-    const progress = await handle?.progress(0, 0);
+    const progress = await handle?.progress(NOW);
     if (kept === undefined && progress === undefined) {
       throw new GatewayError({ code: "generation_not_found" });
     }

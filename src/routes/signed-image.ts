@@ -46,17 +46,16 @@ export function signedImageRoute(app: OpenAPIHono<AppEnv>): void {
     context.event.add({ model, size, quality, n });
     const found = await generate(request, NO_DIRECTIVES, context);
     const made =
-      found.kind === "made" ? found : await context.event.time("upstream", () => result(found));
+      found.kind === "made"
+        ? found
+        : await context.event.time("upstream", () => result(found, { withImages: true }));
     if (made === undefined) throw new GatewayError({ code: "generation_not_found" });
-    const { image, read } = firstImage(made);
-    const bytes = await read();
-    const { body } = new Response(bytes);
-    if (body === null) throw new GatewayError({ code: "internal_error" });
+    const { image, open } = firstImage(made);
     const identity = {
       etag: `"${made.record.id}/0"`,
       cacheControl: `public, max-age=${expires - now}`,
     };
-    const file = { type: image.type, sizeBytes: bytes.byteLength, body };
+    const file = { type: image.type, sizeBytes: image.bytes, body: await open() };
     return answered(await fileResponse(file, identity, fileConditions(c)), made, c);
   });
 }

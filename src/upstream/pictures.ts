@@ -12,7 +12,7 @@ const FETCH_ATTEMPTS = 3;
 const FETCH_PAUSE_MS = 300;
 
 /** Where the bytes of a picture go as soon as they are whole, so that no two are held at once. */
-export type PictureSink = (slot: number, bytes: Uint8Array) => void;
+export type PictureSink = (slot: number, bytes: Uint8Array<ArrayBuffer>) => void;
 
 /** A picture whose bytes are in a sink. */
 export interface Picture {
@@ -37,7 +37,7 @@ export class PictureKeeper {
     this.#sink = sink;
   }
 
-  keep(bytes: Uint8Array): KeptPicture {
+  keep(bytes: Uint8Array<ArrayBuffer>): KeptPicture {
     if (bytes.byteLength > IMAGE_MAX_BYTES) return { problem: TOO_LARGE };
     const type = imageTypeOf(bytes);
     if (type === undefined) {

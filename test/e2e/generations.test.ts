@@ -123,7 +123,7 @@ describe("Prefer", () => {
   });
 
   it("wait=N waits so long", async () => {
-    const body = newBody("[upstream delay=1500]");
+    const body = newBody("[upstream delay=3000]");
     const early = await theStage.post(body, { prefer: "respond-async, wait=1" });
     expect(early.status).toBe(202);
     expect(early.headers.get("preference-applied")).toBe("respond-async");

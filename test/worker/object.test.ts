@@ -6,7 +6,7 @@ import {
 } from "cloudflare:test";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { parseImageRequest } from "../../src/contract/request.ts";
-import type { Job } from "../../src/generation/job.ts";
+import { NOW, type Job } from "../../src/generation/job.ts";
 import type { Generation } from "../../src/generation/object.ts";
 import { testConfig } from "../unit/config-of.ts";
 import {
@@ -90,7 +90,7 @@ describe("an object that is evicted", () => {
     await evictDurableObject(object);
     await runDurableObjectAlarm(object);
     await copied();
-    expect((await object.progress(id, 0, 0))?.state).toBe("done");
+    expect((await object.progress(id, NOW))?.state).toBe("done");
     expect(await upstreamCalls(body.prompt)).toBe(1);
   });
 
@@ -122,7 +122,7 @@ describe("an object that is evicted", () => {
     const made = await (await post(body)).json<{ id: string }>();
     await copied();
     await evictDurableObject(object);
-    expect((await object.progress(made.id, 0, 0))?.state).toBe("done");
+    expect((await object.progress(made.id, NOW))?.state).toBe("done");
     const image = await object.image(made.id, 0);
     expect(image?.sizeBytes).toBeGreaterThan(100);
     await image?.body.cancel();
@@ -161,7 +161,7 @@ describe("an alarm that runs twice", () => {
       Promise.all([instance.alarm(), instance.alarm(), instance.alarm()]),
     );
     await copied();
-    expect((await object.progress(id, 0, 0))?.state).toBe("done");
+    expect((await object.progress(id, NOW))?.state).toBe("done");
     expect(await upstreamCalls(body.prompt)).toBe(1);
   });
 });
@@ -215,9 +215,9 @@ describe("what an object keeps", () => {
     for (let round = 0; round < 12; round += 1) {
       const { id } = await object.start(await jobOf(body));
       ids.push(id);
-      await object.progress(id, 0, 5000);
+      await object.progress(id, { ...NOW, waitMs: 5000 });
     }
-    const states = await Promise.all(ids.map((id) => object.progress(id, 0, 0)));
+    const states = await Promise.all(ids.map((id) => object.progress(id, NOW)));
     expect(states.map((progress) => progress?.state ?? "gone")).toEqual([
       ...Array.from({ length: 2 }, () => "gone"),
       ...Array.from({ length: 10 }, () => "failed"),
@@ -239,7 +239,7 @@ describe("a reader of a generation that is replaced", () => {
 
     const anew = await object.start({ ...(await jobOf(body)), maxAgeSeconds: -1 });
     expect(anew.id).not.toBe(id);
-    expect((await object.progress(anew.id, 0, 5000))?.state).toBe("done");
+    expect((await object.progress(anew.id, { ...NOW, waitMs: 5000 }))?.state).toBe("done");
     let read = first?.value?.byteLength ?? 0;
     for (;;) {
       const chunk = await reader?.read();

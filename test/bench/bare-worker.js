@@ -1,0 +1,80 @@
+import { DurableObject } from "cloudflare:workers";
+
+/**
+ * The floor that Darkroom is held against: a Worker that does the least that the platform allows
+ * for a case, with no library and no check. `UPSTREAM` is the upstream's base URL.
+ */
+export default {
+  async fetch(request, env) {
+    const { pathname, searchParams } = new URL(request.url);
+    switch (pathname) {
+      case "/record":
+        return Response.json(await env.CACHE.get("record", "json"));
+      case "/image":
+        return new Response(await env.CACHE.get("image", "stream"));
+      case "/images":
+        return new Response(pipedImages(env.CACHE, Number(searchParams.get("n"))));
+      case "/not-modified":
+        return new Response(null, { status: 304 });
+      case "/bad-request":
+        return new Response(null, { status: 400 });
+      case "/looked-up": {
+        const image = await env.CACHE.get("image", "stream");
+        await image.cancel();
+        return new Response(null, { status: 304 });
+      }
+      case "/upstream":
+        return upstream(env, request.body);
+      case "/kept":
+        return new Response(
+          await env.KEEPER.get(env.KEEPER.newUniqueId()).make(await request.text()),
+        );
+      default:
+        return new Response(null, { status: 404 });
+    }
+  },
+};
+
+function upstream(env, body) {
+  return fetch(`${env.UPSTREAM}/images/generations`, { method: "POST", body });
+}
+
+function pipedImages(cache, n) {
+  const { readable, writable } = new IdentityTransformStream();
+  void (async () => {
+    for (let left = n; left > 0; left -= 1) {
+      const image = await cache.get("image", "stream");
+      await image.pipeTo(writable, { preventClose: left > 1 });
+    }
+  })();
+  return readable;
+}
+
+const CHUNK_BYTES = 1024 * 1024;
+
+/** The least that loses nothing: the call in an alarm, the pictures in SQLite first, then in KV. */
+export class Keeper extends DurableObject {
+  #made = Promise.withResolvers();
+
+  async make(body) {
+    const { sql } = this.ctx.storage;
+    sql.exec("CREATE TABLE job (body TEXT); CREATE TABLE chunk (bytes BLOB)");
+    sql.exec("INSERT INTO job VALUES (?)", body);
+    await this.ctx.storage.setAlarm(Date.now());
+    return this.#made.promise;
+  }
+
+  async alarm() {
+    const { sql } = this.ctx.storage;
+    const [{ body }] = sql.exec("SELECT body FROM job").toArray();
+    const text = await (await upstream(this.env, body)).text();
+    const images = JSON.parse(text).data.map((image) => Uint8Array.fromBase64(image.b64_json));
+    for (const image of images) {
+      for (let start = 0; start < image.length; start += CHUNK_BYTES) {
+        sql.exec("INSERT INTO chunk VALUES (?)", image.slice(start, start + CHUNK_BYTES));
+      }
+    }
+    this.#made.resolve(text);
+    for (const image of images) await this.env.CACHE.put(crypto.randomUUID(), image);
+  }
+}

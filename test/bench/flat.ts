@@ -1,0 +1,58 @@
+import { send } from "./client.ts";
+import { batch, median, some, type Effort } from "./measure.ts";
+import type { Row } from "./row.ts";
+import { cachedRecords, generation, type Servers } from "./servers.ts";
+import { SMALL } from "./upstream.ts";
+
+const ENTRIES = 10_000;
+/** Generations that are made at once, to have the entries. */
+const AT_ONCE = 10;
+const DRIFT = 1.1;
+
+/** Distinct small hits, one after another: the last tenth costs what the first does. */
+export async function flat(servers: Servers, effort: Effort): Promise<Row> {
+  const count = some(ENTRIES, effort);
+  await makeEntries(count, servers);
+  const { workerd } = servers.gateway;
+  const expect = { status: 200, cache: "hit" };
+  const tenth = Math.ceil(count / 10);
+  const drifts: number[] = [];
+  const costs: number[] = [];
+  for (let round = 0; round < effort.rounds; round += 1) {
+    let entry = 0;
+    const call = () => {
+      const body = { prompt: entryPrompt(entry), response_format: "url" };
+      entry += 1;
+      return generation(servers, body, expect);
+    };
+    const first = await batch({ workerd, call }, tenth);
+    await batch({ workerd, call }, count - 2 * tenth);
+    const last = await batch({ workerd, call }, tenth);
+    costs.push(last.cpuMs);
+    drifts.push(last.cpuMs / first.cpuMs);
+  }
+  return {
+    name: `${count} distinct small hits`,
+    cpuMs: median(costs),
+    figures: [{ what: "last tenth by first", value: median(drifts), unit: "×", target: DRIFT }],
+  };
+}
+
+async function makeEntries(count: number, servers: Servers): Promise<void> {
+  const kept = await cachedRecords(servers, 0);
+  let entry = 0;
+  const worker = async () => {
+    while (entry < count) {
+      const prompt = entryPrompt(entry);
+      entry += 1;
+      const expect = { status: 200, cache: "fwd=miss" };
+      await send(generation(servers, { prompt, response_format: "url" }, expect));
+    }
+  };
+  await Promise.all(Array.from({ length: AT_ONCE }, worker));
+  await cachedRecords(servers, kept + count);
+}
+
+function entryPrompt(entry: number): string {
+  return `${SMALL} picture ${entry}`;
+}

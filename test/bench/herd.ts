@@ -1,0 +1,33 @@
+import { send } from "./client.ts";
+import { median, percentile, some, type Effort } from "./measure.ts";
+import type { Row } from "./row.ts";
+import { generation, type Servers } from "./servers.ts";
+import { SLOW, SLOW_MS, SMALL_BYTES } from "./upstream.ts";
+
+const HERD = 200;
+const ADDED_MS = 150;
+
+/** Many identical misses at once: one upstream call, and all are answered about when it ends. */
+export async function herd(servers: Servers, effort: Effort): Promise<Row> {
+  const count = some(HERD, effort);
+  const calls: number[] = [];
+  const added: number[] = [];
+  for (let round = 0; round < effort.rounds; round += 1) {
+    const before = servers.upstream.calls();
+    const prompt = `${SLOW} picture ${round}`;
+    const expect = { status: 200, cache: "fwd=miss", minBytes: SMALL_BYTES };
+    const answers = await Promise.all(
+      Array.from({ length: count }, () => send(generation(servers, { prompt }, expect))),
+    );
+    calls.push(servers.upstream.calls() - before);
+    const latencies = answers.map((answer) => answer.ms);
+    added.push(percentile(latencies, 99) - SLOW_MS);
+  }
+  return {
+    name: `${count} identical misses at once`,
+    figures: [
+      { what: "upstream calls", value: Math.max(...calls), unit: "", target: 1 },
+      { what: "p99 added", value: median(added), unit: " ms", target: ADDED_MS },
+    ],
+  };
+}

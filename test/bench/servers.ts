@@ -1,0 +1,103 @@
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { setTimeout as wait } from "node:timers/promises";
+import { convertV4MiniflareOptions, Miniflare } from "miniflare";
+import { bundleWorker } from "../bundle.ts";
+import { startGateway, type Gateway } from "../gateway.ts";
+import type { Call, Expectation } from "./client.ts";
+import { withWorkerd, type OsProcess } from "./process.ts";
+import { startUpstream, type InstantUpstream } from "./upstream.ts";
+
+/** What runs during a benchmark, each workerd in a process of its own. */
+export interface Servers {
+  upstream: InstantUpstream;
+  gateway: Gateway & { workerd: OsProcess };
+  bare: BareWorker & { workerd: OsProcess };
+  close(): Promise<void>;
+}
+
+interface BareWorker {
+  /** Without a slash at its end. */
+  url: string;
+  cache: Gateway["cache"];
+  close(): Promise<void>;
+}
+
+/** Starts them all: the gateway as it is deployed, on Miniflare without a development proxy. */
+export async function startServers(): Promise<Servers> {
+  const upstream = await startUpstream();
+  const bundle = await bundleWorker();
+  const ours = await withWorkerd(() =>
+    startGateway(bundle, { UPSTREAM_BASE_URL: upstream.baseUrl }),
+  );
+  const bare = await withWorkerd(() => startBareWorker(upstream.baseUrl));
+  return {
+    upstream,
+    gateway: { ...ours.started, workerd: ours.workerd },
+    bare: { ...bare.started, workerd: bare.workerd },
+    async close() {
+      await ours.started.close();
+      await bare.started.close();
+      upstream.close();
+    },
+  };
+}
+
+async function startBareWorker(upstreamUrl: string): Promise<BareWorker> {
+  const script = await readFile(join(import.meta.dirname, "bare-worker.js"), "utf8");
+  const miniflare = new Miniflare(
+    convertV4MiniflareOptions({
+      name: "bare",
+      modules: true,
+      script,
+      compatibilityDate: "2026-10-23",
+      kvNamespaces: ["CACHE"],
+      durableObjects: { KEEPER: { className: "Keeper", useSQLite: true } },
+      bindings: { UPSTREAM: upstreamUrl },
+      host: "127.0.0.1",
+      port: 0,
+      cf: false,
+    }),
+  );
+  const { origin } = await miniflare.ready;
+  const cache = await miniflare.getKVNamespace("CACHE");
+  return { url: origin, cache, close: () => miniflare.dispose() };
+}
+
+/** A generation request to the gateway. */
+export function generation({ gateway }: Servers, body: object, expect: Expectation): Call {
+  return {
+    url: `${gateway.url}/v1/images/generations`,
+    method: "POST",
+    headers: { "content-type": "application/json" },
+    body: JSON.stringify(body),
+    expect,
+  };
+}
+
+const CACHED_WITHIN_MS = 60_000;
+
+/** Waits until KV has so many records, whose requests are hits from then on; tells how many. */
+export async function cachedRecords({ gateway }: Servers, least: number): Promise<number> {
+  const untilMs = Date.now() + CACHED_WITHIN_MS;
+  for (;;) {
+    const count = await countRecords(gateway.cache);
+    if (count >= least) return count;
+    if (Date.now() > untilMs) throw new Error("the gateway does not keep what it makes");
+    await wait(200);
+  }
+}
+
+/** KV lists at most a thousand at a time. */
+async function countRecords(cache: Gateway["cache"]): Promise<number> {
+  let count = 0;
+  for (let cursor: string | undefined; ;) {
+    const page = await cache.list({
+      prefix: "request/",
+      ...(cursor === undefined ? {} : { cursor }),
+    });
+    count += page.keys.length;
+    if (page.list_complete) return count;
+    cursor = page.cursor;
+  }
+}
