@@ -1,6 +1,8 @@
 import { cloudflareTest } from "@cloudflare/vitest-plugin";
 import { defineConfig } from "vitest/config";
 
+const NO_LIMIT = { limit: 1_000_000, period: 60 } as const;
+
 /** Two kinds of tests: in workerd, the runtime that is deployed to, and from outside over sockets. */
 export default defineConfig({
   test: {
@@ -11,9 +13,16 @@ export default defineConfig({
           cloudflareTest(({ inject }) => ({
             wrangler: { configPath: "./wrangler.toml" },
             miniflare: {
+              // Tests ask more, and more at once, than anybody may.
+              ratelimits: {
+                RATE_LIMIT_REQUESTS: { namespace_id: "1001", simple: NO_LIMIT },
+                RATE_LIMIT_GENERATIONS: { namespace_id: "1002", simple: NO_LIMIT },
+              },
               bindings: {
                 ADMIN_KEY: "admin-key",
+                BUDGET_USD_PER_DAY: "100000",
                 LOCAL_DEVELOPMENT: "true",
+                MAX_CONCURRENT_PER_CALLER: "1000000",
                 UPSTREAM_API_KEY: "sk-test",
                 UPSTREAM_BASE_URL: inject("upstreamUrl"),
               },

@@ -5,16 +5,20 @@ import type { AppEnv } from "./middleware/context.ts";
 import { cors } from "./middleware/cors.ts";
 import { errorResponse, failureResponse } from "./middleware/errors.ts";
 import { requestEvent } from "./middleware/request-event.ts";
+import { securityHeaders } from "./middleware/security-headers.ts";
 import { generationsRoutes } from "./routes/generations.ts";
 import { healthRoute } from "./routes/health.ts";
 import { imagesRoute } from "./routes/images.ts";
 import { modelsRoutes } from "./routes/models.ts";
 import { signedImageRoute } from "./routes/signed-image.ts";
+import { tokensRoutes } from "./routes/tokens.ts";
+import { usageRoute } from "./routes/usage.ts";
 
 export const app = new OpenAPIHono<AppEnv>();
 
 app.use(requestEvent());
 app.use(cors());
+app.use(securityHeaders());
 app.use(configuration());
 app.use(
   methodNotAllowed({
@@ -27,6 +31,8 @@ generationsRoutes(app);
 signedImageRoute(app);
 imagesRoute(app);
 modelsRoutes(app);
+tokensRoutes(app);
+usageRoute(app);
 healthRoute(app);
 
 app.notFound((c) => failureResponse({ code: "not_found" }, c));

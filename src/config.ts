@@ -6,6 +6,12 @@ import {
   knownModel,
   type ModelRules,
 } from "./contract/models.ts";
+import {
+  MICRO_PER_DOLLAR,
+  pricesSchema,
+  type MicroDollars,
+  type Prices,
+} from "./contract/pricing.ts";
 import { GatewayError } from "./errors.ts";
 import { isPublicUrl } from "./lib/public-url.ts";
 
@@ -25,15 +31,43 @@ export interface Config {
   generations: DurableObjectNamespace;
   /** Objects of the class `IdempotencyKey`. */
   idempotencyKeys: DurableObjectNamespace;
+  /** Objects of the class `Budget`. */
+  budgets: DurableObjectNamespace;
+  /** Objects of the class `Revocations`. */
+  revocations: DurableObjectNamespace;
+  rateLimits: Record<"requests" | "generations", RateLimit>;
+  /** Who may have pictures made: anyone within the limits, or who has a token. */
+  access: "public" | "token";
   /** `undefined` where the secret is not set: then nobody is the admin. */
   adminKey: string | undefined;
-  /** Signs addresses; `undefined` where the secret is not set: then there are none. */
-  tokenSecret: string | undefined;
+  /**
+   * The first signs tokens and addresses, all verify them: a new one is put in front, and the old
+   * one dropped when what it signed is over. None where the secret is not set.
+   */
+  tokenSecrets: readonly string[];
+  /** `undefined` where the secret is not set: then the admin alone makes tokens. */
+  turnstile: TurnstileConfig | undefined;
+  /** What everybody together may spend on a UTC day. */
+  budgetPerDay: MicroDollars;
+  /** What one caller may spend of it. */
+  budgetPerCaller: MicroDollars;
+  /** How many generations one caller may have going on at once. */
+  maxConcurrentPerCaller: number;
+  /** On top of the table of prices. */
+  prices: Prices;
   upstream: UpstreamConfig;
   /** Values of ALLOWED_ORIGINS, or `*`. */
   allowedOrigins: readonly string[];
   /** Allows http and loopback where URLs are checked. */
   localDevelopment: boolean;
+}
+
+export interface TurnstileConfig {
+  secret: string;
+  /** Public: the page's widget is made with it. */
+  siteKey: string | undefined;
+  /** Where tokens are verified. */
+  verifyUrl: string;
 }
 
 export interface UpstreamConfig {
@@ -72,6 +106,13 @@ const integer = (min: number, max: number, preset: number) =>
     if (number >= min && number <= max) return number;
     return problem(ctx, `must be a whole number from ${min} to ${max}`);
   });
+
+/** Dollars with at most six decimals, as micro-dollars. */
+const dollars = text.transform((value, ctx) => {
+  if (value === undefined) return undefined;
+  if (/^\d{1,6}(?:\.\d{1,6})?$/.test(value)) return Math.round(Number(value) * MICRO_PER_DOLLAR);
+  return problem(ctx, "must be an amount in dollars, such as 5 or 0.50");
+});
 
 const flag = text.transform((value, ctx) => {
   if (value === undefined || value === "false") return false;
@@ -115,6 +156,39 @@ const origins = list.transform((values, ctx) =>
     : problem(ctx, 'must be "*" or a comma-separated list of origins, such as https://example.com'),
 );
 
+const rateLimit = z.custom<RateLimit>(
+  (value) => typeof value === "object" && value !== null && "limit" in value,
+  "must be bound to a rate limit",
+);
+
+/** One secret, or two while one replaces the other. */
+const secrets = list.transform((values, ctx) =>
+  values.length <= 2 && values.every((value) => value.length >= TOKEN_SECRET_MIN_CHARS)
+    ? values
+    : problem(
+        ctx,
+        `must have at least ${TOKEN_SECRET_MIN_CHARS} characters; two of them are separated by a comma`,
+      ),
+);
+
+const prices = text.transform((value, ctx): Prices => {
+  if (value === undefined) return new Map();
+  const parsedPrices = pricesSchema.safeParse(jsonOf(value));
+  if (parsedPrices.success) return parsedPrices.data;
+  return problem(
+    ctx,
+    'must be JSON such as {"my-model": {"text_in": 5, "image_in": 8, "image_out": 32}} or {"my-model": {"per_image": 0.04}}',
+  );
+});
+
+function jsonOf(json: string): unknown {
+  try {
+    return JSON.parse(json);
+  } catch {
+    return undefined;
+  }
+}
+
 const kvNamespace = z.custom<KVNamespace>(
   (value) => typeof value === "object" && value !== null && "getWithMetadata" in value,
   "must be bound to a KV namespace",
@@ -122,8 +196,14 @@ const kvNamespace = z.custom<KVNamespace>(
 
 /** Vars, secrets and bindings by name, with what they become and what they are when unset. */
 const environment = z.object({
+  ACCESS: text.pipe(
+    z.enum(["public", "token"], 'must be "public" or "token"').optional().default("public"),
+  ),
   ADMIN_KEY: text,
   ALLOWED_ORIGINS: origins,
+  BUDGET: objects,
+  BUDGET_USD_PER_DAY: dollars,
+  BUDGET_USD_PER_DAY_PER_CALLER: dollars,
   CACHE: kvNamespace,
   CACHE_TTL_SECONDS: integer(TTL_MIN_SECONDS, TTL_MAX_SECONDS, 30 * 24 * 60 * 60),
   DEFAULT_MODEL: text,
@@ -131,12 +211,20 @@ const environment = z.object({
   IDEMPOTENCY: objects,
   LOCAL_DEVELOPMENT: flag,
   MAX_BODY_BYTES: integer(1024, 1024 * 1024, 64 * 1024),
+  MAX_CONCURRENT_PER_CALLER: integer(1, 1_000_000, 4),
   MODELS: modelIds,
   MODEL_ALIASES: aliases,
+  PRICES: prices,
   PROMPT_MAX_CHARS: integer(1, 32_000, 1000),
+  RATE_LIMIT_GENERATIONS: rateLimit,
+  RATE_LIMIT_REQUESTS: rateLimit,
   REFUSAL_TTL_SECONDS: integer(TTL_MIN_SECONDS, TTL_MAX_SECONDS, 60 * 60),
   REQUIRE_DOCUMENTED_FIELDS: flag,
-  TOKEN_SECRET: text,
+  REVOCATIONS: objects,
+  TOKEN_SECRET: secrets,
+  TURNSTILE_SECRET: text,
+  TURNSTILE_SITE_KEY: text,
+  TURNSTILE_VERIFY_URL: text,
   UPSTREAM_API_KEY: text,
   UPSTREAM_BASE_URL: text,
   UPSTREAM_MAX_RETRIES: integer(0, 5, 2),
@@ -144,8 +232,21 @@ const environment = z.object({
 });
 
 /** Which of the names above hold a secret, and which a binding; the rest are vars. */
-export const SECRETS = ["UPSTREAM_API_KEY", "ADMIN_KEY", "TOKEN_SECRET"] as const;
-export const BINDINGS = ["CACHE", "GENERATION", "IDEMPOTENCY"] as const;
+export const SECRETS = [
+  "UPSTREAM_API_KEY",
+  "ADMIN_KEY",
+  "TOKEN_SECRET",
+  "TURNSTILE_SECRET",
+] as const;
+export const BINDINGS = [
+  "CACHE",
+  "GENERATION",
+  "IDEMPOTENCY",
+  "BUDGET",
+  "REVOCATIONS",
+  "RATE_LIMIT_REQUESTS",
+  "RATE_LIMIT_GENERATIONS",
+] as const;
 
 /** Said by an answer and at the start of local development alike. */
 export const MISSING_KEY =
@@ -153,6 +254,8 @@ export const MISSING_KEY =
 
 const DEFAULT_BASE_URL = "https://api.openai.com/v1";
 const DEFAULT_MODEL = "gpt-image-1.5";
+const DEFAULT_BUDGET = 5 * MICRO_PER_DOLLAR;
+const SITEVERIFY_URL = "https://challenges.cloudflare.com/turnstile/v0/siteverify";
 
 /** Environments do not change while an isolate lives, so each is parsed once. */
 const parsed = new WeakMap<object, Config>();
@@ -196,10 +299,11 @@ function parseConfig(env: object): Config {
     );
   }
 
-  const tokenSecret = vars.TOKEN_SECRET;
-  if (tokenSecret !== undefined && tokenSecret.length < TOKEN_SECRET_MIN_CHARS) {
-    throw misconfigured(`TOKEN_SECRET must have at least ${TOKEN_SECRET_MIN_CHARS} characters`);
+  const tokenSecrets = vars.TOKEN_SECRET;
+  if (vars.ACCESS === "token" && tokenSecrets.length === 0) {
+    throw misconfigured('TOKEN_SECRET must be set where ACCESS is "token"');
   }
+  const budgetPerDay = vars.BUDGET_USD_PER_DAY ?? DEFAULT_BUDGET;
 
   const models = servedModels(vars.MODELS, vars.MODEL_ALIASES);
   const defaultModel = vars.DEFAULT_MODEL ?? DEFAULT_MODEL;
@@ -219,7 +323,19 @@ function parseConfig(env: object): Config {
     generations: vars.GENERATION,
     idempotencyKeys: vars.IDEMPOTENCY,
     adminKey: vars.ADMIN_KEY,
-    tokenSecret,
+    budgets: vars.BUDGET,
+    revocations: vars.REVOCATIONS,
+    rateLimits: {
+      requests: vars.RATE_LIMIT_REQUESTS,
+      generations: vars.RATE_LIMIT_GENERATIONS,
+    },
+    access: vars.ACCESS,
+    tokenSecrets,
+    turnstile: turnstileOf(vars),
+    budgetPerDay,
+    budgetPerCaller: vars.BUDGET_USD_PER_DAY_PER_CALLER ?? budgetPerDay,
+    maxConcurrentPerCaller: vars.MAX_CONCURRENT_PER_CALLER,
+    prices: vars.PRICES,
     upstream: {
       baseUrl,
       apiKey,
@@ -229,6 +345,27 @@ function parseConfig(env: object): Config {
     allowedOrigins: vars.ALLOWED_ORIGINS.length === 0 ? ["*"] : vars.ALLOWED_ORIGINS,
     localDevelopment,
   };
+}
+
+/** Turnstile's published secrets for tests, which accept anybody or nobody. */
+const TURNSTILE_TEST_SECRET = /^[123]x0{8,}/;
+
+function turnstileOf(vars: z.infer<typeof environment>): TurnstileConfig | undefined {
+  const { TURNSTILE_SECRET: secret, TURNSTILE_SITE_KEY: siteKey } = vars;
+  if (secret === undefined) return undefined;
+  if (vars.TOKEN_SECRET.length === 0) {
+    throw misconfigured("TOKEN_SECRET must be set where TURNSTILE_SECRET is");
+  }
+  const isLocal = vars.LOCAL_DEVELOPMENT;
+  if (TURNSTILE_TEST_SECRET.test(secret) && !isLocal) {
+    throw misconfigured("TURNSTILE_SECRET is one of Turnstile's secrets for tests");
+  }
+  const verifyUrl = vars.TURNSTILE_VERIFY_URL ?? SITEVERIFY_URL;
+  const url = URL.parse(verifyUrl);
+  if (url === null || !isPublicUrl(url, isLocal)) {
+    throw misconfigured("TURNSTILE_VERIFY_URL must be a public https URL");
+  }
+  return { secret, siteKey, verifyUrl };
 }
 
 /**

@@ -9,18 +9,21 @@ export type ErrorType =
   | "invalid_request_error"
   | "image_generation_user_error"
   | "rate_limit_error"
+  | "insufficient_quota"
   | "server_error"
   | "upstream_error";
 
 /** Everything that can go wrong, with what its message needs to know. */
 export type Failure =
-  | { code: "invalid_json"; problem: "malformed" | "not_an_object" }
+  | { code: "invalid_json"; problem: "malformed" | "not_an_object" | "too_deep" }
   | { code: "unsupported_media_type" }
   | { code: "request_too_large"; limitBytes: number }
   | { code: "missing_required_parameter"; param: string }
   | { code: "invalid_type"; param: string; expected: string; received: string }
   | { code: "invalid_value"; param: string; allowed: readonly string[] }
   | { code: "empty_string"; param: string }
+  /** What a value must be, in words. */
+  | { code: "malformed_value"; param: string; problem: string }
   | { code: "string_above_max_length"; param: string; maxChars: number; chars: number }
   | { code: "integer_below_min_value"; param: string; min: number }
   | { code: "integer_above_max_value"; param: string; max: number }
@@ -52,9 +55,40 @@ export type Failure =
   | { code: "not_acceptable"; reason: string; mayHaveCharged: boolean }
   | { code: "invalid_signature" }
   | { code: "signature_expired" }
-  | { code: "missing_token" }
-  | { code: "invalid_token" }
+  | { code: "missing_token"; credential: Credential }
+  | { code: "invalid_token"; credential: Credential; problem: TokenProblem }
+  | { code: "token_expired" }
+  | { code: "origin_not_allowed" }
+  | { code: "model_not_allowed"; allowed: readonly string[] }
+  | { code: "turnstile_failed"; reason: TurnstileProblem }
+  | {
+      code: "rate_limit_exceeded";
+      reason: RateLimitReason;
+      retryAfterSeconds: number;
+      /** The value of a RateLimit-Policy header. */
+      policy: string;
+    }
+  /** Without a time where it will not be allowed again. */
+  | { code: "budget_exceeded"; retryAfterSeconds: number | undefined }
   | { code: "internal_error" };
+
+/** What stands in an Authorization header. */
+export type Credential = "admin key" | "token";
+
+export type TokenProblem =
+  | "scheme"
+  | "mismatch"
+  | "malformed"
+  | "algorithm"
+  | "signature"
+  | "not_yet_valid"
+  | "oversized"
+  | "revoked";
+
+export type TurnstileProblem = "unreachable" | "refused" | "hostname" | "action";
+
+/** Which limit was met; the first two are the platform's, by time. */
+export type RateLimitReason = "requests" | "generations" | "concurrency";
 
 /** What the upstream said about a request it refused, already bounded and cleaned. */
 export interface UpstreamError {
@@ -104,9 +138,7 @@ const SEE_MODELS = "GET /v1/models lists those that are";
 export function toWire(failure: Failure): WireError {
   switch (failure.code) {
     case "invalid_json":
-      return failure.problem === "malformed"
-        ? invalid(failure, "The body is not valid JSON.")
-        : invalid(failure, "The body must be a JSON object.");
+      return invalid(failure, JSON_PROBLEMS[failure.problem]);
     case "unsupported_media_type":
       return invalid(
         failure,
@@ -128,6 +160,11 @@ export function toWire(failure: Failure): WireError {
       );
     case "invalid_value":
       return invalid(failure, `'${failure.param}' must be one of ${failure.allowed.join(", ")}.`);
+    case "malformed_value":
+      return invalid(
+        { code: "invalid_value", param: failure.param },
+        `'${failure.param}' ${failure.problem}.`,
+      );
     case "empty_string":
       return invalid(failure, `'${failure.param}' must not be empty.`);
     case "string_above_max_length":
@@ -267,15 +304,56 @@ export function toWire(failure: Failure): WireError {
     case "signature_expired":
       return invalid(failure, "This address has expired.", { status: 403 });
     case "missing_token":
-      return invalid(failure, "This needs the header 'Authorization: Bearer <admin key>'.", {
-        status: 401,
-        headers: { "www-authenticate": "Bearer" },
-      });
+      return unauthorized(
+        failure,
+        `This needs the header 'Authorization: Bearer <${failure.credential}>'.`,
+        "Bearer",
+      );
     case "invalid_token":
-      return invalid(failure, "The admin key in the Authorization header is not valid.", {
-        status: 401,
-        headers: { "www-authenticate": 'Bearer error="invalid_token"' },
-      });
+      return unauthorized(
+        failure,
+        `The ${failure.credential} in the Authorization header is not valid: ${TOKEN_PROBLEMS[failure.problem]}.`,
+        'Bearer error="invalid_token"',
+      );
+    case "token_expired":
+      return unauthorized(failure, "The token has expired.", 'Bearer error="invalid_token"');
+    case "origin_not_allowed":
+      return invalid(failure, "The token is not for pages of this origin.", { status: 403 });
+    case "model_not_allowed": {
+      const message = `The token is only for the models ${failure.allowed.join(", ")}.`;
+      return invalid(failure, message, { status: 403 });
+    }
+    case "turnstile_failed":
+      return invalid(
+        failure,
+        `The Turnstile token cannot be accepted: ${TURNSTILE_PROBLEMS[failure.reason]}.`,
+        { status: 403 },
+      );
+    case "rate_limit_exceeded": {
+      const { reason, retryAfterSeconds } = failure;
+      const headers = {
+        "retry-after": String(retryAfterSeconds),
+        // The current draft's structured fields (draft-ietf-httpapi-ratelimit-headers-10).
+        ratelimit: `"${reason}";r=0;t=${retryAfterSeconds}`,
+        "ratelimit-policy": failure.policy,
+      };
+      return wire(429, "rate_limit_error", failure, RATE_LIMIT_MESSAGES[reason], headers);
+    }
+    case "budget_exceeded": {
+      const seconds = failure.retryAfterSeconds;
+      return wire(
+        429,
+        "insufficient_quota",
+        failure,
+        seconds === undefined
+          ? "What this token may spend is spent."
+          : "What may be spent today is spent. A new day begins at midnight UTC.",
+        {
+          ...DO_NOT_RETRY,
+          ...(seconds === undefined ? {} : { "retry-after": String(seconds) }),
+        },
+      );
+    }
     case "internal_error":
       return wire(
         500,
@@ -285,6 +363,36 @@ export function toWire(failure: Failure): WireError {
       );
   }
 }
+
+const JSON_PROBLEMS = {
+  malformed: "The body is not valid JSON.",
+  not_an_object: "The body must be a JSON object.",
+  too_deep: "The body is nested more deeply than any request is.",
+};
+
+const TOKEN_PROBLEMS: Record<TokenProblem, string> = {
+  scheme: "the scheme must be Bearer",
+  mismatch: "it is another one",
+  malformed: "it is malformed",
+  algorithm: "its algorithm is not HS256",
+  signature: "its signature is not this gateway's",
+  not_yet_valid: "it is not valid yet",
+  oversized: "it is too long",
+  revoked: "it was revoked",
+};
+
+const TURNSTILE_PROBLEMS: Record<TurnstileProblem, string> = {
+  unreachable: "it cannot be verified now",
+  refused: "it is not valid, or was used before",
+  hostname: "its widget is of another site",
+  action: "its widget is for another purpose",
+};
+
+const RATE_LIMIT_MESSAGES: Record<RateLimitReason, string> = {
+  requests: "Too many requests. Try again later.",
+  generations: "Too many new pictures in a short time. Try again later.",
+  concurrency: "Too many of your pictures are being made at once. Try again when one is done.",
+};
 
 /** Whether what failed may have been paid for all the same: then it is not asked for again. */
 export function mayHaveCharged(failure: Failure): boolean {
@@ -313,6 +421,10 @@ function invalid(
   { status = 400, headers = {} }: { status?: number; headers?: Record<string, string> } = {},
 ): WireError {
   return wire(status, "invalid_request_error", named, message, headers);
+}
+
+function unauthorized(named: Named, message: string, challenge: string): WireError {
+  return invalid(named, message, { status: 401, headers: { "www-authenticate": challenge } });
 }
 
 function userError(named: Named, message: string): WireError {

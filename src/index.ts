@@ -1,5 +1,7 @@
 import { app } from "./app.ts";
 
+export { Budget } from "./access/budget.ts";
+export { Revocations } from "./access/revocation.ts";
 export { IdempotencyKey } from "./generation/idempotency.ts";
 export { Generation } from "./generation/object.ts";
 

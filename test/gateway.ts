@@ -11,6 +11,13 @@ export interface Gateway {
   close(): Promise<void>;
 }
 
+export interface GatewayOptions {
+  /** Where KV and the objects keep what they have; in memory where absent. */
+  directory?: string;
+  /** Requests, and generations, of one network in a minute. */
+  rateLimit?: number;
+}
+
 /** A key that stands out wherever it turns up. */
 export const UPSTREAM_KEY = "sk-test-9f8e7d6c5b4a39281706";
 export const ADMIN_KEY = "admin-3e1f5a7c9b2d";
@@ -20,12 +27,11 @@ export const TOKEN_SECRET = "token-secret-5c7e9a1b3d5f7092846a";
  * Starts the bundled Worker on Miniflare: no development proxy between it and its client.
  *
  * @param bindings vars and secrets on top of those that local development has; `undefined` unsets
- * @param directory where KV and the objects keep what they have; in memory where absent
  */
 export async function startGateway(
   bundle: string,
   bindings: Record<string, string | undefined>,
-  directory?: string,
+  { directory, rateLimit = 1_000_000 }: GatewayOptions = {},
 ): Promise<Gateway> {
   const lines: string[] = [];
   const vars: Record<string, string | undefined> = {
@@ -33,8 +39,12 @@ export async function startGateway(
     ADMIN_KEY,
     TOKEN_SECRET,
     LOCAL_DEVELOPMENT: "true",
+    // Tests ask more, and more at once, than anybody may.
+    BUDGET_USD_PER_DAY: "100000",
+    MAX_CONCURRENT_PER_CALLER: "1000000",
     ...bindings,
   };
+  const simple = { limit: rateLimit, period: 60 } as const;
   const miniflare = new Miniflare(
     convertV4MiniflareOptions({
       name: "darkroom",
@@ -46,6 +56,12 @@ export async function startGateway(
       durableObjects: {
         GENERATION: { className: "Generation", useSQLite: true },
         IDEMPOTENCY: { className: "IdempotencyKey", useSQLite: true },
+        BUDGET: { className: "Budget", useSQLite: true },
+        REVOCATIONS: { className: "Revocations", useSQLite: true },
+      },
+      ratelimits: {
+        RATE_LIMIT_REQUESTS: { namespace_id: "1001", simple },
+        RATE_LIMIT_GENERATIONS: { namespace_id: "1002", simple },
       },
       bindings: Object.fromEntries(
         Object.entries(vars).filter((entry): entry is [string, string] => entry[1] !== undefined),

@@ -1,4 +1,5 @@
 import { GatewayError } from "../errors.ts";
+import { bearerOf } from "./bearer.ts";
 
 /**
  * Lets the owner pass, and nobody else.
@@ -14,12 +15,15 @@ export async function requireAdmin(
   if (adminKey === undefined) {
     throw new GatewayError({ code: "misconfigured", problems: ["ADMIN_KEY is not set"] });
   }
-  const token = /^Bearer +(\S+)$/i.exec(authorization ?? "")?.[1];
-  if (token === undefined) throw new GatewayError({ code: "missing_token" });
+  const token = bearerOf(authorization, "admin key");
   // Hashed first, because only texts of one length can be compared in constant time.
   const [given, expected] = await Promise.all([sha256(token), sha256(adminKey)]);
   if (!crypto.subtle.timingSafeEqual(given, expected)) {
-    throw new GatewayError({ code: "invalid_token" });
+    throw new GatewayError({
+      code: "invalid_token",
+      credential: "admin key",
+      problem: "mismatch",
+    });
   }
 }
 

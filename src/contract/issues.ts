@@ -13,12 +13,13 @@ const NOT_TAKEN = "undefined";
  *
  * @param issues at least one, each with its `input` (zod's `reportInput`)
  * @param order the parameters in the order in which they are checked
- * @param model for the message about a parameter that this model does not take
+ * @param model for the message about a parameter that this model does not take; `undefined` where
+ *   there is no model
  */
 export function failureOf(
   issues: readonly Issue[],
   order: readonly string[],
-  model: string,
+  model: string | undefined,
 ): Failure {
   const ranked = issues.map((issue) => ({ issue, rank: rankOf(issue, order) }));
   const first = Math.min(...ranked.map(({ rank }) => rank));
@@ -33,7 +34,7 @@ function rankOf(issue: Issue, order: readonly string[]): number {
   return 1 + order.indexOf(paramOf(issue));
 }
 
-function translate(issue: Issue, model: string): Failure {
+function translate(issue: Issue, model: string | undefined): Failure {
   const param = paramOf(issue);
   switch (issue.code) {
     case "unrecognized_keys":
@@ -46,12 +47,20 @@ function translate(issue: Issue, model: string): Failure {
       return typeof issue.input === "string"
         ? { code: "invalid_value", param, allowed: issue.values.map(String) }
         : invalidType(param, "string", issue.input);
+    case "invalid_format":
+      return { code: "malformed_value", param, problem: issue.message };
     case "too_small":
+      if (issue.origin === "array") {
+        return { code: "malformed_value", param, problem: "must not be empty" };
+      }
       return issue.origin === "string"
         ? { code: "empty_string", param }
         : { code: "integer_below_min_value", param, min: Number(issue.minimum) };
     case "too_big": {
       const max = Number(issue.maximum);
+      if (issue.origin === "array") {
+        return { code: "malformed_value", param, problem: `may have at most ${max} entries` };
+      }
       return issue.origin === "string"
         ? {
             code: "string_above_max_length",
@@ -83,6 +92,7 @@ const EXPECTED: Record<string, string> = {
   number: "an integer",
   string: "a string",
   boolean: "a boolean",
+  array: "an array",
 };
 
 function typeName(input: unknown): string {

@@ -9,6 +9,7 @@ import {
   RESPONSE_FORMATS,
   type ModelRules,
 } from "./models.ts";
+import { priceOf, type Prices } from "./pricing.ts";
 
 const sizesSchema = z.union([
   z.object({ kind: z.literal("listed"), sizes: z.array(z.string()) }),
@@ -22,7 +23,16 @@ const sizesSchema = z.union([
   }),
 ]);
 
-/** A model in the API's form, with what it takes. */
+const priceSchema = z.union([
+  z
+    .object({ text_in: z.number(), image_in: z.number(), image_out: z.number() })
+    .openapi({ description: "USD per million tokens." }),
+  z.object({ per_image: z.number() }).openapi({
+    description: "USD per image of the default size and quality.",
+  }),
+]);
+
+/** A model in the API's form, with what it takes and costs. */
 export const modelSchema = z
   .object({
     id: z.string(),
@@ -48,6 +58,7 @@ export const modelSchema = z
     max_partial_images: z.int(),
     response_formats: z.array(z.string()),
     default_response_format: z.string(),
+    price: priceSchema,
   })
   .openapi("Model");
 
@@ -55,16 +66,24 @@ export const modelListSchema = z
   .object({ object: z.literal("list"), data: z.array(modelSchema) })
   .openapi("ModelList");
 
+export interface ListConfiguration {
+  promptMaxChars: number;
+  defaultModel: string;
+  prices: Prices;
+}
+
 /**
  * A model as it is listed: the API's four fields and, from the table that validates, what may be
  * asked of it. Every list has its default first.
  *
- * @param configuration its limit of a prompt's length (the model's own still holds), and its default
+ * @param configuration its limit of a prompt's length (the model's own still holds), its default, and
+ *   its own prices
  */
 export function listedModel(
   { id, upstreamId, rules }: ServedModel,
-  { promptMaxChars, defaultModel }: { promptMaxChars: number; defaultModel: string },
+  { promptMaxChars, defaultModel, prices }: ListConfiguration,
 ): z.infer<typeof modelSchema> {
+  const [quality] = rules.qualities;
   const known = knownModel(id) ?? knownModel(upstreamId);
   const forOptions = <Value>(values: readonly Value[]) => (rules.imageOptions ? [...values] : []);
   return {
@@ -86,6 +105,7 @@ export function listedModel(
     max_partial_images: rules.imageOptions ? MAX_PARTIAL_IMAGES : 0,
     response_formats: [...RESPONSE_FORMATS],
     default_response_format: rules.defaultResponseFormat,
+    price: priceOf({ upstreamModel: upstreamId, size: rules.defaultSize, quality }, prices),
   };
 }
 

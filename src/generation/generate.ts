@@ -1,3 +1,5 @@
+import type { Payer } from "../access/budget.ts";
+import { limitRate } from "../access/rate-limit.ts";
 import type { ResponseFormat } from "../contract/models.ts";
 import type { ImageRequest } from "../contract/request.ts";
 import { GatewayError, mayHaveCharged } from "../errors.ts";
@@ -15,7 +17,17 @@ import { NOW, type Progress } from "./job.ts";
 import { findKept, findKeptById, type GenerateContext } from "./kept.ts";
 import { requestKey } from "./key.ts";
 
+/** For whom a request is answered. */
+export interface Requester {
+  /** Whose idempotency keys. */
+  principal: string;
+  /** What the rate limits count by. */
+  rateKey: string;
+  payer: Payer;
+}
+
 export interface GenerateOptions {
+  requester: Requester;
   directives: CacheDirectives;
   idempotencyKey: string | undefined;
 }
@@ -23,15 +35,13 @@ export interface GenerateOptions {
 /** How long an object keeps what it made: KV's edges may deny for a minute what was just written. */
 const KEEP_SECONDS = 10 * 60;
 
-/** Who asks, as long as nobody has a name. */
-const PRINCIPAL = "public";
-
 /**
  * Finds what a request asks for: in KV where it was made before and the client will have that, else
  * in the object that makes it, which is told to unless it is at it already.
  *
  * @throws {GatewayError} `not_cached` where the client forbids to make it; `moderation_blocked`
- *   where the upstream has refused it lately; `idempotency_key_reused`
+ *   where the upstream has refused it lately; `idempotency_key_reused`; `rate_limit_exceeded` and
+ *   `budget_exceeded` where the requester may have no more made
  */
 export async function generate(
   request: ImageRequest,
@@ -39,12 +49,12 @@ export async function generate(
   context: GenerateContext,
 ): Promise<Found> {
   const { config, event } = context;
-  const { directives, idempotencyKey } = options;
+  const { directives, idempotencyKey, requester } = options;
   const key = await requestKey(request, config.upstream.baseUrl);
   const idempotency =
     idempotencyKey === undefined
       ? undefined
-      : await claimIdempotencyKey(config, PRINCIPAL, idempotencyKey, key);
+      : await claimIdempotencyKey(config, requester.principal, idempotencyKey, key);
   const bound = await findBound(idempotency, request, context);
   if (bound !== undefined) return bound;
 
@@ -65,6 +75,7 @@ export async function generate(
           directives,
           isShared,
           idempotency,
+          requester,
           context,
           kind: kept?.kind === "none" ? "miss" : "request",
         });
@@ -114,6 +125,7 @@ interface StartOptions {
   /** Whether what everybody shares will do, or it is to be made for this client alone. */
   isShared: boolean;
   idempotency: Idempotency | undefined;
+  requester: Requester;
   context: GenerateContext;
   kind: "miss" | "request";
 }
@@ -122,7 +134,7 @@ async function findOrStart(
   key: string,
   request: ImageRequest,
   maxAgeSeconds: number,
-  { directives, isShared, idempotency, context, kind }: StartOptions,
+  { directives, isShared, idempotency, requester, context, kind }: StartOptions,
 ): Promise<Found> {
   const { config } = context;
   if (directives.onlyIfCached) {
@@ -130,17 +142,20 @@ async function findOrStart(
     if (made === undefined) throw new GatewayError({ code: "not_cached" });
     return foundInObject(made.started, made.handle, context, kind);
   }
+  await limitRate(config, "generations", requester.rateKey);
   const { started, handle } = await startGeneration(
     config,
     objectName(isShared, key, idempotency),
     {
       key,
       request,
+      payer: requester.payer,
       store: !directives.noStore,
       keepSeconds: idempotency === undefined ? KEEP_SECONDS : IDEMPOTENCY_SECONDS,
       maxAgeSeconds: isShared ? maxAgeSeconds : IDEMPOTENCY_SECONDS,
     },
   );
+  if (started.failure !== undefined) throw new GatewayError(started.failure);
   if (started.joined) return foundInObject(started, handle, context, kind);
   const outcome = { kind, collapsed: false, stored: !directives.noStore };
   return { kind: "pending", isRunning: false, created: started.created, handle, outcome };

@@ -1,3 +1,4 @@
+import type { Payer } from "../access/budget.ts";
 import type { GenerationRecord, Resolved } from "../contract/record.ts";
 import type { ImageRequest } from "../contract/request.ts";
 import type { Failure } from "../errors.ts";
@@ -8,6 +9,8 @@ export interface Job {
   /** The request's key; what is made is kept under it. */
   key: string;
   request: ImageRequest;
+  /** Who pays; whoever joins does not. */
+  payer: Payer;
   /** Whether it goes to KV; `no-store` keeps it out. */
   store: boolean;
   /** How long the object keeps what was made, for waiters and for KV's slow negative entries. */

@@ -1,7 +1,9 @@
 import { DurableObject } from "cloudflare:workers";
+import { releaseBudget, reserveBudget, settleBudget } from "../access/budget.ts";
 import { kvCache, type CachedImage } from "../cache/cache.ts";
 import { configOf, type Config } from "../config.ts";
-import { failureOf, type Failure } from "../errors.ts";
+import { costOf } from "../contract/pricing.ts";
+import { failureOf, mayHaveCharged, type Failure } from "../errors.ts";
 import { nowSeconds } from "../lib/clock.ts";
 import { errorFields, log } from "../telemetry/log.ts";
 import { dispatch } from "../upstream/client.ts";
@@ -10,9 +12,9 @@ import type { Job, PartialImage, Progress, ProgressQuery, Started } from "./job.
 import { newRecord } from "./record.ts";
 import { GenerationStorage, type StoredGeneration } from "./storage.ts";
 
-/** A copy to KV that failed is tried again after 1 s, 2 s, 4 s …, until it has been for ten minutes. */
-const FIRST_COPY_DELAY_MS = 1000;
-const MAX_COPY_ATTEMPTS = 10;
+/** What failed after a generation is tried again after 1 s, 2 s, 4 s …, for about ten minutes. */
+const FIRST_RETRY_DELAY_MS = 1000;
+const MAX_ATTEMPTS = 10;
 
 /** An image that an object has. */
 export interface ObjectImage extends CachedImage {
@@ -32,13 +34,18 @@ export class Generation extends DurableObject<object> {
   readonly #waiters = new Set<() => void>();
   /** The generation whose upstream call is this very instance's. */
   #dispatching: string | undefined;
+  /** Resolves when it is known whether a job that was asked for may begin. */
+  #beginning: Promise<void> | undefined;
 
   /**
-   * Begins a job, or joins the one that goes on or is done already.
+   * Begins a job, or joins the one that goes on or is done already. What cannot be paid for does not
+   * begin, and says so to the one who asked.
    *
    * A failure is no result: the next request tries again.
    */
   async start(job: Job): Promise<Started> {
+    // Between two who ask at once: the second joins, unless the first may not have it made.
+    while (this.#beginning !== undefined) await this.#beginning;
     const current = this.#usable(job.maxAgeSeconds);
     if (current !== undefined) {
       const { keepSeconds } = job;
@@ -47,22 +54,40 @@ export class Generation extends DurableObject<object> {
       }
       return { ...progressOf(current, []), joined: true };
     }
-    this.#storage.clear();
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.#beginning = promise;
+    try {
+      return { ...progressOf(await this.#begin(job), []), joined: false };
+    } finally {
+      this.#beginning = undefined;
+      resolve();
+    }
+  }
+
+  /** A new generation: queued, or failed where its requester may not have it made. */
+  async #begin(job: Job): Promise<StoredGeneration> {
+    const config = configOf(this.env);
+    const id = newGenerationId(this.ctx.id.toString());
+    const { worst } = costOf(job.request, config.prices);
+    const refusal = await reserveBudget(config, job.payer, id, worst);
     const generation: StoredGeneration = {
-      id: newGenerationId(this.ctx.id.toString()),
+      id,
       created: nowSeconds(),
-      state: "queued",
+      state: refusal === undefined ? "queued" : "failed",
       job,
       record: undefined,
       slots: [],
-      failure: undefined,
+      failure: refusal,
       endedMs: undefined,
+      settled: false,
       copied: !job.store,
-      copyAttempts: 0,
+      attempts: 0,
     };
+    if (refusal !== undefined) return generation;
+    this.#storage.clear();
     this.#storage.save(generation);
     await this.ctx.storage.setAlarm(Date.now());
-    return { ...progressOf(generation, []), joined: false };
+    return generation;
   }
 
   /** What is made already and not older than that; nothing is begun. */
@@ -125,11 +150,12 @@ export class Generation extends DurableObject<object> {
     if (current?.id === id && current.state === "done") this.#storage.clear();
   }
 
-  /** Takes the next step: calls the upstream, copies to KV, or cleans up. */
+  /** Takes the next step: calls the upstream, settles what it cost, copies to KV, or cleans up. */
   override async alarm(): Promise<void> {
     this.#failOrphan();
     const queued = this.#storage.current();
     if (queued?.state === "queued") await this.#make(queued);
+    for (const ended of this.#storage.unsettled()) await this.#settle(ended);
     const made = this.#storage.current();
     if (made?.state === "done" && !made.copied) await this.#copy(made);
     await this.#scheduleCleanUp();
@@ -217,8 +243,41 @@ export class Generation extends DurableObject<object> {
     }
   }
 
+  /**
+   * Tells the accounts what a generation cost. Where nobody knows it is what was reserved; where that
+   * cannot be told, the reservation stands, and counts as spent.
+   */
+  async #settle(generation: StoredGeneration): Promise<void> {
+    const { id, job, record, failure } = generation;
+    const { request, payer } = job;
+    const model = request.upstreamModel;
+    try {
+      const config = configOf(this.env);
+      const { worst, actual } = costOf(request, config.prices);
+      if (record !== undefined) {
+        const images = record.images.length;
+        const spent = actual(record.usage, images);
+        await settleBudget(config, payer, id, { spent, model, images });
+      } else if (failure !== undefined && mayHaveCharged(failure)) {
+        await settleBudget(config, payer, id, { spent: worst, model, images: 0 });
+      } else {
+        await releaseBudget(config, payer, id);
+      }
+      this.#update(id, { settled: true });
+    } catch (error) {
+      const attempts = this.#failedAgain(generation, "budget_settle_failed", error);
+      this.#update(id, { attempts, settled: attempts >= MAX_ATTEMPTS });
+    }
+  }
+
+  #failedAgain({ id, attempts }: StoredGeneration, event: string, error: unknown): number {
+    log("error", event, { id, attempt: attempts + 1, ...errorFields(error) });
+    return attempts + 1;
+  }
+
   /** Copies to KV; what fails is tried again by alarm, without the upstream. */
-  async #copy({ id, job, record, slots, copyAttempts }: StoredGeneration): Promise<void> {
+  async #copy(generation: StoredGeneration): Promise<void> {
+    const { id, job, record, slots } = generation;
     if (record === undefined) return;
     try {
       await cacheOf(configOf(this.env)).store(job.key, record, (index) =>
@@ -226,10 +285,9 @@ export class Generation extends DurableObject<object> {
       );
       this.#update(id, { copied: true });
     } catch (error) {
-      const attempts = copyAttempts + 1;
-      log("error", "cache_write_failed", { id, attempt: attempts, ...errorFields(error) });
+      const attempts = this.#failedAgain(generation, "cache_write_failed", error);
       // Then the object alone has it, for as long as it keeps it.
-      this.#update(id, { copyAttempts: attempts, copied: attempts >= MAX_COPY_ATTEMPTS });
+      this.#update(id, { attempts, copied: attempts >= MAX_ATTEMPTS });
     }
   }
 
@@ -239,8 +297,12 @@ export class Generation extends DurableObject<object> {
     // Somebody has begun a new one meanwhile, and has set the alarm for it.
     if (current?.state === "queued") return;
     const now = Date.now();
-    if (current !== undefined && !current.copied) {
-      await this.ctx.storage.setAlarm(now + FIRST_COPY_DELAY_MS * 2 ** (current.copyAttempts - 1));
+    const unsettled = this.#storage.unsettled();
+    const unfinished =
+      current === undefined || current.copied ? unsettled : [current, ...unsettled];
+    if (unfinished.length > 0) {
+      const attempts = Math.max(...unfinished.map((generation) => generation.attempts));
+      await this.ctx.storage.setAlarm(now + FIRST_RETRY_DELAY_MS * 2 ** (attempts - 1));
       return;
     }
     const keepUntil = this.#storage.keepUntilMs();

@@ -21,9 +21,12 @@ export interface StoredGeneration {
   failure: Failure | undefined;
   /** When it came to its end, Unix milliseconds; from then on it is kept for its time. */
   endedMs: number | undefined;
+  /** Whether the accounts that pay for it know what it cost. */
+  settled: boolean;
   /** Whether KV has it, or need not. */
   copied: boolean;
-  copyAttempts: number;
+  /** How often settling or copying has failed. */
+  attempts: number;
 }
 
 /** SQLite holds at most 2 MB in a value. */
@@ -81,6 +84,11 @@ export class GenerationStorage {
     this.#write("DELETE FROM generation WHERE state <> 'failed'");
     this.#write("DELETE FROM partial");
     this.#write("DELETE FROM chunk");
+  }
+
+  /** Those that are over, and whose cost the accounts do not know yet. */
+  unsettled(): StoredGeneration[] {
+    return this.#generations().filter(({ endedMs, settled }) => endedMs !== undefined && !settled);
   }
 
   /** Failures are kept to be asked for, but only so many: a request may fail again and again. */

@@ -1,5 +1,8 @@
 import type { Context } from "hono";
+import { countUsage, type Payer } from "../access/budget.ts";
+import { RATE_LIMIT_POLICY } from "../access/rate-limit.ts";
 import { defaultResponseFormat, type ResponseFormat } from "../contract/models.ts";
+import { costOf, type PricedRequest } from "../contract/pricing.ts";
 import { imageUrl } from "../contract/response.ts";
 import { GatewayError } from "../errors.ts";
 import {
@@ -123,8 +126,31 @@ export function answered(response: Response, found: Found, c: Context<AppEnv>): 
   const collapsed = outcome.kind !== "hit" && outcome.collapsed;
   c.get("event").add({ generation: id, cache: collapsed ? "collapsed" : outcome.kind });
   response.headers.set("cache-status", cacheStatus(outcome));
+  response.headers.set("ratelimit-policy", RATE_LIMIT_POLICY);
   if (outcome.kind === "hit") response.headers.set("age", String(outcome.ageSeconds));
   return response;
+}
+
+/** Counts a request that cost nothing: it found what was made before, or joined what goes on. */
+export function count(
+  { outcome, ...found }: Found,
+  request: PricedRequest,
+  { caller }: Payer,
+  c: Context<AppEnv>,
+): void {
+  const isCollapsed = outcome.kind !== "hit" && outcome.collapsed;
+  if (outcome.kind !== "hit" && !isCollapsed) return;
+  const config = c.get("config");
+  const { actual } = costOf(request, config.prices);
+  const saved = found.kind === "made" ? actual(found.record.usage, found.record.images.length) : 0;
+  const writing = countUsage(config, {
+    caller,
+    model: request.upstreamModel,
+    hits: isCollapsed ? 0 : 1,
+    collapsed: isCollapsed ? 1 : 0,
+    saved,
+  });
+  if (writing !== undefined) c.executionCtx.waitUntil(writing);
 }
 
 /** RFC 9211: what the cache named `darkroom` did. */

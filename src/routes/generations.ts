@@ -1,5 +1,7 @@
 import { createRoute, z, type OpenAPIHono } from "@hono/zod-openapi";
 import { requireAdmin } from "../access/admin.ts";
+import { limitRate } from "../access/rate-limit.ts";
+import { requireWithinLimits } from "../access/token.ts";
 import { NEWEST_RULES, RESPONSE_FORMATS } from "../contract/models.ts";
 import { bodySchema, parseImageRequest } from "../contract/request.ts";
 import { errorResponses, imagesResponseSchema, pendingSchema } from "../contract/response.ts";
@@ -9,9 +11,10 @@ import { handleOf } from "../generation/handle.ts";
 import { NOW } from "../generation/job.ts";
 import { parseCacheControl } from "../lib/cache-control.ts";
 import { preferredImage, requireAccepted, requireOneImage } from "../middleware/accept.ts";
+import { callerOf } from "../middleware/caller.ts";
 import type { AppEnv } from "../middleware/context.ts";
 import { jsonBody } from "../middleware/json-body.ts";
-import { generateContext, respond, streamed } from "./answer.ts";
+import { count, generateContext, respond, streamed } from "./answer.ts";
 
 const answers = {
   200: {
@@ -82,6 +85,9 @@ export function generationsRoutes(app: OpenAPIHono<AppEnv>): void {
     const request = parseImageRequest(json, context.config, preferred);
     const { model, size, quality, n, options } = request;
     context.event.add({ model, size, quality, n });
+    const caller = await callerOf(c);
+    if (caller.token !== undefined) requireWithinLimits(request, caller.token);
+    await limitRate(context.config, "requests", caller.rateKey);
     const isStream = options?.stream === true;
     if (preferred !== undefined && !isStream) {
       requireOneImage(n);
@@ -92,11 +98,13 @@ export function generationsRoutes(app: OpenAPIHono<AppEnv>): void {
     const found = await generate(
       request,
       {
+        requester: caller,
         directives: parseCacheControl(c.req.header("cache-control")),
         idempotencyKey: idempotencyKey(c.req.header("idempotency-key")),
       },
       context,
     );
+    count(found, request, caller.payer, c);
     if (isStream) return streamed(found, request.response_format, context, c);
     const presetWaitMs = Number.POSITIVE_INFINITY;
     return respond(found, request.response_format, { preferred, presetWaitMs, context, c });
@@ -110,6 +118,8 @@ export function generationsRoutes(app: OpenAPIHono<AppEnv>): void {
       const allowed = RESPONSE_FORMATS;
       throw new GatewayError({ code: "invalid_value", param: "response_format", allowed });
     }
+    const caller = await callerOf(c);
+    await limitRate(context.config, "requests", caller.rateKey);
     const preferred = preferredImage(c);
     const format = preferred === undefined ? asked.data : "b64_json";
     const found = await findById(c.req.param("id"), format, context);

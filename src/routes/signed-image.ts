@@ -1,4 +1,5 @@
 import { createRoute, z, type OpenAPIHono } from "@hono/zod-openapi";
+import { limitRate, networkOf } from "../access/rate-limit.ts";
 import { verifyQuery } from "../access/signed-url.ts";
 import { parseImageRequest } from "../contract/request.ts";
 import { errorResponses } from "../contract/response.ts";
@@ -8,10 +9,11 @@ import { generate } from "../generation/generate.ts";
 import { parseCacheControl } from "../lib/cache-control.ts";
 import { nowSeconds } from "../lib/clock.ts";
 import { requireOneImage } from "../middleware/accept.ts";
+import { anonymous } from "../middleware/caller.ts";
 import { fileConditions } from "../middleware/conditions.ts";
 import type { AppEnv } from "../middleware/context.ts";
 import { fileResponse } from "../respond/file.ts";
-import { answered, firstImage, generateContext } from "./answer.ts";
+import { answered, count, firstImage, generateContext } from "./answer.ts";
 
 const route = createRoute({
   method: "get",
@@ -34,17 +36,21 @@ export function signedImageRoute(app: OpenAPIHono<AppEnv>): void {
   app.openAPIRegistry.registerPath(route);
   app.get(route.getRoutingPath(), async (c) => {
     const context = generateContext(c);
-    const { tokenSecret } = context.config;
-    if (tokenSecret === undefined) throw new GatewayError({ code: "not_found" });
+    const { tokenSecrets } = context.config;
+    if (tokenSecrets.length === 0) throw new GatewayError({ code: "not_found" });
     const now = nowSeconds();
     const query = new URL(c.req.url).searchParams;
-    const { parameters, expires } = await verifyQuery(query, tokenSecret, now);
+    const { parameters, expires } = await verifyQuery(query, tokenSecrets, now);
     const request = parseImageRequest(fromQuery(parameters), context.config);
     requireOneImage(request.n);
     request.response_format = "b64_json";
     const { model, size, quality, n } = request;
     context.event.add({ model, size, quality, n });
-    const found = await generate(request, NO_DIRECTIVES, context);
+    // The signature is the permission, whoever shows it; who that is, is counted by network.
+    const requester = anonymous("signed-url", networkOf(c.req.header("cf-connecting-ip")));
+    await limitRate(context.config, "requests", requester.rateKey);
+    const found = await generate(request, { ...NO_DIRECTIVES, requester }, context);
+    count(found, request, requester.payer, c);
     const made =
       found.kind === "made"
         ? found

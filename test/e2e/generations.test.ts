@@ -214,7 +214,7 @@ describe("DELETE /v1/images/generations/{id}", () => {
 
   it.each([
     [undefined, 401, "missing_token"],
-    ["Basic abc", 401, "missing_token"],
+    ["Basic abc", 401, "invalid_token"],
     ["Bearer wrong", 401, "invalid_token"],
     [`Bearer ${ADMIN_KEY}x`, 401, "invalid_token"],
   ])("is for the owner only: %s", async (authorization, status, code) => {

@@ -20,7 +20,7 @@ afterAll(async () => {
 
 /** The gateway on the same storage, as after a deployment or a crash. */
 function start(): Promise<Gateway> {
-  return startGateway(inject("bundle"), { UPSTREAM_BASE_URL: upstream.baseUrl }, directory);
+  return startGateway(inject("bundle"), { UPSTREAM_BASE_URL: upstream.baseUrl }, { directory });
 }
 
 function post(gateway: Gateway, body: object, headers: Record<string, string> = {}) {

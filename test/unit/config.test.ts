@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { configOf, servedModel } from "../../src/config.ts";
+import { BINDINGS, configOf, servedModel } from "../../src/config.ts";
 import { KNOWN_MODELS } from "../../src/contract/models.ts";
 import { environment } from "../worker/gateway.ts";
 import { testConfig } from "./config-of.ts";
@@ -11,8 +11,8 @@ function problems(vars: Record<string, unknown>): readonly string[] {
 }
 
 describe("an environment with nothing but the bindings", () => {
-  const { CACHE, GENERATION, IDEMPOTENCY } = environment() as Record<string, unknown>;
-  const bindings = { CACHE, GENERATION, IDEMPOTENCY };
+  const all = environment() as Record<string, unknown>;
+  const bindings = Object.fromEntries(BINDINGS.map((name) => [name, all[name]]));
   const config = configOf(bindings);
 
   it("has the documented defaults", () => {
@@ -24,7 +24,12 @@ describe("an environment with nothing but the bindings", () => {
       cacheTtlSeconds: 30 * 24 * 60 * 60,
       refusalTtlSeconds: 60 * 60,
       adminKey: undefined,
-      tokenSecret: undefined,
+      tokenSecrets: [],
+      access: "public",
+      turnstile: undefined,
+      budgetPerDay: 5_000_000,
+      budgetPerCaller: 5_000_000,
+      maxConcurrentPerCaller: 4,
       allowedOrigins: ["*"],
       localDevelopment: false,
       upstream: {

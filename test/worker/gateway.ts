@@ -7,6 +7,7 @@ import {
   waitOnExecutionContext,
 } from "cloudflare:test";
 import { expect, inject, vi } from "vitest";
+import type { Budget } from "../../src/access/budget.ts";
 import { app } from "../../src/app.ts";
 import { configOf } from "../../src/config.ts";
 import { parseImageRequest } from "../../src/contract/request.ts";
@@ -16,6 +17,7 @@ import type { Generation } from "../../src/generation/object.ts";
 interface Bindings {
   CACHE: KVNamespace;
   GENERATION: DurableObjectNamespace<Generation>;
+  BUDGET: DurableObjectNamespace<Budget>;
 }
 
 /** The environment of the Worker: real KV and objects, the simulated upstream; and what a test sets. */

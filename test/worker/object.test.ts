@@ -55,6 +55,7 @@ async function jobOf(body: object): Promise<Job> {
   return {
     key: await keyOf(body),
     request,
+    payer: { caller: "public", account: "network/local", token: undefined },
     store: true,
     keepSeconds: 600,
     maxAgeSeconds: 1000,

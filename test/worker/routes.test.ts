@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { version } from "../../package.json";
+import { BINDINGS } from "../../src/config.ts";
 import { answer, environment } from "./gateway.ts";
 
 const ORIGIN = "https://gateway.example";
@@ -30,8 +31,16 @@ describe("GET /health", () => {
     expect(JSON.parse(text)).toEqual({
       status: "ok",
       version,
-      bindings: { CACHE: true, GENERATION: true, IDEMPOTENCY: true },
-      secrets: { UPSTREAM_API_KEY: true, ADMIN_KEY: true, TOKEN_SECRET: false },
+      bindings: Object.fromEntries(BINDINGS.map((name) => [name, true])),
+      secrets: {
+        UPSTREAM_API_KEY: true,
+        ADMIN_KEY: true,
+        TOKEN_SECRET: false,
+        TURNSTILE_SECRET: false,
+      },
+      access: "public",
+      turnstile_site_key: null,
+      budget: { usd_per_day: 100_000, usd_left: 100_000 },
       local_development: true,
     });
     expect(text).not.toContain("sk-very-secret");

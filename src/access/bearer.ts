@@ -1,0 +1,17 @@
+import { GatewayError, type Credential } from "../errors.ts";
+
+/**
+ * The credential in an Authorization header (RFC 6750, 2.1).
+ *
+ * @throws {GatewayError} `missing_token`; `invalid_token` for another scheme, or for no credential
+ */
+export function bearerOf(authorization: string | undefined, credential: Credential): string {
+  if (authorization === undefined || authorization.trim() === "") {
+    throw new GatewayError({ code: "missing_token", credential });
+  }
+  const token = /^Bearer +(\S+)$/i.exec(authorization.trim())?.[1];
+  if (token === undefined) {
+    throw new GatewayError({ code: "invalid_token", credential, problem: "scheme" });
+  }
+  return token;
+}

@@ -1,0 +1,163 @@
+import { z } from "zod";
+import { baseModelId, MAX_PARTIAL_IMAGES } from "./models.ts";
+import type { Usage } from "./record.ts";
+
+/** Millionths of a US dollar: what money is counted in, always whole. */
+export type MicroDollars = number;
+
+export const MICRO_PER_DOLLAR = 1_000_000;
+
+/** What a model costs by the token, in USD per million tokens, which is micro-dollars per token. */
+export interface TokenPrice {
+  text_in: number;
+  image_in: number;
+  image_out: number;
+}
+
+/** What a model costs by the picture, in USD. */
+export interface ImagePrice {
+  per_image: number;
+}
+
+export type Price = TokenPrice | ImagePrice;
+
+/** Prices by model id, on top of the table below. */
+export type Prices = ReadonlyMap<string, Price>;
+
+const money = z.number().min(0).max(10_000);
+
+/** The var `PRICES`: `{"model": {"text_in", "image_in", "image_out"} or {"per_image"}}`. */
+export const pricesSchema = z
+  .record(
+    z.string(),
+    z.union([
+      z.strictObject({ text_in: money, image_in: money, image_out: money }),
+      z.strictObject({ per_image: money }),
+    ]),
+  )
+  .transform((prices): Prices => new Map(Object.entries(prices)));
+
+const GPT_IMAGE_1: TokenPrice = { text_in: 5, image_in: 10, image_out: 40 };
+const GPT_IMAGE_1_MINI: TokenPrice = { text_in: 2, image_in: 2.5, image_out: 8 };
+const GPT_IMAGE_1_5: TokenPrice = { text_in: 5, image_in: 8, image_out: 32 };
+const GPT_IMAGE_2: TokenPrice = { text_in: 5, image_in: 8, image_out: 30 };
+
+/** OpenAI's price list, November 2026; the dearest, the first, stands for a model that is not in it. */
+const TOKEN_PRICES: readonly [prefix: string, price: TokenPrice][] = [
+  ["gpt-image-1-mini", GPT_IMAGE_1_MINI],
+  ["gpt-image-1.5", GPT_IMAGE_1_5],
+  ["chatgpt-image-latest", GPT_IMAGE_1_5],
+  ["gpt-image-1", GPT_IMAGE_1],
+  ["gpt-image-2", GPT_IMAGE_2],
+];
+const DEAREST = GPT_IMAGE_1;
+
+/** OpenAI's price list for dall-e, USD a picture, by quality and size. */
+const DALL_E_2: Record<string, number> = { "256x256": 0.016, "512x512": 0.018 };
+const DALL_E_2_LARGEST = 0.02;
+const DALL_E_3 = { standard: 0.04, standardWide: 0.08, hd: 0.08, hdWide: 0.12 };
+
+/** What a picture's price depends on. */
+interface Priced {
+  upstreamModel: string;
+  size: string;
+  quality: string;
+}
+
+/** What a request's price depends on. */
+export interface PricedRequest extends Priced {
+  prompt: string;
+  n: number;
+  options: { partial_images: number } | undefined;
+}
+
+/** What a request costs at most, and what it did cost. */
+export interface Cost {
+  worst: MicroDollars;
+  /** From what the upstream reports; the worst where it reports nothing. */
+  actual: (usage: Usage, images: number) => MicroDollars;
+}
+
+/**
+ * The cost of a request.
+ *
+ * The worst case: as many text tokens as the prompt has bytes (no token has less than one) and a few
+ * around it, the dearest of what `auto` may become, every partial image, every picture.
+ */
+export function costOf(request: PricedRequest, overrides: Prices): Cost {
+  const price = priceOf(request, overrides);
+  if ("per_image" in price) {
+    const each = Math.ceil(price.per_image * MICRO_PER_DOLLAR);
+    return { worst: each * request.n, actual: (_, images) => each * images };
+  }
+  const partials = Math.min(request.options?.partial_images ?? 0, MAX_PARTIAL_IMAGES);
+  const textTokens = new TextEncoder().encode(request.prompt).byteLength + OVERHEAD_TOKENS;
+  const imageTokens = outputTokens(request) * request.n + partials * PARTIAL_IMAGE_TOKENS;
+  const worst = Math.ceil(textTokens * price.text_in + imageTokens * price.image_out);
+  return {
+    worst,
+    actual(usage) {
+      if (usage.output_tokens === 0) return worst;
+      const imageIn = usage.input_tokens_details?.["image_tokens"] ?? 0;
+      const textIn = Math.max(0, usage.input_tokens - imageIn);
+      return Math.ceil(
+        textIn * price.text_in + imageIn * price.image_in + usage.output_tokens * price.image_out,
+      );
+    },
+  };
+}
+
+/** What a picture of a model, size and quality costs: by the token, or as a whole. */
+export function priceOf({ upstreamModel, size, quality }: Priced, overrides: Prices): Price {
+  const model = baseModelId(upstreamModel);
+  const override = overrides.get(upstreamModel) ?? overrides.get(model);
+  if (override !== undefined) return override;
+  if (model === "dall-e-2") return { per_image: DALL_E_2[size] ?? DALL_E_2_LARGEST };
+  if (model === "dall-e-3") {
+    const isWide = size !== "1024x1024";
+    if (quality === "hd") return { per_image: isWide ? DALL_E_3.hdWide : DALL_E_3.hd };
+    return { per_image: isWide ? DALL_E_3.standardWide : DALL_E_3.standard };
+  }
+  return TOKEN_PRICES.find(([prefix]) => model.startsWith(prefix))?.[1] ?? DEAREST;
+}
+
+/** What stands around a prompt on its way into a model. */
+const OVERHEAD_TOKENS = 100;
+
+/** OpenAI's image generation guide, "Partial images cost": each is 100 image output tokens more. */
+const PARTIAL_IMAGE_TOKENS = 100;
+
+/** OpenAI's image generation guide, "Image tokens", of the gpt-image-1 series; `high` is the last. */
+const FIXED_TOKENS: Record<string, Record<string, number>> = {
+  "1024x1024": { low: 272, medium: 1056, high: 4160 },
+  "1024x1536": { low: 408, medium: 1584, high: 6240 },
+  "1536x1024": { low: 400, medium: 1568, high: 6208 },
+};
+/** What `auto` may become at most. */
+const DEAREST_FIXED_SIZE = "1024x1536";
+
+/** The same guide's formula for gpt-image-2 and later: patches along the longer edge. */
+const PATCHES: Record<string, number> = { low: 16, medium: 48, high: 96 };
+/** `auto` may become any size: this one costs the most, square and of 8,294,400 pixels. */
+const LARGEST_FREE_SIZE = { width: 2880, height: 2880 };
+
+/** The output tokens of one picture; a quality that is not in the tables is taken as the dearest. */
+function outputTokens({ upstreamModel, size, quality }: Priced): number {
+  const model = baseModelId(upstreamModel);
+  const isFixed = /^(?:gpt-image-1|chatgpt-image)/.test(model);
+  if (isFixed) {
+    const row = FIXED_TOKENS[size] ?? FIXED_TOKENS[DEAREST_FIXED_SIZE];
+    return row?.[quality] ?? row?.["high"] ?? 0;
+  }
+  const [, width, height] = /^(\d+)x(\d+)$/.exec(size) ?? [];
+  const { width: w, height: h } =
+    width === undefined || height === undefined
+      ? LARGEST_FREE_SIZE
+      : { width: Number(width), height: Number(height) };
+  return patchTokens(w, h, PATCHES[quality] ?? 96);
+}
+
+function patchTokens(width: number, height: number, long: number): number {
+  const short = Math.round((long * Math.min(width, height)) / Math.max(width, height));
+  return Math.ceil((long * short * (2_000_000 + width * height)) / 4_000_000);
+}

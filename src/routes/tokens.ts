@@ -1,0 +1,164 @@
+import { createRoute, z, type OpenAPIHono } from "@hono/zod-openapi";
+import type { Context } from "hono";
+import { requireAdmin } from "../access/admin.ts";
+import { limitRate, networkOf } from "../access/rate-limit.ts";
+import { revoke } from "../access/revocation.ts";
+import {
+  mintToken,
+  subjectSchema,
+  TOKEN_MAX_SECONDS,
+  tokenLimitsSchema,
+  TURNSTILE_SUBJECT,
+  type MintOptions,
+} from "../access/token.ts";
+import { TURNSTILE_TOKEN_MAX_CHARS, verifyTurnstile } from "../access/turnstile.ts";
+import { failureOf } from "../contract/issues.ts";
+import { errorResponses } from "../contract/response.ts";
+import { GatewayError } from "../errors.ts";
+import { nowSeconds } from "../lib/clock.ts";
+import type { AppEnv } from "../middleware/context.ts";
+import { jsonBody } from "../middleware/json-body.ts";
+
+/** A token for a widget's token is for what its page is about to do. */
+const TURNSTILE_TTL_SECONDS = 10 * 60;
+
+const adminBody = z.strictObject({
+  sub: subjectSchema,
+  ttl_seconds: z.int().min(1).max(TOKEN_MAX_SECONDS),
+  ...tokenLimitsSchema.shape,
+});
+
+const turnstileBody = z.strictObject({
+  turnstile_token: z.string().min(1).max(TURNSTILE_TOKEN_MAX_CHARS),
+});
+
+const ORDER = [...Object.keys(adminBody.shape), "turnstile_token"];
+
+const postRoute = createRoute({
+  method: "post",
+  path: "/v1/tokens",
+  summary: "Make a token, with the admin key or a Turnstile token",
+  request: {
+    body: {
+      required: true,
+      content: { "application/json": { schema: z.union([adminBody, turnstileBody]) } },
+    },
+  },
+  responses: {
+    201: {
+      description: "The token, which is not shown again",
+      content: {
+        "application/json": {
+          schema: z
+            .object({
+              token: z.string(),
+              jti: z.string(),
+              sub: z.string(),
+              expires_at: z.int().openapi({ description: "Unix seconds." }),
+            })
+            .openapi("Token"),
+        },
+      },
+    },
+    ...errorResponses,
+  },
+});
+
+const revoked = { 204: { description: "It is good no more" }, ...errorResponses };
+
+const deleteRoute = createRoute({
+  method: "delete",
+  path: "/v1/tokens/{jti}",
+  summary: "Revoke a token",
+  request: { params: z.object({ jti: z.string().max(64) }) },
+  responses: revoked,
+});
+
+const deleteAllRoute = createRoute({
+  method: "delete",
+  path: "/v1/tokens",
+  summary: "Revoke every token that a subject was given so far",
+  request: { query: z.object({ sub: z.string() }) },
+  responses: revoked,
+});
+
+/** `POST /v1/tokens`, `DELETE /v1/tokens/{jti}` and `DELETE /v1/tokens?sub=`. */
+export function tokensRoutes(app: OpenAPIHono<AppEnv>): void {
+  app.openAPIRegistry.registerPath(postRoute);
+  app.post(postRoute.path, async (c) => {
+    const json = await jsonBody(c);
+    const options = isForTurnstile(json)
+      ? await turnstileOptions(json, c)
+      : await adminOptions(json, c);
+    const { token, claims } = await mintToken(c.get("config").tokenSecrets, options);
+    const { jti, sub, exp } = claims;
+    c.get("event").add({ caller: sub });
+    c.header("cache-control", "no-store");
+    return c.json({ token, jti, sub, expires_at: exp }, 201);
+  });
+
+  app.openAPIRegistry.registerPath(deleteRoute);
+  app.delete("/v1/tokens/:jti", async (c) => {
+    const config = c.get("config");
+    await requireAdmin(c.req.header("authorization"), config.adminKey);
+    await revoke(config, { jti: c.req.param("jti") });
+    return c.body(null, 204);
+  });
+
+  app.openAPIRegistry.registerPath(deleteAllRoute);
+  app.delete(deleteAllRoute.path, async (c) => {
+    const config = c.get("config");
+    await requireAdmin(c.req.header("authorization"), config.adminKey);
+    const sub = c.req.query("sub");
+    if (sub === undefined) {
+      throw new GatewayError({ code: "missing_required_parameter", param: "sub" });
+    }
+    await revoke(config, { sub });
+    return c.body(null, 204);
+  });
+}
+
+function isForTurnstile(json: unknown): json is object {
+  return typeof json === "object" && json !== null && "turnstile_token" in json;
+}
+
+async function adminOptions(json: unknown, c: Context<AppEnv>): Promise<MintOptions> {
+  await requireAdmin(c.req.header("authorization"), c.get("config").adminKey);
+  const { sub, ttl_seconds: ttlSeconds, ...limits } = parsed(adminBody, json);
+  return { sub, ttlSeconds, nowSeconds: nowSeconds(), limits };
+}
+
+/** Good for the page that the widget was on, where browsers tell which. */
+async function turnstileOptions(json: object, c: Context<AppEnv>): Promise<MintOptions> {
+  const config = c.get("config");
+  if (config.turnstile === undefined) {
+    throw new GatewayError({
+      code: "unknown_parameter",
+      param: "turnstile_token",
+      model: undefined,
+    });
+  }
+  const address = c.req.header("cf-connecting-ip");
+  await limitRate(config, "generations", `turnstile/${networkOf(address)}`);
+  const { turnstile_token: token } = parsed(turnstileBody, json);
+  const own = new URL(c.req.url).origin;
+  const pages = [own, ...config.allowedOrigins.filter((origin) => origin !== "*")];
+  const hostnames = pages.map((page) => new URL(page).hostname);
+  await verifyTurnstile(token, config.turnstile, { hostnames, address });
+  const origin = c.req.header("origin");
+  return {
+    sub: TURNSTILE_SUBJECT,
+    ttlSeconds: TURNSTILE_TTL_SECONDS,
+    nowSeconds: nowSeconds(),
+    limits: origin === undefined ? {} : { origins: [origin] },
+  };
+}
+
+function parsed<Schema extends z.ZodType>(schema: Schema, json: unknown): z.output<Schema> {
+  if (typeof json !== "object" || json === null || Array.isArray(json)) {
+    throw new GatewayError({ code: "invalid_json", problem: "not_an_object" });
+  }
+  const result = schema.safeParse(json, { reportInput: true });
+  if (result.success) return result.data;
+  throw new GatewayError(failureOf(result.error.issues, ORDER, undefined));
+}

@@ -1,0 +1,120 @@
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import { KNOWN_MODELS } from "../../../src/contract/models.ts";
+import { costOf, pricesSchema, type Prices } from "../../../src/contract/pricing.ts";
+import { NO_USAGE } from "../../../src/contract/record.ts";
+import { parseImageRequest } from "../../../src/contract/request.ts";
+import { testConfig } from "../config-of.ts";
+
+const NONE: Prices = new Map();
+
+/** Text tokens of a prompt "x": its one byte, and what stands around it. */
+const TEXT = 101;
+
+function request(body: Record<string, unknown>) {
+  return parseImageRequest({ prompt: "x", ...body }, testConfig());
+}
+
+function worst(body: Record<string, unknown>, prices = NONE) {
+  return costOf(request(body), prices).worst;
+}
+
+describe("the worst case", () => {
+  it.each([
+    ["gpt-image-1", "1024x1024", "low", 272, 5, 40],
+    ["gpt-image-1", "1024x1536", "high", 6240, 5, 40],
+    ["gpt-image-1-mini", "1536x1024", "medium", 1568, 2, 8],
+    ["gpt-image-1.5", "1024x1024", "high", 4160, 5, 32],
+    // auto may become the dearest there is.
+    ["gpt-image-1.5", "1024x1024", "auto", 4160, 5, 32],
+    ["gpt-image-1.5", "auto", "auto", 6240, 5, 32],
+  ])("of %s, %s, %s is %i output tokens", (model, size, quality, tokens, textIn, imageOut) => {
+    expect(worst({ model, size, quality })).toBe(TEXT * textIn + tokens * imageOut);
+  });
+
+  it.each([
+    ["gpt-image-2", "1024x1024", "low", 16, 16],
+    ["gpt-image-2", "1536x1024", "medium", 48, 32],
+    ["gpt-image-2.5-flare", "3840x2160", "high", 96, 54],
+    ["gpt-image-2.6-sunburst", "1024x1024", "auto", 96, 96],
+    // What the source tells no patches of is taken as the dearest that it does.
+    ["gpt-image-2.6-sunburst", "1024x1024", "max", 96, 96],
+  ])("of %s, %s, %s is %i by %i patches", (model, size, quality, long, short) => {
+    const [width = 0, height = 0] = size.split("x").map(Number);
+    const tokens = Math.ceil((long * short * (2_000_000 + width * height)) / 4_000_000);
+    expect(worst({ model, size, quality })).toBe(TEXT * 5 + tokens * 30);
+  });
+
+  it.each([
+    ["dall-e-2", "256x256", "standard", 16_000],
+    ["dall-e-2", "1024x1024", "standard", 20_000],
+    ["dall-e-3", "1024x1024", "standard", 40_000],
+    ["dall-e-3", "1792x1024", "hd", 120_000],
+  ])("of %s, %s, %s is its price by the picture", (model, size, quality, micro) => {
+    expect(worst({ model, size, quality })).toBe(micro);
+  });
+
+  it("counts every picture, every partial image and every byte of the prompt", () => {
+    const body = { model: "gpt-image-1.5", size: "1024x1024", quality: "low" };
+    expect(worst({ ...body, n: 4 })).toBe(TEXT * 5 + 4 * 272 * 32);
+    expect(worst({ ...body, stream: true, partial_images: 3 })).toBe(
+      TEXT * 5 + (272 + 3 * 100) * 32,
+    );
+    expect(worst({ ...body, prompt: "🦊" })).toBe((TEXT + 3) * 5 + 272 * 32);
+  });
+
+  it("of a free size is never above that of auto", () => {
+    const auto = worst({ model: "gpt-image-2" });
+    fc.assert(
+      fc.property(fc.integer({ min: 64, max: 240 }), fc.integer({ min: 64, max: 240 }), (a, b) => {
+        const [width, height] = [a * 16, b * 16];
+        fc.pre(width * height <= 8_294_400 && Math.max(a, b) <= 3 * Math.min(a, b));
+        expect(worst({ model: "gpt-image-2", size: `${width}x${height}` })).toBeLessThanOrEqual(
+          auto,
+        );
+      }),
+    );
+  });
+
+  it.each(KNOWN_MODELS.map((model) => [model.id]))("of %s is not nothing", (model) => {
+    expect(worst({ model })).toBeGreaterThan(0);
+  });
+});
+
+describe("the actual cost", () => {
+  const { worst: most, actual } = costOf(request({ model: "gpt-image-1.5" }), NONE);
+
+  it("is what the upstream reports, by kind of token", () => {
+    const usage = {
+      input_tokens: 110,
+      output_tokens: 1000,
+      total_tokens: 1110,
+      input_tokens_details: { image_tokens: 100, text_tokens: 10 },
+    };
+    expect(actual(usage, 1)).toBe(10 * 5 + 100 * 8 + 1000 * 32);
+  });
+
+  it("is the worst where the upstream reports nothing", () => {
+    expect(actual(NO_USAGE, 1)).toBe(most);
+  });
+
+  it("of a model by the picture counts those that were made", () => {
+    const { actual: byPicture } = costOf(request({ model: "dall-e-2", n: 3 }), NONE);
+    expect(byPicture(NO_USAGE, 2)).toBe(2 * 20_000);
+  });
+});
+
+describe("PRICES", () => {
+  it("stand above the table, for a dated snapshot too", () => {
+    const prices = pricesSchema.parse({ "gpt-image-2": { per_image: 0.01 } });
+    expect(worst({ model: "gpt-image-2", n: 2 }, prices)).toBe(20_000);
+    expect(worst({ model: "gpt-image-2-2026-04-21" }, prices)).toBe(10_000);
+  });
+
+  it.each([[{ m: { per_image: -1 } }], [{ m: { text_in: 1 } }], [{ m: 3 }], [[]]])(
+    "that make no sense are refused: %j",
+    (prices) => {
+      expect(pricesSchema.safeParse(prices).success).toBe(false);
+    },
+  );
+});

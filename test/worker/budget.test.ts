@@ -1,0 +1,358 @@
+import { reset, runInDurableObject } from "cloudflare:test";
+import fc from "fast-check";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import {
+  releaseBudget,
+  reserveBudget,
+  settleBudget,
+  spentToday,
+  usageOf,
+  type Payer,
+} from "../../src/access/budget.ts";
+import { dayOf, Ledger, type Limits } from "../../src/access/ledger.ts";
+import { parseImageRequest } from "../../src/contract/request.ts";
+import { testConfig } from "../unit/config-of.ts";
+import {
+  answer,
+  bindings,
+  changeEnvironment,
+  copied,
+  environment,
+  generationRequest,
+  keyOf,
+  sharedObject,
+  upstreamCalls,
+} from "./gateway.ts";
+
+beforeEach(() => {
+  vi.spyOn(console, "log").mockImplementation(() => undefined);
+  vi.spyOn(console, "error").mockImplementation(() => undefined);
+});
+
+afterEach(async () => {
+  vi.restoreAllMocks();
+  await reset();
+});
+
+const NOW = Date.UTC(2026, 10, 25) / 1000;
+const TODAY = dayOf(NOW);
+const FREE = Number.MAX_SAFE_INTEGER;
+const limits = (budget: number, more: Partial<Limits> = {}): Limits => ({
+  budget,
+  window: "day",
+  maxOpen: FREE,
+  ...more,
+});
+
+/** A ledger in an object of its own. */
+function withLedger<Result>(name: string, use: (ledger: Ledger) => Result): Promise<Result> {
+  const objects = bindings().BUDGET;
+  return runInDurableObject(objects.get(objects.idFromName(name)), (_, state) =>
+    use(new Ledger(state.storage.sql)),
+  );
+}
+
+describe("a ledger", () => {
+  it("gives what there is, and not a micro-dollar more", async () => {
+    await withLedger("exact", (ledger) => {
+      expect(ledger.reserve("a", 60, limits(100), NOW)).toBe("reserved");
+      expect(ledger.reserve("b", 41, limits(100), NOW)).toBe("exceeded");
+      expect(ledger.reserve("c", 40, limits(100), NOW)).toBe("reserved");
+      expect(ledger.spent(TODAY)).toBe(100);
+    });
+  });
+
+  it("has again what was released, or reserved and not spent", async () => {
+    await withLedger("again", (ledger) => {
+      ledger.reserve("a", 60, limits(100), NOW);
+      ledger.reserve("b", 40, limits(100), NOW);
+      ledger.release("a");
+      expect(ledger.settle("b", 10)).toBe(true);
+      expect(ledger.spent(TODAY)).toBe(10);
+    });
+  });
+
+  it("begins anew with the day, and never with a life", async () => {
+    await withLedger("days", (ledger) => {
+      const tomorrow = NOW + 24 * 60 * 60;
+      ledger.reserve("a", 100, limits(100), NOW);
+      expect(ledger.reserve("b", 100, limits(100), tomorrow)).toBe("reserved");
+      const life = limits(100, { window: "life" });
+      ledger.reserve("c", 100, life, NOW);
+      expect(ledger.reserve("d", 1, life, tomorrow)).toBe("exceeded");
+    });
+  });
+
+  it("lets only so many be open at once, but for those that were forgotten", async () => {
+    await withLedger("open", (ledger) => {
+      const two = limits(FREE, { maxOpen: 2 });
+      ledger.reserve("a", 1, two, NOW);
+      ledger.reserve("b", 1, two, NOW);
+      expect(ledger.reserve("c", 1, two, NOW)).toBe("busy");
+      ledger.release("a");
+      expect(ledger.reserve("d", 1, two, NOW)).toBe("reserved");
+      expect(ledger.reserve("e", 1, two, NOW + 60 * 60)).toBe("reserved");
+    });
+  });
+
+  it("is right whatever is done in whatever order, and however often", async () => {
+    const step = fc.record({
+      kind: fc.constantFrom("reserve" as const, "settle" as const, "release" as const),
+      id: fc.constantFrom("a", "b", "c", "d", "e", "f"),
+      amount: fc.nat(60),
+    });
+    let run = 0;
+    await fc.assert(
+      fc.asyncProperty(fc.array(step, { maxLength: 40 }), fc.nat(150), async (steps, budget) => {
+        run += 1;
+        await withLedger(`property ${run}`, (ledger) => {
+          const open = new Map<string, number>();
+          const closed = new Set<string>();
+          let spent = 0;
+          const reservedSum = () => [...open.values()].reduce((sum, each) => sum + each, 0);
+          for (const { kind, id, amount } of steps) {
+            const reserved = open.get(id);
+            if (kind === "reserve") {
+              const result = ledger.reserve(id, amount, limits(budget), NOW);
+              const fits = spent + reservedSum() + amount <= budget;
+              const isFirst = reserved === undefined && !closed.has(id);
+              if (isFirst && fits) open.set(id, amount);
+              const holds = reserved !== undefined || (isFirst && fits);
+              expect(result).toBe(holds ? "reserved" : "exceeded");
+            } else {
+              // No more than was reserved: that is what the worst case is for.
+              const cost = Math.min(amount, reserved ?? amount);
+              if (kind === "settle") expect(ledger.settle(id, cost)).toBe(reserved !== undefined);
+              else ledger.release(id);
+              if (reserved !== undefined) {
+                open.delete(id);
+                closed.add(id);
+                if (kind === "settle") spent += cost;
+              }
+            }
+            expect(ledger.spent(TODAY)).toBe(spent + reservedSum());
+            expect(ledger.spent(TODAY)).toBeLessThanOrEqual(budget);
+          }
+        });
+      }),
+      { numRuns: 60 },
+    );
+  });
+});
+
+const ANN: Payer = { caller: "ann", account: "subject/ann", token: undefined };
+const BOB: Payer = { caller: "bob", account: "subject/bob", token: undefined };
+
+describe("the budget", () => {
+  it("is never overspent by a thousand at once", async () => {
+    // Seven of them fit, and a rest does not.
+    const config = testConfig({
+      BUDGET_USD_PER_DAY: "0.000750",
+      MAX_CONCURRENT_PER_CALLER: "100000",
+    });
+    const results = await Promise.all(
+      Array.from({ length: 1000 }, (_, index) => reserveBudget(config, ANN, `gen_${index}`, 100)),
+    );
+    const granted = results.filter((failure) => failure === undefined);
+    expect(granted).toHaveLength(7);
+    expect(await spentToday(config)).toBe(700);
+    expect(results.find((failure) => failure !== undefined)).toMatchObject({
+      code: "budget_exceeded",
+    });
+  });
+
+  it("of a caller is its own, and what it is refused costs nobody anything", async () => {
+    const config = testConfig({
+      BUDGET_USD_PER_DAY: "0.001",
+      BUDGET_USD_PER_DAY_PER_CALLER: "0.0003",
+    });
+    expect(await reserveBudget(config, ANN, "gen_1", 300)).toBeUndefined();
+    expect(await reserveBudget(config, ANN, "gen_2", 1)).toMatchObject({ code: "budget_exceeded" });
+    expect(await reserveBudget(config, BOB, "gen_3", 300)).toBeUndefined();
+    expect(await spentToday(config)).toBe(600);
+  });
+
+  it("of a token holds for all its life", async () => {
+    const config = testConfig();
+    const payer = { ...ANN, token: { jti: "tok_1", budget: 500 } };
+    expect(await reserveBudget(config, payer, "gen_1", 500)).toBeUndefined();
+    expect(await reserveBudget(config, payer, "gen_2", 1)).toEqual({
+      code: "budget_exceeded",
+      retryAfterSeconds: undefined,
+    });
+    await settleBudget(config, payer, "gen_1", { spent: 200, model: "m", images: 1 });
+    expect(await reserveBudget(config, payer, "gen_3", 300)).toBeUndefined();
+  });
+
+  it("lets a caller have so many going on at once", async () => {
+    const config = testConfig({ MAX_CONCURRENT_PER_CALLER: "2" });
+    await reserveBudget(config, ANN, "gen_1", 1);
+    await reserveBudget(config, ANN, "gen_2", 1);
+    expect(await reserveBudget(config, ANN, "gen_3", 1)).toMatchObject({
+      code: "rate_limit_exceeded",
+      reason: "concurrency",
+    });
+    await releaseBudget(config, ANN, "gen_1");
+    expect(await reserveBudget(config, ANN, "gen_4", 1)).toBeUndefined();
+  });
+
+  it("counts a settled generation once, however often it is settled", async () => {
+    const config = testConfig();
+    await reserveBudget(config, ANN, "gen_1", 500);
+    const cost = { spent: 200, model: "m", images: 1 };
+    await settleBudget(config, ANN, "gen_1", cost);
+    await settleBudget(config, ANN, "gen_1", cost);
+    const { rows, spentToday: spent } = await usageOf(config);
+    expect(spent).toBe(200);
+    expect(rows).toMatchObject([{ caller: "ann", model: "m", images: 1, spent: 200 }]);
+  });
+});
+
+const LOW = { model: "gpt-image-1.5", size: "1024x1024", quality: "low" };
+
+function newPrompt(directives = ""): string {
+  return `${directives} ${crypto.randomUUID()}`;
+}
+
+async function codeOf(response: Response): Promise<string> {
+  return (await response.json<{ error: { code: string } }>()).error.code;
+}
+
+describe("a generation", () => {
+  it("costs what the upstream reports, and a hit costs nothing", async () => {
+    const env = environment();
+    const body = { ...LOW, prompt: newPrompt() };
+    const { usage } = await (
+      await answer(generationRequest(body), env)
+    ).json<{ usage: { output_tokens: number; input_tokens: number } }>();
+    await copied();
+    const spent = usage.input_tokens * 5 + usage.output_tokens * 32;
+    await vi.waitFor(async () => expect(await spentToday(testConfig())).toBe(spent));
+
+    const hit = await answer(generationRequest(body), env);
+    expect(hit.headers.get("cache-status")).toMatch(/^darkroom; hit/);
+    expect(await spentToday(testConfig())).toBe(spent);
+    const { rows } = await usageOf(testConfig());
+    expect(rows).toMatchObject([{ caller: "public", images: 1, hits: 1, spent, saved: spent }]);
+  });
+
+  it("that there is no money for is not made, and says when there will be", async () => {
+    const prompt = newPrompt();
+    const body = { ...LOW, prompt };
+    await changeEnvironment(await sharedObject(body), { BUDGET_USD_PER_DAY: "0.001" });
+    const response = await answer(generationRequest(body), environment());
+    expect(response.status).toBe(429);
+    expect(response.headers.get("x-should-retry")).toBe("false");
+    const seconds = Number(response.headers.get("retry-after"));
+    const midnight = (Math.floor(Date.now() / 1000) + seconds) % (24 * 60 * 60);
+    expect(Math.min(midnight, 24 * 60 * 60 - midnight)).toBeLessThan(5);
+    expect(await codeOf(response)).toBe("budget_exceeded");
+    expect(await upstreamCalls(prompt)).toBe(0);
+  });
+
+  it("that failed before anything was made costs nothing", async () => {
+    const prompt = newPrompt("[upstream status=400]");
+    const response = await answer(generationRequest({ ...LOW, prompt }), environment());
+    expect(response.status).toBe(400);
+    await vi.waitFor(async () => expect(await spentToday(testConfig())).toBe(0));
+  });
+
+  it("whose outcome nobody knows counts as the worst case", async () => {
+    const prompt = newPrompt("[upstream answer=html]");
+    const response = await answer(generationRequest({ ...LOW, prompt }), environment());
+    expect(await codeOf(response)).toBe("upstream_invalid_response");
+    const bytes = new TextEncoder().encode(prompt).byteLength;
+    const worst = (bytes + 100) * 5 + 272 * 32;
+    await vi.waitFor(async () => {
+      const { rows, spentToday: spent } = await usageOf(testConfig());
+      expect(spent).toBe(worst);
+      expect(rows).toMatchObject([{ images: 0, spent: worst }]);
+    });
+  });
+
+  it("that many ask for at once is paid by one", async () => {
+    const prompt = newPrompt("[upstream delay=300]");
+    const body = { ...LOW, prompt };
+    const vars = { BUDGET_USD_PER_DAY: "0.015", MAX_CONCURRENT_PER_CALLER: "1" };
+    await changeEnvironment(await sharedObject(body), vars);
+    const responses = await Promise.all(
+      Array.from({ length: 10 }, () => answer(generationRequest(body), environment())),
+    );
+    expect(responses.map((response) => response.status)).toEqual(Array(10).fill(200));
+    expect(await upstreamCalls(prompt)).toBe(1);
+  });
+
+  it("that one may not pay for is made for the next who may", async () => {
+    const body = { ...LOW, prompt: newPrompt() };
+    const object = await sharedObject(body);
+    const vars = { BUDGET_USD_PER_DAY_PER_CALLER: "0.02" };
+    await changeEnvironment(object, vars);
+    await reserveBudget(testConfig(vars), ANN, "gen_before", 20_000);
+    const job = {
+      key: await keyOf(body),
+      request: parseImageRequest(body, testConfig()),
+      store: true,
+      keepSeconds: 600,
+      maxAgeSeconds: 1000,
+    };
+    const [ann, bob] = await Promise.all([
+      object.start({ ...job, payer: ANN }),
+      object.start({ ...job, payer: BOB }),
+    ]);
+    expect(ann.failure).toMatchObject({ code: "budget_exceeded" });
+    expect(bob).toMatchObject({ state: "queued", joined: false });
+    await copied();
+  });
+
+  it("is not made where the accounts cannot be asked", async () => {
+    const broken = {
+      idFromName: () => "id",
+      get: () => ({
+        reserve: () => Promise.reject(new Error("down")),
+        release: () => Promise.reject(new Error("down")),
+      }),
+    };
+    const config = testConfig({ BUDGET: broken });
+    await expect(reserveBudget(config, ANN, "gen_1", 1)).rejects.toThrow("down");
+  });
+});
+
+describe("GET /v1/usage", () => {
+  const usage = (authorization?: string) =>
+    answer(
+      new Request("https://gateway.example/v1/usage", {
+        headers: authorization === undefined ? {} : { authorization },
+      }),
+      environment(),
+    );
+
+  it("tells the owner what was made and spent, by day, caller and model", async () => {
+    const config = testConfig();
+    await reserveBudget(config, ANN, "gen_1", 500_000);
+    await settleBudget(config, ANN, "gen_1", { spent: 250_000, model: "dall-e-2", images: 2 });
+    const response = await usage("Bearer admin-key");
+    expect(response.headers.get("cache-control")).toBe("no-store");
+    const sums = { images: 2, hits: 0, collapsed: 0, spent_usd: 0.25, saved_usd: 0 };
+    expect(await response.json()).toEqual({
+      object: "usage",
+      budget_usd_per_day: 100_000,
+      spent_today_usd: 0.25,
+      days: [
+        {
+          day: new Date().toISOString().slice(0, 10),
+          ...sums,
+          callers: [{ caller: "ann", model: "dall-e-2", ...sums }],
+        },
+      ],
+    });
+  });
+
+  it.each([
+    [undefined, "missing_token"],
+    ["Bearer wrong", "invalid_token"],
+  ])("is for nobody else: %s", async (authorization, code) => {
+    const response = await usage(authorization);
+    expect(response.status).toBe(401);
+    expect(await codeOf(response)).toBe(code);
+  });
+});
