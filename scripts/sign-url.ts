@@ -1,7 +1,6 @@
-import { existsSync, readFileSync } from "node:fs";
-import { join } from "node:path";
-import { parseArgs, parseEnv } from "node:util";
+import { parseArgs } from "node:util";
 import { signQuery } from "../src/access/signed-url.ts";
+import { tokenSecrets } from "./token-secrets.ts";
 
 const USAGE = `npm run sign-url -- --prompt "a man walks" [--ttl 3600] [--origin https://…]
                     [--model …] [--size …] [--quality …] [--background …] [--output_format …]
@@ -34,9 +33,7 @@ const { ttl, origin, ...parameters } = values as Record<string, string>;
 const seconds = Number(ttl);
 if (!("prompt" in parameters) || !(seconds > 0)) fail(USAGE);
 
-const devVars = join(import.meta.dirname, "../.dev.vars");
-const vars = existsSync(devVars) ? parseEnv(readFileSync(devVars, "utf8")) : {};
-const secret = process.env["TOKEN_SECRET"] ?? vars["TOKEN_SECRET"];
+const secret = tokenSecrets().at(0);
 if (secret === undefined) fail("TOKEN_SECRET is not set.");
 
 const expires = Math.floor(Date.now() / 1000 + seconds);

@@ -29,6 +29,8 @@ const simulator = hasKey ? undefined : await startSimulator({ delayMs: SIMULATED
 const vars = ["LOCAL_DEVELOPMENT:true"];
 if (simulator !== undefined) {
   vars.push(`UPSTREAM_BASE_URL:${simulator.baseUrl}`, "UPSTREAM_API_KEY:simulated");
+  // What the simulator paints costs nothing, however dear the gateway thinks it is.
+  vars.push("BUDGET_USD_PER_DAY:100000");
 }
 const worker = startWorker(vars);
 worker.once("exit", (code) => {

@@ -45,7 +45,7 @@ export async function verifyTurnstile(
       }),
       signal: AbortSignal.timeout(VERIFY_WITHIN_MS),
     });
-    if (response.body === null) throw new Error("no answer");
+    if (!response.ok || response.body === null) throw new Error("no answer");
     const bytes = await readAll(response.body, ANSWER_MAX_BYTES);
     outcome = outcomeSchema.parse(JSON.parse(new TextDecoder().decode(bytes)));
   } catch {

@@ -48,6 +48,7 @@ function translate(issue: Issue, model: string | undefined): Failure {
         ? { code: "invalid_value", param, allowed: issue.values.map(String) }
         : invalidType(param, "string", issue.input);
     case "invalid_format":
+    case "custom":
       return { code: "malformed_value", param, problem: issue.message };
     case "too_small":
       if (issue.origin === "array") {

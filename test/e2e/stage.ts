@@ -1,5 +1,12 @@
-import { afterAll, beforeAll, inject } from "vitest";
-import { startGateway, type Gateway } from "../gateway.ts";
+import { afterAll, beforeAll, expect, inject } from "vitest";
+import {
+  ADMIN_KEY,
+  startGateway,
+  TOKEN_SECRET,
+  UPSTREAM_KEY,
+  type Gateway,
+  type GatewayOptions,
+} from "../gateway.ts";
 import { startSimulator, type Simulator } from "../upstream/simulator.ts";
 
 /** A gateway and the upstream behind it, both on sockets, for the tests of one file. */
@@ -28,21 +35,32 @@ export interface ErrorAnswer {
 /**
  * Sets the stage before a file's tests, and clears it after them.
  *
+ * Whatever its tests are about, the log holds no secret and no prompt of theirs.
+ *
  * @param vars vars and secrets on top of those of the tests
  */
-export function stage(vars: Record<string, string | undefined> = {}): Stage {
+export function stage(
+  vars: Record<string, string | undefined> = {},
+  options: GatewayOptions = {},
+): Stage {
   let gateway: Gateway | undefined;
   let upstream: Simulator | undefined;
   beforeAll(async () => {
     upstream = await startSimulator();
-    gateway = await startGateway(inject("bundle"), {
-      UPSTREAM_BASE_URL: upstream.baseUrl,
-      ...vars,
-    });
+    gateway = await startGateway(
+      inject("bundle"),
+      {
+        UPSTREAM_BASE_URL: upstream.baseUrl,
+        ...vars,
+      },
+      options,
+    );
   }, 60_000);
   afterAll(async () => {
     await gateway?.close();
     await upstream?.close();
+    const leaked = [...SECRETS, ...prompts].filter((text) => gateway?.logs().includes(text));
+    expect(leaked, "what the log holds and must not").toEqual([]);
   });
   return {
     get gateway() {
@@ -63,9 +81,17 @@ export function stage(vars: Record<string, string | undefined> = {}): Stage {
   };
 }
 
+/** Every prompt of the file's tests. */
+const prompts: string[] = [];
+
+/** With the beginning that every token has, `{"alg":"` in base64url, and that of base64 of a PNG. */
+const SECRETS = [UPSTREAM_KEY, ADMIN_KEY, TOKEN_SECRET, "eyJhbGciOi", "iVBORw0KGgo", "Bearer "];
+
 /** A prompt that no other test has, with what the simulator is to do in front. */
 export function newPrompt(directives = "a man walks"): string {
-  return `${directives} ${crypto.randomUUID()}`;
+  const prompt = `${directives} ${crypto.randomUUID()}`;
+  prompts.push(prompt);
+  return prompt;
 }
 
 /** The body of an answer, read as what a test knows it to be. */

@@ -317,6 +317,30 @@ describe("a generation", () => {
   });
 });
 
+describe("the tight limit", () => {
+  it("is for what may cost money: hits and only-if-cached are not counted", async () => {
+    const body = { ...LOW, prompt: newPrompt() };
+    await answer(generationRequest(body), environment());
+    await copied();
+    const counted: string[] = [];
+    const limit = ({ key }: { key: string }) => {
+      counted.push(key);
+      return Promise.resolve({ success: false });
+    };
+    const env = environment({ RATE_LIMIT_GENERATIONS: { limit } });
+    expect((await answer(generationRequest(body), env)).status).toBe(200);
+    const onlyCached = { "cache-control": "only-if-cached" };
+    const other = { ...LOW, prompt: newPrompt() };
+    expect((await answer(generationRequest(other, onlyCached), env)).status).toBe(504);
+    expect(counted).toEqual([]);
+    const refused = await answer(generationRequest(other), env);
+    expect(refused.headers.get("ratelimit")).toBe('"generations";r=0;t=60');
+    expect(await codeOf(refused)).toBe("rate_limit_exceeded");
+    expect(counted).toEqual(["network/local"]);
+    expect(await upstreamCalls(other.prompt)).toBe(0);
+  });
+});
+
 describe("GET /v1/usage", () => {
   const usage = (authorization?: string) =>
     answer(

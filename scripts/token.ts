@@ -1,0 +1,61 @@
+import { parseArgs } from "node:util";
+import {
+  mintToken,
+  subjectSchema,
+  TOKEN_MAX_SECONDS,
+  tokenLimitsSchema,
+} from "../src/access/token.ts";
+import { tokenSecrets } from "./token-secrets.ts";
+
+const USAGE = `npm run token -- --sub web [--days 30] [--origin https://…] [--model …] [--quality …]
+                 [--max-n 1] [--budget-usd 10]
+
+Prints a token for whoever is meant by --sub, good for --days days; --origin, --model and --quality
+may be given several times. Signed with TOKEN_SECRET, from the environment or from .dev.vars.`;
+
+const many = { type: "string", multiple: true } as const;
+const { values } = parseArgs({
+  options: {
+    sub: { type: "string" },
+    days: { type: "string", default: "30" },
+    origin: many,
+    model: many,
+    quality: many,
+    "max-n": { type: "string" },
+    "budget-usd": { type: "string" },
+  },
+});
+
+const ttlSeconds = Math.floor(Number(values.days) * 24 * 60 * 60);
+const sub = subjectSchema.safeParse(values.sub);
+const limits = tokenLimitsSchema.safeParse({
+  origins: values.origin,
+  models: values.model,
+  qualities: values.quality,
+  max_n: numberOf(values["max-n"]),
+  budget_usd: numberOf(values["budget-usd"]),
+});
+if (!sub.success || !limits.success || !(ttlSeconds >= 1 && ttlSeconds <= TOKEN_MAX_SECONDS)) {
+  fail(USAGE);
+}
+const secrets = tokenSecrets();
+if (secrets.length === 0) fail("TOKEN_SECRET is not set.");
+
+const nowSeconds = Math.floor(Date.now() / 1000);
+const { token, claims } = await mintToken(secrets, {
+  sub: sub.data,
+  ttlSeconds,
+  nowSeconds,
+  limits: limits.data,
+});
+console.log(token);
+console.error(`${claims.jti}, good until ${new Date(claims.exp * 1000).toISOString()}`);
+
+function numberOf(value: string | undefined): number | undefined {
+  return value === undefined ? undefined : Number(value);
+}
+
+function fail(message: string): never {
+  console.error(message);
+  process.exit(1);
+}

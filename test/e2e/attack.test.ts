@@ -1,0 +1,143 @@
+import { once } from "node:events";
+import { createServer, type Server } from "node:http";
+import type { AddressInfo } from "node:net";
+import type { Browser, Page } from "playwright-core";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { mintToken } from "../../src/access/token.ts";
+import { browserPath, startBrowser } from "../browser.ts";
+import { TOKEN_SECRET } from "../gateway.ts";
+import { newPrompt, stage } from "./stage.ts";
+
+const FRIEND = "http://friend.localhost";
+const theStage = stage({ ACCESS: "token", ALLOWED_ORIGINS: `${FRIEND}:1` });
+
+/** What a script of a page got: an answer, or only that something failed. */
+type Outcome = { status: number } | "blocked";
+
+interface AttackInit {
+  method?: string;
+  headers?: Record<string, string>;
+  body?: string;
+  mode?: "no-cors";
+}
+
+describe.skipIf(browserPath === undefined)("a page of a foreign origin", () => {
+  let browser: Browser;
+  let server: Server;
+  let page: Page;
+  let origin: string;
+
+  beforeAll(async () => {
+    server = createServer((request, response) => {
+      const framed = `<iframe src="${theStage.gateway.url}/v1/models"></iframe>`;
+      response.setHeader("content-type", "text/html");
+      response.end(
+        `<!doctype html><title>An attack</title>${request.url === "/frame" ? framed : ""}`,
+      );
+    });
+    server.listen(0, "127.0.0.1");
+    await once(server, "listening");
+    origin = `http://localhost:${(server.address() as AddressInfo).port}`;
+    browser = await startBrowser();
+    page = await browser.newPage();
+    await page.goto(origin);
+  }, 60_000);
+
+  afterAll(async () => {
+    await browser.close();
+    server.close();
+  });
+
+  async function token(origins?: string[]): Promise<string> {
+    const limits = origins === undefined ? {} : { origins };
+    const nowSeconds = Math.floor(Date.now() / 1000);
+    const minted = await mintToken([TOKEN_SECRET], {
+      sub: "web",
+      ttlSeconds: 60,
+      nowSeconds,
+      limits,
+    });
+    return minted.token;
+  }
+
+  /** Runs in the page, as its own script would. */
+  function attack(path: string, init: AttackInit): Promise<Outcome> {
+    return page.evaluate(
+      async ({ url, options }) => {
+        try {
+          const response = await fetch(url, options);
+          return { status: response.status };
+        } catch {
+          return "blocked" as const;
+        }
+      },
+      { url: `${theStage.gateway.url}${path}`, options: init },
+    );
+  }
+
+  const body = (prompt: string) => JSON.stringify({ prompt, model: "dall-e-2", size: "256x256" });
+
+  it("cannot have a picture made with a stolen token, nor read why", async () => {
+    const prompt = newPrompt();
+    const stolen = await token([`${FRIEND}:1`]);
+    const outcome = await attack("/v1/images/generations", {
+      method: "POST",
+      headers: { "content-type": "application/json", authorization: `Bearer ${stolen}` },
+      body: body(prompt),
+    });
+    expect(outcome).toBe("blocked");
+    expect(theStage.upstream.received(prompt)).toEqual([]);
+  });
+
+  it("cannot either by a form, which asks nobody for permission", async () => {
+    const prompt = newPrompt();
+    const outcome = await attack("/v1/images/generations", {
+      method: "POST",
+      mode: "no-cors",
+      headers: { "content-type": "text/plain" },
+      body: body(prompt),
+    });
+    // An answer that no script may look into.
+    expect(outcome).toEqual({ status: 0 });
+    expect(theStage.upstream.received(prompt)).toEqual([]);
+  });
+
+  it("cannot make tokens, remove pictures, or read what was spent", async () => {
+    const headers = { authorization: "Bearer guessed", "content-type": "application/json" };
+    expect(
+      await attack("/v1/tokens", {
+        method: "POST",
+        headers,
+        body: JSON.stringify({ sub: "web", ttl_seconds: 60 }),
+      }),
+    ).toBe("blocked");
+    expect(await attack("/v1/tokens?sub=web", { method: "DELETE", headers })).toBe("blocked");
+    expect(await attack("/v1/usage", { headers })).toBe("blocked");
+  });
+
+  it("cannot show an answer in a frame", async () => {
+    await page.goto(`${origin}/frame`);
+    await expect
+      .poll(() => page.frames().map((frame) => frame.url()))
+      .toContain("chrome-error://chromewebdata/");
+  });
+
+  it("is let in only by the owner, by name", async () => {
+    const preflight = (from: string) =>
+      fetch(`${theStage.gateway.url}/v1/images/generations`, {
+        method: "OPTIONS",
+        headers: {
+          origin: from,
+          "access-control-request-method": "POST",
+          "access-control-request-headers": "authorization, content-type, cookie2, x-own",
+        },
+      });
+    const friend = await preflight(`${FRIEND}:1`);
+    expect(friend.headers.get("access-control-allow-origin")).toBe(`${FRIEND}:1`);
+    expect(friend.headers.get("access-control-allow-headers")).toBe(
+      "authorization,content-type,x-own",
+    );
+    expect(friend.headers.get("vary")).toMatch(/origin/i);
+    expect((await preflight(origin)).headers.get("access-control-allow-origin")).toBeNull();
+  });
+});

@@ -1,0 +1,159 @@
+import fc from "fast-check";
+import { sign } from "hono/jwt";
+import { describe, expect, it } from "vitest";
+import {
+  mintToken,
+  requireWithinLimits,
+  verifyToken,
+  type TokenLimits,
+} from "../../../src/access/token.ts";
+import { GatewayError, type Failure } from "../../../src/errors.ts";
+
+const SECRET = "a-secret-that-is-long-enough-for-hs256";
+const OTHER = "another-secret-as-long-as-the-first-one";
+const now = () => Math.floor(Date.now() / 1000);
+
+function mint(limits: TokenLimits = {}, ttlSeconds = 60, secrets = [SECRET]) {
+  return mintToken(secrets, { sub: "web", ttlSeconds, nowSeconds: now(), limits });
+}
+
+async function failure(token: string, secrets = [SECRET]): Promise<Failure> {
+  const error: unknown = await verifyToken(token, secrets).then(
+    () => expect.fail("the token was accepted"),
+    (reason: unknown) => reason,
+  );
+  return error instanceof GatewayError ? error.failure : expect.fail(String(error));
+}
+
+const base64url = (value: unknown) =>
+  new TextEncoder()
+    .encode(JSON.stringify(value))
+    .toBase64({ alphabet: "base64url", omitPadding: true });
+
+/** A token with this header and these claims, signed by whoever has the secret. */
+async function signedBy(secret: string, header: object, claims: object): Promise<string> {
+  const head = `${base64url(header)}.${base64url(claims)}`;
+  const key = await crypto.subtle.importKey(
+    "raw",
+    new TextEncoder().encode(secret),
+    { name: "HMAC", hash: "SHA-256" },
+    false,
+    ["sign"],
+  );
+  const signature = await crypto.subtle.sign("HMAC", key, new TextEncoder().encode(head));
+  const text = new Uint8Array(signature).toBase64({ alphabet: "base64url", omitPadding: true });
+  return `${head}.${text}`;
+}
+
+const claims = () => ({ sub: "web", jti: "tok_1", iat: now(), exp: now() + 60 });
+
+describe("a token", () => {
+  it("says whom it is for, until when, and what it is limited to", async () => {
+    const limits = { origins: ["https://a.example"], models: ["dall-e-2"], max_n: 1 };
+    const minted = await mint(limits);
+    const verified = await verifyToken(minted.token, [SECRET]);
+    expect(verified).toEqual({ ...minted.claims, ...limits });
+    expect(verified.exp - verified.iat).toBe(60);
+  });
+
+  it("has an id of its own", async () => {
+    const ids = await Promise.all(Array.from({ length: 20 }, () => mint()));
+    expect(new Set(ids.map((each) => each.claims.jti)).size).toBe(20);
+  });
+
+  it("of the old secret is good while that is the second, and no longer", async () => {
+    const { token } = await mint({}, 60, [OTHER]);
+    expect((await verifyToken(token, [SECRET, OTHER])).sub).toBe("web");
+    expect(await failure(token, [SECRET])).toMatchObject({ problem: "signature" });
+  });
+
+  it("is signed with the first secret", async () => {
+    const { token } = await mint({}, 60, [SECRET, OTHER]);
+    expect((await verifyToken(token, [SECRET])).sub).toBe("web");
+  });
+});
+
+describe("a bad token", () => {
+  it("that has expired by a second says so", async () => {
+    const token = await sign({ ...claims(), exp: now() - 1 }, SECRET, "HS256");
+    expect(await failure(token)).toEqual({ code: "token_expired" });
+  });
+
+  it("that is not valid yet says so", async () => {
+    const token = await sign({ ...claims(), nbf: now() + 60 }, SECRET, "HS256");
+    expect(await failure(token)).toMatchObject({ problem: "not_yet_valid" });
+  });
+
+  it.each([
+    ["another secret", () => sign(claims(), OTHER, "HS256"), "signature"],
+    ["another algorithm", () => sign(claims(), SECRET, "HS512"), "algorithm"],
+    ["no algorithm", () => signedBy(SECRET, { alg: "none", typ: "JWT" }, claims()), "algorithm"],
+    [
+      "an asymmetric algorithm's name",
+      () => signedBy(SECRET, { alg: "RS256" }, claims()),
+      "algorithm",
+    ],
+    ["no subject", () => sign({ ...claims(), sub: undefined }, SECRET, "HS256"), "malformed"],
+    [
+      "no expiry",
+      () => signedBy(SECRET, { alg: "HS256", typ: "JWT" }, { ...claims(), exp: undefined }),
+      "malformed",
+    ],
+    [
+      "a subject with a line break",
+      () => sign({ ...claims(), sub: "a\nb" }, SECRET, "HS256"),
+      "malformed",
+    ],
+    ["no parts", () => Promise.resolve("sk-of-somebody-else"), "malformed"],
+    ["more than any token has", () => Promise.resolve("a".repeat(4097)), "oversized"],
+  ])("with %s is refused", async (_, make, problem) => {
+    expect(await failure(await make())).toEqual({
+      code: "invalid_token",
+      credential: "token",
+      problem,
+    });
+  });
+
+  it("that lost its signature is refused", async () => {
+    const { token } = await mint();
+    const [header, payload] = token.split(".");
+    expect((await failure(`${header}.${payload}.`)).code).toBe("invalid_token");
+    expect((await failure(`${header}.${payload}`)).code).toBe("invalid_token");
+  });
+
+  it("is refused wherever one character was changed or cut off", async () => {
+    const { token } = await mint();
+    await fc.assert(
+      fc.asyncProperty(
+        fc.nat(token.length - 2),
+        fc.constantFrom("A", "b", "_", ".", ""),
+        async (index, character) => {
+          const changed = token.slice(0, index) + character + token.slice(index + 1);
+          fc.pre(changed !== token);
+          // A changed time may show before the signature does.
+          expect(["invalid_token", "token_expired"]).toContain((await failure(changed)).code);
+        },
+      ),
+      { numRuns: 200 },
+    );
+  });
+});
+
+describe("a token's limits", () => {
+  const request = { model: "gpt-image-1.5", n: 2, quality: "high" };
+
+  it("allow what they name, and everything where they name nothing", () => {
+    const named = { models: ["gpt-image-1.5"], max_n: 2, qualities: ["high"] };
+    for (const limits of [{}, named]) {
+      expect(() => requireWithinLimits(request, limits)).not.toThrow();
+    }
+  });
+
+  it.each<[TokenLimits, string]>([
+    [{ models: ["dall-e-2"] }, "model_not_allowed"],
+    [{ max_n: 1 }, "integer_above_max_value"],
+    [{ qualities: ["low"] }, "invalid_value"],
+  ])("%j refuse the rest", (limits, code) => {
+    expect(() => requireWithinLimits(request, limits)).toThrow(code);
+  });
+});

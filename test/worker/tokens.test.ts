@@ -1,0 +1,241 @@
+import { reset } from "cloudflare:test";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { spentToday } from "../../src/access/budget.ts";
+import { verifyToken } from "../../src/access/token.ts";
+import { testConfig } from "../unit/config-of.ts";
+import { answer, environment, generationRequest, upstreamCalls } from "./gateway.ts";
+
+const SECRET = "a-secret-that-is-long-enough-for-hs256";
+const ADMIN = { authorization: "Bearer admin-key" };
+const env = environment({ ACCESS: "token", TOKEN_SECRET: SECRET });
+const LOW = { model: "dall-e-2", size: "256x256" };
+
+beforeEach(() => {
+  vi.spyOn(console, "log").mockImplementation(() => undefined);
+});
+
+afterEach(async () => {
+  vi.restoreAllMocks();
+  await reset();
+});
+
+interface Minted {
+  token: string;
+  jti: string;
+  sub: string;
+  expires_at: number;
+}
+
+function tokens(
+  method: string,
+  path: string,
+  body?: unknown,
+  headers: Record<string, string> = ADMIN,
+) {
+  const init = {
+    method,
+    headers: { "content-type": "application/json", ...headers },
+    ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+  };
+  return answer(new Request(`https://gateway.example/v1/tokens${path}`, init), env);
+}
+
+async function minted(more: object = {}): Promise<Minted> {
+  const response = await tokens("POST", "", { sub: "web", ttl_seconds: 60, ...more });
+  expect(response.status).toBe(201);
+  return response.json();
+}
+
+function newBody() {
+  return { ...LOW, prompt: crypto.randomUUID() };
+}
+
+function ask(token: string | undefined, body: object = newBody(), headers = {}) {
+  const authorization = token === undefined ? {} : { authorization: `Bearer ${token}` };
+  return answer(generationRequest(body, { ...authorization, ...headers }), env);
+}
+
+async function errorOf(response: Response) {
+  const { error } = await response.json<{ error: { code: string; param: string | null } }>();
+  return [response.status, error.code, error.param];
+}
+
+describe("POST /v1/tokens", () => {
+  it("makes a token that is good, and is kept nowhere", async () => {
+    const response = await tokens("POST", "", { sub: "web", ttl_seconds: 60 });
+    expect(response.status).toBe(201);
+    expect(response.headers.get("cache-control")).toBe("no-store");
+    const { token, ...rest } = await response.json<Minted>();
+    const claims = await verifyToken(token, [SECRET]);
+    expect(rest).toEqual({ jti: claims.jti, sub: "web", expires_at: claims.exp });
+    expect((await ask(token)).status).toBe(200);
+  });
+
+  it.each([
+    [{}, "sub", "missing_required_parameter"],
+    [{ sub: "" }, "sub", "invalid_value"],
+    [{ sub: "a b" }, "sub", "invalid_value"],
+    [{ sub: "web" }, "ttl_seconds", "missing_required_parameter"],
+    [{ sub: "web", ttl_seconds: 0 }, "ttl_seconds", "integer_below_min_value"],
+    [{ sub: "web", ttl_seconds: 31_536_001 }, "ttl_seconds", "integer_above_max_value"],
+    [{ sub: "web", ttl_seconds: 60, origins: ["a.example"] }, "origins", "invalid_value"],
+    [{ sub: "web", ttl_seconds: 60, origins: [] }, "origins", "invalid_value"],
+    [{ sub: "web", ttl_seconds: 60, models: "dall-e-2" }, "models", "invalid_type"],
+    [{ sub: "web", ttl_seconds: 60, max_n: 11 }, "max_n", "integer_above_max_value"],
+    [{ sub: "web", ttl_seconds: 60, admin: true }, "admin", "unknown_parameter"],
+    [[], null, "invalid_json"],
+    [{ turnstile_token: "x" }, "turnstile_token", "unknown_parameter"],
+  ])("refuses %j", async (body, param, code) => {
+    expect(await errorOf(await tokens("POST", "", body))).toEqual([400, code, param]);
+  });
+
+  it.each([
+    [{}, "missing_token"],
+    [{ authorization: "Bearer wrong" }, "invalid_token"],
+    [{ authorization: "Basic YTpi" }, "invalid_token"],
+  ])("is for the owner: %j", async (headers, code) => {
+    const response = await tokens("POST", "", { sub: "web", ttl_seconds: 60 }, headers);
+    expect(await errorOf(response)).toEqual([401, code, null]);
+  });
+
+  it("is not for whoever has a token", async () => {
+    const { token } = await minted();
+    const headers = { authorization: `Bearer ${token}` };
+    const response = await tokens("POST", "", { sub: "web", ttl_seconds: 60 }, headers);
+    expect(await errorOf(response)).toEqual([401, "invalid_token", null]);
+  });
+});
+
+describe("where tokens are wanted", () => {
+  it.each([
+    [undefined, "missing_token"],
+    ["sk-of-somebody-else", "invalid_token"],
+    ["admin-key", "invalid_token"],
+  ])("%s makes no picture", async (token, code) => {
+    const body = newBody();
+    expect(await errorOf(await ask(token, body))).toEqual([401, code, null]);
+    expect(await upstreamCalls(body.prompt)).toBe(0);
+  });
+
+  it("a token for one page is refused from another, and from none", async () => {
+    const { token } = await minted({ origins: ["https://a.example"] });
+    const from = (origin?: string) => ask(token, newBody(), origin === undefined ? {} : { origin });
+    expect((await from("https://a.example")).status).toBe(200);
+    for (const origin of ["https://b.example", "https://a.example.evil", "null", undefined]) {
+      expect(await errorOf(await from(origin))).toEqual([403, "origin_not_allowed", null]);
+    }
+  });
+
+  it("a token is held to its models, numbers and qualities", async () => {
+    const { token } = await minted({ models: ["dall-e-2"], max_n: 1, qualities: ["standard"] });
+    expect((await ask(token)).status).toBe(200);
+    expect(await errorOf(await ask(token, { prompt: "x", model: "dall-e-3" }))).toEqual([
+      403,
+      "model_not_allowed",
+      null,
+    ]);
+    expect(await errorOf(await ask(token, { ...newBody(), n: 2 }))).toEqual([
+      400,
+      "integer_above_max_value",
+      "n",
+    ]);
+  });
+
+  it("a token spends no more than its own budget, and hits are free", async () => {
+    // One picture of dall-e-2, 256x256, and not two.
+    const { token } = await minted({ budget_usd: 0.02 });
+    const body = newBody();
+    expect((await ask(token, body)).status).toBe(200);
+    expect(await errorOf(await ask(token))).toEqual([429, "budget_exceeded", null]);
+    expect((await ask(token, body)).status).toBe(200);
+    await vi.waitFor(async () => expect(await spentToday(testConfig())).toBe(16_000));
+  });
+
+  it("two callers may choose the same Idempotency-Key", async () => {
+    const [ann, bob] = [await minted({ sub: "ann" }), await minted({ sub: "bob" })];
+    const headers = { "idempotency-key": "the same" };
+    expect((await ask(ann.token, newBody(), headers)).status).toBe(200);
+    expect((await ask(bob.token, newBody(), headers)).status).toBe(200);
+    expect(await errorOf(await ask(ann.token, newBody(), headers))).toEqual([
+      422,
+      "idempotency_key_reused",
+      null,
+    ]);
+  });
+
+  it("a generation is polled with a token as well", async () => {
+    const { token } = await minted();
+    const { id } = await (await ask(token)).json<{ id: string }>();
+    const url = `https://gateway.example/v1/images/generations/${id}`;
+    const poll = (headers: Record<string, string>) => answer(new Request(url, { headers }), env);
+    expect((await poll({ authorization: `Bearer ${token}` })).status).toBe(200);
+    expect(await errorOf(await poll({}))).toEqual([401, "missing_token", null]);
+  });
+});
+
+describe("where they are not", () => {
+  const open = environment({ TOKEN_SECRET: SECRET });
+
+  it.each([["sk-of-somebody-else"], ["a.b.c"]])("%s is nobody's, and does no harm", async (key) => {
+    const request = generationRequest(newBody(), { authorization: `Bearer ${key}` });
+    expect((await answer(request, open)).status).toBe(200);
+  });
+
+  it("a token is good for its own limits", async () => {
+    const { token } = await minted({ max_n: 1 });
+    const headers = { authorization: `Bearer ${token}` };
+    const request = generationRequest({ ...newBody(), n: 2 }, headers);
+    expect(await errorOf(await answer(request, open))).toEqual([
+      400,
+      "integer_above_max_value",
+      "n",
+    ]);
+  });
+});
+
+describe("DELETE /v1/tokens", () => {
+  /** Everywhere within one second: what an isolate remembers is no older. */
+  async function refused(token: string): Promise<void> {
+    await vi.waitFor(
+      async () => expect(await errorOf(await ask(token))).toEqual([401, "invalid_token", null]),
+      { timeout: 1500, interval: 50 },
+    );
+  }
+
+  it("revokes one token within a second, and no other", async () => {
+    const [first, second] = [await minted(), await minted()];
+    expect((await ask(first.token)).status).toBe(200);
+    expect((await tokens("DELETE", `/${first.jti}`)).status).toBe(204);
+    await refused(first.token);
+    expect((await ask(second.token)).status).toBe(200);
+  });
+
+  it("revokes all that a subject was given, and none of another's", async () => {
+    const [first, second] = [await minted(), await minted()];
+    const other = await minted({ sub: "other" });
+    expect((await tokens("DELETE", "?sub=web")).status).toBe(204);
+    await refused(first.token);
+    await refused(second.token);
+    expect((await ask(other.token)).status).toBe(200);
+  });
+
+  it("wants to know whose", async () => {
+    expect(await errorOf(await tokens("DELETE", ""))).toEqual([
+      400,
+      "missing_required_parameter",
+      "sub",
+    ]);
+  });
+
+  it.each([["/tok_1"], ["?sub=web"]])("is for the owner: %s", async (path) => {
+    const { token } = await minted();
+    expect(await errorOf(await tokens("DELETE", path, undefined, {}))).toEqual([
+      401,
+      "missing_token",
+      null,
+    ]);
+    const headers = { authorization: `Bearer ${token}` };
+    expect((await tokens("DELETE", path, undefined, headers)).status).toBe(401);
+    expect((await ask(token)).status).toBe(200);
+  });
+});
