@@ -30,7 +30,7 @@ const vars = ["LOCAL_DEVELOPMENT:true"];
 if (simulator !== undefined) {
   vars.push(`UPSTREAM_BASE_URL:${simulator.baseUrl}`, "UPSTREAM_API_KEY:simulated");
   // What the simulator paints costs nothing, however dear the gateway thinks it is.
-  vars.push("BUDGET_USD_PER_DAY:100000");
+  vars.push("BUDGET_USD_PER_DAY:1000");
 }
 const worker = startWorker(vars);
 worker.once("exit", (code) => {

@@ -10,6 +10,7 @@ import { generationsRoutes } from "./routes/generations.ts";
 import { healthRoute } from "./routes/health.ts";
 import { imagesRoute } from "./routes/images.ts";
 import { modelsRoutes } from "./routes/models.ts";
+import { pageRoute } from "./routes/page.ts";
 import { signedImageRoute } from "./routes/signed-image.ts";
 import { tokensRoutes } from "./routes/tokens.ts";
 import { usageRoute } from "./routes/usage.ts";
@@ -27,6 +28,7 @@ app.use(
   }),
 );
 
+pageRoute(app);
 generationsRoutes(app);
 signedImageRoute(app);
 imagesRoute(app);

@@ -25,6 +25,8 @@ export interface Config {
   requireDocumentedFields: boolean;
   maxBodyBytes: number;
   cache: KVNamespace;
+  /** The page's files; `undefined` where there is no page. */
+  assets: Fetcher | undefined;
   cacheTtlSeconds: number;
   refusalTtlSeconds: number;
   /** Objects of the class `Generation`. */
@@ -156,6 +158,11 @@ const origins = list.transform((values, ctx) =>
     : problem(ctx, 'must be "*" or a comma-separated list of origins, such as https://example.com'),
 );
 
+const assets = z.custom<Fetcher>(
+  (value) => typeof value === "object" && value !== null && "fetch" in value,
+  "must be bound to the page's files",
+);
+
 const rateLimit = z.custom<RateLimit>(
   (value) => typeof value === "object" && value !== null && "limit" in value,
   "must be bound to a rate limit",
@@ -201,6 +208,7 @@ const environment = z.object({
   ),
   ADMIN_KEY: text,
   ALLOWED_ORIGINS: origins,
+  ASSETS: assets.optional(),
   BUDGET: objects,
   BUDGET_USD_PER_DAY: dollars,
   BUDGET_USD_PER_DAY_PER_CALLER: dollars,
@@ -301,7 +309,7 @@ function parseConfig(env: object): Config {
 
   const tokenSecrets = vars.TOKEN_SECRET;
   if (vars.ACCESS === "token" && tokenSecrets.length === 0) {
-    throw misconfigured('TOKEN_SECRET must be set where ACCESS is "token"');
+    throw misconfigured("TOKEN_SECRET must be set where ACCESS wants tokens");
   }
   const budgetPerDay = vars.BUDGET_USD_PER_DAY ?? DEFAULT_BUDGET;
 
@@ -318,6 +326,7 @@ function parseConfig(env: object): Config {
     requireDocumentedFields: vars.REQUIRE_DOCUMENTED_FIELDS,
     maxBodyBytes: vars.MAX_BODY_BYTES,
     cache: vars.CACHE,
+    assets: vars.ASSETS,
     cacheTtlSeconds: vars.CACHE_TTL_SECONDS,
     refusalTtlSeconds: vars.REFUSAL_TTL_SECONDS,
     generations: vars.GENERATION,

@@ -18,14 +18,21 @@ const READY = /Darkroom: +(http:\S+)/;
 /**
  * Starts Darkroom as a newcomer does, and waits until it says where it is. A key in the developer's
  * own .dev.vars is never used.
+ *
+ * @param vars on top of those that npm start sets
  */
-export async function startLocal(): Promise<Local> {
+export async function startLocal(vars: Record<string, string> = {}): Promise<Local> {
   const directory = await mkdtemp(join(tmpdir(), "darkroom-local-"));
+  const flags = Object.entries(vars).flatMap(([name, value]) => ["--var", `${name}:${value}`]);
   const script = join(import.meta.dirname, "../scripts/start.ts");
-  const child = spawn(process.execPath, [script, "--simulated", "--persist-to", directory], {
-    stdio: ["ignore", "pipe", "inherit"],
-    env: { ...process.env, PORT: "8900" },
-  });
+  const child = spawn(
+    process.execPath,
+    [script, "--simulated", "--persist-to", directory, ...flags],
+    {
+      stdio: ["ignore", "pipe", "inherit"],
+      env: { ...process.env, PORT: "8900" },
+    },
+  );
   let printed = "";
   const url = await new Promise<string>((resolve, reject) => {
     child.stdout.on("data", (chunk: Buffer) => {

@@ -1,3 +1,5 @@
+import { authorization } from "./access.js";
+
 /**
  * @typedef {object} Model What `GET /v1/models` says of a model: its rules, each list's default first.
  * @property {string} id
@@ -12,6 +14,21 @@
  * @property {string[]} backgrounds
  * @property {string[]} output_formats
  * @property {number} max_partial_images
+ * @property {TokenPrice | { per_image: number }} price
+ */
+
+/**
+ * @typedef {object} TokenPrice USD per million tokens.
+ * @property {number} text_in
+ * @property {number} image_in
+ * @property {number} image_out
+ */
+
+/**
+ * @typedef {object} Usage
+ * @property {number} input_tokens
+ * @property {number} output_tokens
+ * @property {{ image_tokens?: number }} [input_tokens_details]
  */
 
 /**
@@ -34,7 +51,7 @@
  * @property {(dataUrl: string) => void} onPartial
  */
 
-/** @typedef {{ urls: string[], cacheStatus: string }} Made */
+/** @typedef {{ urls: string[], cacheStatus: string, usage: Usage }} Made */
 
 /** The API's own error, as it came. */
 export class ApiError extends Error {
@@ -68,6 +85,7 @@ export async function generate(request, partialImages, watching) {
     method: "POST",
     headers: {
       "content-type": "application/json",
+      ...authorization(),
       ...(watching.anew ? { "cache-control": "no-cache" } : {}),
     },
     // The cache mode stays the default: any other makes the browser add no-cache, which spends money.
@@ -77,16 +95,33 @@ export async function generate(request, partialImages, watching) {
   if (!response.ok) throw await problemOf(response);
   const cacheStatus = response.headers.get("cache-status") ?? "";
   if (!isStream) {
-    /** @type {{ data: { url: string }[] }} */
-    const { data } = await response.json();
-    return { urls: data.map((item) => item.url), cacheStatus };
+    /** @type {{ data: { url: string }[], usage: Usage }} */
+    const { data, usage } = await response.json();
+    return { urls: data.map((item) => item.url), cacheStatus, usage };
   }
   for await (const event of eventsOf(response)) {
     if (event.type === "error") throw new ApiError(event.error);
-    if (event.type === "image_generation.completed") return { urls: [event.url], cacheStatus };
+    if (event.type === "image_generation.completed") {
+      return { urls: [event.url], cacheStatus, usage: event.usage };
+    }
     watching.onPartial(`data:image/${event.output_format ?? "png"};base64,${event.b64_json}`);
   }
   throw new ApiError({ message: "The stream ended early.", param: null, code: null });
+}
+
+/**
+ * What pictures that were just made have cost, in USD.
+ *
+ * @param {Made} made
+ * @param {Model} model
+ */
+export function costOf({ urls, usage }, { price }) {
+  if ("per_image" in price) return price.per_image * urls.length;
+  const imageIn = usage.input_tokens_details?.image_tokens ?? 0;
+  const textIn = usage.input_tokens - imageIn;
+  const millionths =
+    textIn * price.text_in + imageIn * price.image_in + usage.output_tokens * price.image_out;
+  return millionths / 1e6;
 }
 
 /** @param {Response} response */

@@ -5,26 +5,27 @@
  *
  * @param {ImageRequest} request
  * @param {string} origin of the gateway
+ * @param {boolean} needsToken whether the gateway wants one
  * @returns {{ curl: string, fetch: string, sdk: string }}
  */
-export function examples(request, origin) {
+export function examples(request, origin, needsToken) {
   const body = { ...request, response_format: "url" };
   const json = JSON.stringify(body);
   const pretty = JSON.stringify(body, undefined, 2);
   return {
     // In single quotes a shell takes everything as it is, but for the quote itself.
     curl: `curl ${origin}/v1/images/generations \\
-  -H 'Content-Type: application/json' \\
+  -H 'Content-Type: application/json' \\${needsToken ? `\n  -H "Authorization: Bearer $DARKROOM_TOKEN" \\` : ""}
   -d '${json.replaceAll("'", String.raw`'\''`)}'`,
     fetch: `const response = await fetch("${origin}/v1/images/generations", {
   method: "POST",
-  headers: { "Content-Type": "application/json" },
+  headers: { "Content-Type": "application/json"${needsToken ? ", Authorization: `Bearer ${token}`" : ""} },
   body: JSON.stringify(${indent(pretty)}),
 });
 const { data } = await response.json();`,
     sdk: `import OpenAI from "openai";
 
-const client = new OpenAI({ apiKey: "unused", baseURL: "${origin}/v1" });
+const client = new OpenAI({ apiKey: ${needsToken ? "token" : '"unused"'}, baseURL: "${origin}/v1" });
 const { data } = await client.images.generate(${pretty});`,
   };
 }

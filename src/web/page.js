@@ -1,4 +1,5 @@
-import { ApiError, generate, listModels } from "./api.js";
+import { askAgain, askForToken, readTerms, showBudget } from "./access.js";
+import { ApiError, costOf, generate, listModels } from "./api.js";
 import { examples } from "./examples.js";
 import {
   clearProblems,
@@ -13,10 +14,13 @@ import {
 import { addToHistory, clearHistory, readHistory, removeFromHistory } from "./history.js";
 import { copyText, showHistory, showPartial, showPictures } from "./pictures.js";
 
-/** @import { Model } from "./api.js" */
+/** @import { Made, Model } from "./api.js" */
 
 /** How often the elapsed time is shown anew. */
 const TICK_MS = 100;
+
+/** What is said of a token that is missing, or not good. */
+const TOKEN_PROBLEMS = new Set(["missing_token", "invalid_token", "token_expired"]);
 
 const form = control("form", HTMLFormElement);
 const model = control("model", HTMLSelectElement);
@@ -24,6 +28,7 @@ const generateButton = control("generate", HTMLButtonElement);
 
 /** @type {Model[]} */
 let models = [];
+let needsToken = false;
 /** @type {AbortController | undefined} */
 let running;
 
@@ -62,6 +67,11 @@ async function begin() {
     offerModels(models);
     offer(chosenModel());
     refresh();
+    const terms = await readTerms();
+    needsToken = terms.access === "token";
+    refresh();
+    showBudget(terms);
+    await askForToken(terms);
   } catch (error) {
     element("problem").textContent = sentence(error);
   }
@@ -75,7 +85,7 @@ function chosenModel() {
 
 function refresh() {
   countPrompt(chosenModel());
-  const texts = examples(readRequest(chosenModel()), location.origin);
+  const texts = examples(readRequest(chosenModel()), location.origin, needsToken);
   for (const [id, text] of Object.entries(texts)) element(id).textContent = text;
 }
 
@@ -114,18 +124,23 @@ async function make(anew) {
     });
     const took = seconds();
     await showPictures(made.urls, prompt);
-    say(`Done in ${took} s: ${outcome(made.cacheStatus)}.`);
+    say(`Done in ${took} s: ${outcome(made, chosen)}.`);
     isMade = true;
     addToHistory(made.urls.map((url) => ({ url, prompt })));
     refreshHistory();
   } catch (error) {
     tell(error);
+    if (error instanceof ApiError && TOKEN_PROBLEMS.has(String(error.code)))
+      await askAgain(await readTerms());
   } finally {
     clearInterval(timer);
     element("elapsed").textContent = "";
     running = undefined;
     setRunning(false);
     element("another").hidden = !isMade;
+    readTerms().then(showBudget, () => {
+      // What is left is shown as it was known last.
+    });
   }
 }
 
@@ -147,11 +162,16 @@ function sentence(error) {
   return "The gateway cannot be reached.";
 }
 
-/** @param {string} cacheStatus a Cache-Status header (RFC 9211) */
-function outcome(cacheStatus) {
-  if (cacheStatus.includes("hit")) return "a hit, it was made before";
-  if (cacheStatus.includes("collapsed")) return "collapsed, somebody else had just asked for it";
-  return "a miss, made just now";
+/**
+ * @param {Made} made
+ * @param {Model} chosen
+ */
+function outcome(made, chosen) {
+  if (made.cacheStatus.includes("hit")) return "a hit, it was made before and cost nothing";
+  if (made.cacheStatus.includes("collapsed")) {
+    return "collapsed, somebody else had just asked for it and pays";
+  }
+  return `a miss, made just now for $${costOf(made, chosen).toFixed(4)}`;
 }
 
 /** @param {string} text */

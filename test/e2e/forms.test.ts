@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { promisify } from "node:util";
 import sharp from "sharp";
 import { describe, expect, it } from "vitest";
+import { signQuery } from "../../src/access/signed-url.ts";
 import { TOKEN_SECRET } from "../gateway.ts";
 import { newPrompt, read, stage, type ErrorAnswer } from "./stage.ts";
 
@@ -90,7 +91,11 @@ describe("a picture instead of JSON", () => {
   });
 });
 
+const OLD_SECRET = "the-secret-of-before-f1e2d3c4b5a6978";
+
 describe("a signed address", () => {
+  const rotated = stage({ TOKEN_SECRET: `${TOKEN_SECRET},${OLD_SECRET}` });
+
   /** Runs the helper as a user does. */
   async function signed(...args: string[]): Promise<string> {
     const script = join(root, "scripts/sign-url.ts");
@@ -122,6 +127,16 @@ describe("a signed address", () => {
       headers: { "if-none-match": String(head.headers.get("etag")) },
     });
     expect(unchanged.status).toBe(304);
+  });
+
+  it("that the secret of before has signed is good while that is the second", async () => {
+    const parameters = { prompt: newPrompt(), model: "dall-e-2", size: "256x256" };
+    const expires = Math.floor(Date.now() / 1000) + 60;
+    const address = async (secret: string) =>
+      `${rotated.gateway.url}/v1/images/generations?${await signQuery(parameters, expires, secret)}`;
+    expect((await fetch(await address(OLD_SECRET))).status).toBe(200);
+    expect((await fetch(await address(TOKEN_SECRET))).status).toBe(200);
+    expect((await fetch(await address("a".repeat(32)))).status).toBe(403);
   });
 
   it("is signed by ten lines of a back end, as the README has them", async () => {

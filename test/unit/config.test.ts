@@ -115,6 +115,19 @@ describe("a bad value is named with the reason", () => {
     ["UPSTREAM_API_KEY", "two words", "UPSTREAM_API_KEY holds a space"],
     ["UPSTREAM_API_KEY", "key\n", "UPSTREAM_API_KEY holds a space"],
     ["TOKEN_SECRET", "too short", "TOKEN_SECRET must have at least 32 characters"],
+    ["TOKEN_SECRET", `${"a".repeat(32)},short`, "TOKEN_SECRET must have at least 32 characters"],
+    ["ACCESS", "everyone", 'ACCESS must be "public" or "token"'],
+    ["ACCESS", "token", "TOKEN_SECRET must be set where ACCESS wants tokens"],
+    ["BUDGET", undefined, "BUDGET must be bound to a Durable Object class"],
+    ["BUDGET_USD_PER_DAY", "$5", "BUDGET_USD_PER_DAY must be an amount in dollars"],
+    ["BUDGET_USD_PER_DAY", "-5", "BUDGET_USD_PER_DAY must be an amount in dollars"],
+    ["BUDGET_USD_PER_DAY_PER_CALLER", "1e3", "BUDGET_USD_PER_DAY_PER_CALLER must be an amount"],
+    ["MAX_CONCURRENT_PER_CALLER", "0", "MAX_CONCURRENT_PER_CALLER must be a whole number from 1"],
+    ["PRICES", "cheap", "PRICES must be JSON such as"],
+    ["PRICES", '{"m":{"per_image":-1}}', "PRICES must be JSON such as"],
+    ["RATE_LIMIT_REQUESTS", undefined, "RATE_LIMIT_REQUESTS must be bound to a rate limit"],
+    ["REVOCATIONS", {}, "REVOCATIONS must be bound to a Durable Object class"],
+    ["TURNSTILE_SECRET", "0x4AAA", "TOKEN_SECRET must be set where TURNSTILE_SECRET is"],
     ["MODELS", { a: 1 }, "MODELS must be text"],
   ])("%s = %j", (name, value, reason) => {
     const [said] = problems({ [name]: value });
@@ -132,5 +145,37 @@ describe("a bad value is named with the reason", () => {
     expect(problems({ UPSTREAM_BASE_URL, LOCAL_DEVELOPMENT: "false" })).toEqual([
       "UPSTREAM_BASE_URL must begin with https://",
     ]);
+  });
+
+  it.each(["1x0000000000000000000000000000000AA", "2x0000000000000000000000000000000AA"])(
+    "Turnstile's secret for tests %s is good for local development only",
+    (TURNSTILE_SECRET) => {
+      const vars = { TURNSTILE_SECRET, TOKEN_SECRET: "a".repeat(32) };
+      expect(testConfig(vars).turnstile?.secret).toBe(TURNSTILE_SECRET);
+      expect(problems({ ...vars, LOCAL_DEVELOPMENT: "false", UPSTREAM_BASE_URL: "" })).toEqual([
+        "TURNSTILE_SECRET is one of Turnstile's secrets for tests",
+      ]);
+    },
+  );
+});
+
+describe("money", () => {
+  it.each([
+    ["5", 5_000_000],
+    ["0.5", 500_000],
+    [0.000001, 1],
+    ["0", 0],
+  ])("of %s dollars is counted in micro-dollars", (BUDGET_USD_PER_DAY, micro) => {
+    const { budgetPerDay, budgetPerCaller } = testConfig({ BUDGET_USD_PER_DAY });
+    expect(budgetPerDay).toBe(micro);
+    // A caller may spend what everybody may, unless it is told otherwise.
+    expect(budgetPerCaller).toBe(micro);
+  });
+});
+
+describe("two secrets", () => {
+  it("are told apart by a comma", () => {
+    const [one, two] = ["a".repeat(32), "b".repeat(32)];
+    expect(testConfig({ TOKEN_SECRET: `${one}, ${two}` }).tokenSecrets).toEqual([one, two]);
   });
 });

@@ -13,6 +13,7 @@ function get(path: string, env = environment(), init: RequestInit = {}) {
 }
 
 interface Model {
+  price: Record<string, number>;
   id: string;
   object: string;
   created: number;
@@ -63,6 +64,7 @@ describe("GET /v1/models", () => {
     for (const model of list.data) {
       expect(model).toMatchObject({ object: "model", owned_by: "openai" });
       expect(Number.isInteger(model.created)).toBe(true);
+      expect(Object.values(model.price).every((price) => price > 0)).toBe(true);
     }
     expect(list.data.find((model) => model.id === "dall-e-3")).toMatchObject({
       created: Date.UTC(2023, 10, 6) / 1000,
@@ -118,7 +120,7 @@ describe("GET /v1/models/{id}", () => {
 describe("every answer", () => {
   it.each([
     ["GET", "/nowhere", 404, "not_found", null],
-    ["GET", "/", 404, "not_found", null],
+    ["PUT", "/", 405, "method_not_allowed", "GET, HEAD"],
     ["GET", "/v1/images/generations", 404, "not_found", null],
     ["PUT", "/v1/images/generations", 405, "method_not_allowed", "POST, GET, HEAD"],
     ["POST", "/v1/models", 405, "method_not_allowed", "GET, HEAD"],

@@ -1,0 +1,49 @@
+import { execFile } from "node:child_process";
+import { join } from "node:path";
+import { promisify } from "node:util";
+import { describe, expect, it } from "vitest";
+import { verifyToken } from "../../src/access/token.ts";
+import { TOKEN_SECRET } from "../gateway.ts";
+import { newPrompt, stage } from "./stage.ts";
+
+const theStage = stage({ ACCESS: "token" });
+const script = join(import.meta.dirname, "../../scripts/token.ts");
+const OLD_SECRET = "the-secret-of-before-f1e2d3c4b5a6978";
+
+/** Runs the helper as a user does. */
+function run(args: readonly string[], secret = TOKEN_SECRET) {
+  const env = { ...process.env, TOKEN_SECRET: secret };
+  return promisify(execFile)(process.execPath, [script, ...args], { env });
+}
+
+describe("npm run token", () => {
+  it("makes a token that the gateway takes, and says what it is", async () => {
+    const { stdout, stderr } = await run(["--sub", "web", "--days", "2", "--max-n", "1"]);
+    const token = stdout.trim();
+    const claims = await verifyToken(token, [TOKEN_SECRET]);
+    expect(claims).toMatchObject({ sub: "web", max_n: 1 });
+    expect(claims.exp - claims.iat).toBe(2 * 24 * 60 * 60);
+    expect(stderr).toBe(`${claims.jti}, good until ${new Date(claims.exp * 1000).toISOString()}\n`);
+    const body = { prompt: newPrompt(), model: "dall-e-2", size: "256x256" };
+    const response = await theStage.post(body, { authorization: `Bearer ${token}` });
+    expect(response.status).toBe(200);
+  });
+
+  it("signs with the first of two secrets", async () => {
+    const { stdout } = await run(["--sub", "web"], `${TOKEN_SECRET},${OLD_SECRET}`);
+    expect((await verifyToken(stdout.trim(), [TOKEN_SECRET])).sub).toBe("web");
+  });
+
+  it.each([
+    [[], "npm run token -- --sub"],
+    [["--sub", "a b"], "npm run token -- --sub"],
+    [["--sub", "web", "--days", "366"], "npm run token -- --sub"],
+    [["--sub", "web", "--origin", "example.com"], "npm run token -- --sub"],
+    [["--sub", "web", "--max-n", "many"], "npm run token -- --sub"],
+  ])("says how it is used: %j", async (args, said) => {
+    await expect(run(args)).rejects.toMatchObject({
+      code: 1,
+      stderr: expect.stringContaining(said),
+    });
+  });
+});
