@@ -132,6 +132,21 @@ export function spentToday(config: Config): Promise<MicroDollars> {
   return accountOf(config, EVERYBODY).spentToday();
 }
 
+const KNOWN_MS = 1000;
+let known: { config: Config; untilMs: number; spent: MicroDollars } | undefined;
+
+/**
+ * The same as of at most a second ago: for whoever may ask as often as they like, and must not keep
+ * the one account of everybody from its work.
+ */
+export async function spentLately(config: Config): Promise<MicroDollars> {
+  const nowMs = Date.now();
+  if (known?.config === config && nowMs < known.untilMs) return known.spent;
+  const spent = await spentToday(config);
+  known = { config, untilMs: nowMs + KNOWN_MS, spent };
+  return spent;
+}
+
 /** The usage of today and the days before it, and what is spent and reserved today. */
 export async function usageOf(
   config: Config,
@@ -189,7 +204,8 @@ export function countUsage(
   counted: Omit<UsageRow, "day" | "images" | "spent">,
 ): Promise<void> | undefined {
   const row = { ...counted, day: dayOf(nowSeconds()), images: 0, spent: 0 };
-  const key = JSON.stringify([row.day, row.caller, row.model]);
+  // Neither a day nor a caller holds a space.
+  const key = `${row.day} ${row.caller} ${row.model}`;
   const sum = uncounted.get(key);
   uncounted.set(key, sum === undefined ? row : added(sum, row));
   const nowMs = Date.now();

@@ -147,9 +147,16 @@ export class Ledger {
 
 const SECONDS_PER_DAY = 24 * 60 * 60;
 
+/** The day that was asked for last: every hit asks, and it is nearly always the same. */
+let last = { number: Number.NaN, day: "" };
+
 /** The UTC day of a time, YYYY-MM-DD. */
 export function dayOf(seconds: number): string {
-  return new Date(seconds * 1000).toISOString().slice(0, 10);
+  const number = Math.floor(seconds / SECONDS_PER_DAY);
+  if (number !== last.number) {
+    last = { number, day: new Date(seconds * 1000).toISOString().slice(0, 10) };
+  }
+  return last.day;
 }
 
 /** The seconds from a time to the end of its UTC day. */

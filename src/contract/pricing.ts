@@ -73,7 +73,7 @@ export interface PricedRequest extends Priced {
 
 /** What a request costs at most, and what it did cost. */
 export interface Cost {
-  worst: MicroDollars;
+  worst: () => MicroDollars;
   /** From what the upstream reports; the worst where it reports nothing. */
   actual: (usage: Usage, images: number) => MicroDollars;
 }
@@ -88,16 +88,18 @@ export function costOf(request: PricedRequest, overrides: Prices): Cost {
   const price = priceOf(request, overrides);
   if ("per_image" in price) {
     const each = Math.ceil(price.per_image * MICRO_PER_DOLLAR);
-    return { worst: each * request.n, actual: (_, images) => each * images };
+    return { worst: () => each * request.n, actual: (_, images) => each * images };
   }
-  const partials = Math.min(request.options?.partial_images ?? 0, MAX_PARTIAL_IMAGES);
-  const textTokens = new TextEncoder().encode(request.prompt).byteLength + OVERHEAD_TOKENS;
-  const imageTokens = outputTokens(request) * request.n + partials * PARTIAL_IMAGE_TOKENS;
-  const worst = Math.ceil(textTokens * price.text_in + imageTokens * price.image_out);
+  const worst = () => {
+    const partials = Math.min(request.options?.partial_images ?? 0, MAX_PARTIAL_IMAGES);
+    const textTokens = new TextEncoder().encode(request.prompt).byteLength + OVERHEAD_TOKENS;
+    const imageTokens = outputTokens(request) * request.n + partials * PARTIAL_IMAGE_TOKENS;
+    return Math.ceil(textTokens * price.text_in + imageTokens * price.image_out);
+  };
   return {
     worst,
     actual(usage) {
-      if (usage.output_tokens === 0) return worst;
+      if (usage.output_tokens === 0) return worst();
       const imageIn = usage.input_tokens_details?.["image_tokens"] ?? 0;
       const textIn = Math.max(0, usage.input_tokens - imageIn);
       return Math.ceil(

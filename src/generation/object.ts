@@ -69,7 +69,7 @@ export class Generation extends DurableObject<object> {
     const config = configOf(this.env);
     const id = newGenerationId(this.ctx.id.toString());
     const { worst } = costOf(job.request, config.prices);
-    const refusal = await reserveBudget(config, job.payer, id, worst);
+    const refusal = await reserveBudget(config, job.payer, id, worst());
     const generation: StoredGeneration = {
       id,
       created: nowSeconds(),
@@ -259,7 +259,7 @@ export class Generation extends DurableObject<object> {
         const spent = actual(record.usage, images);
         await settleBudget(config, payer, id, { spent, model, images });
       } else if (failure !== undefined && mayHaveCharged(failure)) {
-        await settleBudget(config, payer, id, { spent: worst, model, images: 0 });
+        await settleBudget(config, payer, id, { spent: worst(), model, images: 0 });
       } else {
         await releaseBudget(config, payer, id);
       }

@@ -31,13 +31,14 @@ export async function callerOf(c: Context<AppEnv>): Promise<Caller> {
   if (token === undefined) return anonymous(ANONYMOUS, network);
   const { sub, jti, budget_usd: usd } = token;
   c.get("event").add({ caller: sub });
+  // Whoever passes the widget may do so again and again: what counts is where that is.
+  const isVisitor = sub === TURNSTILE_SUBJECT;
   return {
     principal: sub,
-    rateKey: `token/${jti}`,
+    rateKey: isVisitor ? `network/${network}` : `token/${jti}`,
     payer: {
       caller: sub,
-      // Whoever passes the widget may do so again and again: the day's account is the network's.
-      account: sub === TURNSTILE_SUBJECT ? `network/${network}` : `subject/${sub}`,
+      account: isVisitor ? `network/${network}` : `subject/${sub}`,
       token: usd === undefined ? undefined : { jti, budget: Math.round(usd * MICRO_PER_DOLLAR) },
     },
     token,

@@ -1,6 +1,6 @@
 import { createRoute, z, type OpenAPIHono } from "@hono/zod-openapi";
 import { version } from "../../package.json";
-import { spentToday } from "../access/budget.ts";
+import { spentLately } from "../access/budget.ts";
 import { BINDINGS, SECRETS } from "../config.ts";
 import { MICRO_PER_DOLLAR } from "../contract/pricing.ts";
 import type { AppEnv } from "../middleware/context.ts";
@@ -57,7 +57,7 @@ export function healthRoute(app: OpenAPIHono<AppEnv>): void {
         turnstile_site_key: config.turnstile?.siteKey ?? null,
         budget: {
           usd_per_day: config.budgetPerDay / MICRO_PER_DOLLAR,
-          usd_left: (config.budgetPerDay - (await spentToday(config))) / MICRO_PER_DOLLAR,
+          usd_left: (config.budgetPerDay - (await spentLately(config))) / MICRO_PER_DOLLAR,
         },
         local_development: config.localDevelopment,
       },

@@ -10,6 +10,9 @@ export default {
     switch (pathname) {
       case "/record":
         return Response.json(await env.CACHE.get("record", "json"));
+      case "/limited-record":
+        await env.LIMIT.limit({ key: "somebody" });
+        return Response.json(await env.CACHE.get("record", "json"));
       case "/image":
         return new Response(await env.CACHE.get("image", "stream"));
       case "/images":

@@ -93,6 +93,13 @@ async function cases(servers: Servers): Promise<Case[]> {
       ],
     },
     {
+      name: "hit, by URL, floor that asks a rate limit too",
+      calls: 400,
+      ours: hit(one, 0),
+      bare: bareCall("/limited-record", { status: 200, minBytes: 100 }),
+      held: (result) => [cpu(result)],
+    },
+    {
       name: "hit, base64, 1.5 MB",
       calls: 60,
       ours: hit({ ...one, response_format: "b64_json" }, 1),

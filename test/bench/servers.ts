@@ -54,6 +54,7 @@ async function startBareWorker(upstreamUrl: string): Promise<BareWorker> {
       kvNamespaces: ["CACHE"],
       durableObjects: { KEEPER: { className: "Keeper", useSQLite: true } },
       bindings: { UPSTREAM: upstreamUrl },
+      ratelimits: { LIMIT: { namespace_id: "1", simple: { limit: 1_000_000, period: 60 } } },
       host: "127.0.0.1",
       port: 0,
       cf: false,

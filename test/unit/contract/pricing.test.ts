@@ -16,7 +16,7 @@ function request(body: Record<string, unknown>) {
 }
 
 function worst(body: Record<string, unknown>, prices = NONE) {
-  return costOf(request(body), prices).worst;
+  return costOf(request(body), prices).worst();
 }
 
 describe("the worst case", () => {
@@ -95,7 +95,7 @@ describe("the actual cost", () => {
   });
 
   it("is the worst where the upstream reports nothing", () => {
-    expect(actual(NO_USAGE, 1)).toBe(most);
+    expect(actual(NO_USAGE, 1)).toBe(most());
   });
 
   it("of a model by the picture counts those that were made", () => {
