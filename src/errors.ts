@@ -346,8 +346,8 @@ export function toWire(failure: Failure): WireError {
         "insufficient_quota",
         failure,
         seconds === undefined
-          ? "What this token may spend is spent."
-          : "What may be spent today is spent. A new day begins at midnight UTC.",
+          ? "What is left of this token's budget is not enough for this request."
+          : "What is left of today's budget is not enough for this request. A new day begins at midnight UTC.",
         {
           ...DO_NOT_RETRY,
           ...(seconds === undefined ? {} : { "retry-after": String(seconds) }),

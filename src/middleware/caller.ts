@@ -34,7 +34,7 @@ export async function callerOf(c: Context<AppEnv>): Promise<Caller> {
   // Whoever passes the widget may do so again and again: what counts is where that is.
   const isVisitor = sub === TURNSTILE_SUBJECT;
   return {
-    principal: sub,
+    principal: `subject/${sub}`,
     rateKey: isVisitor ? `network/${network}` : `token/${jti}`,
     payer: {
       caller: sub,
@@ -62,10 +62,12 @@ async function requiredToken(c: Context<AppEnv>): Promise<TokenClaims> {
   if (await isRevoked(config, claims)) {
     throw new GatewayError({ code: "invalid_token", credential: "token", problem: "revoked" });
   }
-  if (claims.origins !== undefined && !claims.origins.includes(originOf(c) ?? "")) {
-    throw new GatewayError({ code: "origin_not_allowed" });
-  }
+  if (!isForOrigin(claims, originOf(c))) throw new GatewayError({ code: "origin_not_allowed" });
   return claims;
+}
+
+function isForOrigin({ origins }: TokenClaims, origin: string | undefined): boolean {
+  return origins === undefined || (origin !== undefined && origins.includes(origin));
 }
 
 async function optionalToken(c: Context<AppEnv>): Promise<TokenClaims | undefined> {

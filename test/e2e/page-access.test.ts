@@ -71,6 +71,8 @@ describe.skipIf(browserPath === undefined)(
 
     it("lets whoever passes the widget make a picture, and says what it cost", async () => {
       await open(`good-${crypto.randomUUID()}`);
+      // Hidden at first too: what shows that the widget was passed is the token.
+      await expect.poll(() => page.evaluate("sessionStorage.length")).toBe(1);
       await page.locator("#access").waitFor({ state: "hidden" });
       await generate();
       await page.locator("#pictures img").waitFor();
