@@ -1,11 +1,15 @@
+import { availableParallelism } from "node:os";
 import { cloudflareTest } from "@cloudflare/vitest-plugin";
 import { defineConfig } from "vitest/config";
+import { webhookSecret } from "./test/webhooks/secret.ts";
 
 const NO_LIMIT = { limit: 1_000_000, period: 60 } as const;
 
 /** Two kinds of tests: in workerd, the runtime that is deployed to, and from outside over sockets. */
 export default defineConfig({
   test: {
+    // Tests wait more than they compute.
+    maxWorkers: availableParallelism() + 1,
     reporters: ["default", "./test/closing-line.ts"],
     projects: [
       {
@@ -25,12 +29,16 @@ export default defineConfig({
                 MAX_CONCURRENT_PER_CALLER: "1000000",
                 UPSTREAM_API_KEY: "sk-test",
                 UPSTREAM_BASE_URL: inject("upstreamUrl"),
+                WEBHOOK_HOSTS: "127.0.0.1",
+                WEBHOOK_SECRET: webhookSecret("in"),
+                WEBHOOK_SIGNING_SECRET: webhookSecret("out"),
               },
             },
           })),
         ],
         test: {
           name: "workerd",
+          testTimeout: 20_000,
           include: ["test/unit/**/*.test.ts", "test/worker/**/*.test.ts"],
           globalSetup: "test/worker/setup.ts",
         },

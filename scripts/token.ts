@@ -8,10 +8,11 @@ import {
 import { tokenSecrets } from "./token-secrets.ts";
 
 const USAGE = `npm run token -- --sub web [--days 30] [--origin https://…] [--model …] [--quality …]
-                 [--max-n 1] [--budget-usd 10]
+                 [--max-n 1] [--budget-usd 10] [--scope webhook]
 
 Prints a token for whoever is meant by --sub, good for --days days; --origin, --model and --quality
-may be given several times. Signed with TOKEN_SECRET, from the environment or from .dev.vars.`;
+may be given several times. One with --scope webhook stands in the address of a webhook, and is good
+for nothing else. Signed with TOKEN_SECRET, from the environment or from .dev.vars.`;
 
 const many = { type: "string", multiple: true } as const;
 const { values } = parseArgs({
@@ -23,6 +24,7 @@ const { values } = parseArgs({
     quality: many,
     "max-n": { type: "string" },
     "budget-usd": { type: "string" },
+    scope: { type: "string" },
   },
 });
 
@@ -34,6 +36,7 @@ const limits = tokenLimitsSchema.safeParse({
   qualities: values.quality,
   max_n: numberOf(values["max-n"]),
   budget_usd: numberOf(values["budget-usd"]),
+  scope: values.scope,
 });
 if (!sub.success || !limits.success || !(ttlSeconds >= 1 && ttlSeconds <= TOKEN_MAX_SECONDS)) {
   fail(USAGE);

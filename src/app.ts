@@ -6,6 +6,7 @@ import { cors } from "./middleware/cors.ts";
 import { errorResponse, failureResponse } from "./middleware/errors.ts";
 import { requestEvent } from "./middleware/request-event.ts";
 import { securityHeaders } from "./middleware/security-headers.ts";
+import { batchesRoutes } from "./routes/batches.ts";
 import { generationsRoutes } from "./routes/generations.ts";
 import { healthRoute } from "./routes/health.ts";
 import { imagesRoute } from "./routes/images.ts";
@@ -14,6 +15,7 @@ import { pageRoute } from "./routes/page.ts";
 import { signedImageRoute } from "./routes/signed-image.ts";
 import { tokensRoutes } from "./routes/tokens.ts";
 import { usageRoute } from "./routes/usage.ts";
+import { webhooksRoutes } from "./routes/webhooks.ts";
 
 export const app = new OpenAPIHono<AppEnv>();
 
@@ -31,6 +33,8 @@ app.use(
 pageRoute(app);
 generationsRoutes(app);
 signedImageRoute(app);
+webhooksRoutes(app);
+batchesRoutes(app);
 imagesRoute(app);
 modelsRoutes(app);
 tokensRoutes(app);

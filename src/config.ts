@@ -37,6 +37,10 @@ export interface Config {
   budgets: DurableObjectNamespace;
   /** Objects of the class `Revocations`. */
   revocations: DurableObjectNamespace;
+  /** Objects of the class `Jobs`. */
+  jobs: DurableObjectNamespace;
+  /** The Workflow of the class `ImageJob`. */
+  imageJobs: Workflow;
   rateLimits: Record<"requests" | "generations", RateLimit>;
   /** Who may have pictures made: anyone within the limits, or who has a token. */
   access: "public" | "token";
@@ -49,6 +53,12 @@ export interface Config {
   tokenSecrets: readonly string[];
   /** `undefined` where the secret is not set: then the admin alone makes tokens. */
   turnstile: TurnstileConfig | undefined;
+  /** Any of them may have signed a webhook that comes in. None where the secret is not set. */
+  webhookSecrets: readonly string[];
+  /** All of them sign a webhook that goes out. None where the secret is not set. */
+  webhookSigningSecrets: readonly string[];
+  /** The hosts that may be called back, or `*`. */
+  webhookHosts: readonly string[];
   /** What everybody together may spend on a UTC day. */
   budgetPerDay: MicroDollars;
   /** What one caller may spend of it. */
@@ -94,6 +104,11 @@ const TTL_MAX_SECONDS = 365 * 24 * 60 * 60;
 
 /** As many as HMAC-SHA256 has bytes (RFC 2104, 3: shorter keys weaken it). */
 const TOKEN_SECRET_MIN_CHARS = 32;
+
+/** Standard Webhooks, "Signature scheme": base64 of so many random bytes, after a prefix. */
+const WEBHOOK_SECRET = /^whsec_(?=[A-Za-z0-9+/]+=*$)(.{32,88})$/;
+const WEBHOOK_SECRET_MIN_BYTES = 24;
+const WEBHOOK_SECRET_MAX_BYTES = 64;
 
 /** A var as wrangler hands it over: TOML numbers and booleans are not strings yet. An empty one is unset. */
 const text = z
@@ -178,6 +193,34 @@ const secrets = list.transform((values, ctx) =>
       ),
 );
 
+/** One secret, or several while they replace each other. */
+const webhookSecrets = list.transform((values, ctx) =>
+  values.every((value) => isWebhookSecret(value))
+    ? values
+    : problem(
+        ctx,
+        `must be whsec_ and base64 of ${WEBHOOK_SECRET_MIN_BYTES} to ${WEBHOOK_SECRET_MAX_BYTES} bytes; several are separated by commas`,
+      ),
+);
+
+function isWebhookSecret(value: string): boolean {
+  const base64 = WEBHOOK_SECRET.exec(value)?.[1];
+  if (base64 === undefined || base64.length % 4 !== 0) return false;
+  const { length } = atob(base64);
+  return length >= WEBHOOK_SECRET_MIN_BYTES && length <= WEBHOOK_SECRET_MAX_BYTES;
+}
+
+const hosts = list.transform((values, ctx) =>
+  values.every((value) => value === "*" || URL.parse(`https://${value}/`)?.hostname === value)
+    ? values
+    : problem(ctx, 'must be "*" or a comma-separated list of hosts, such as hooks.example.com'),
+);
+
+const workflow = z.custom<Workflow>(
+  (value) => typeof value === "object" && value !== null && "createBatch" in value,
+  "must be bound to a Workflow",
+);
+
 const prices = text.transform((value, ctx): Prices => {
   if (value === undefined) return new Map();
   const parsedPrices = pricesSchema.safeParse(jsonOf(value));
@@ -217,6 +260,8 @@ const environment = z.object({
   DEFAULT_MODEL: text,
   GENERATION: objects,
   IDEMPOTENCY: objects,
+  IMAGE_JOB: workflow,
+  JOBS: objects,
   LOCAL_DEVELOPMENT: flag,
   MAX_BODY_BYTES: integer(1024, 1024 * 1024, 64 * 1024),
   MAX_CONCURRENT_PER_CALLER: integer(1, 1_000_000, 4),
@@ -237,6 +282,9 @@ const environment = z.object({
   UPSTREAM_BASE_URL: text,
   UPSTREAM_MAX_RETRIES: integer(0, 5, 2),
   UPSTREAM_TIMEOUT_SECONDS: integer(1, 600, 300),
+  WEBHOOK_HOSTS: hosts,
+  WEBHOOK_SECRET: webhookSecrets,
+  WEBHOOK_SIGNING_SECRET: webhookSecrets,
 });
 
 /** Which of the names above hold a secret, and which a binding; the rest are vars. */
@@ -245,6 +293,8 @@ export const SECRETS = [
   "ADMIN_KEY",
   "TOKEN_SECRET",
   "TURNSTILE_SECRET",
+  "WEBHOOK_SECRET",
+  "WEBHOOK_SIGNING_SECRET",
 ] as const;
 export const BINDINGS = [
   "CACHE",
@@ -252,6 +302,8 @@ export const BINDINGS = [
   "IDEMPOTENCY",
   "BUDGET",
   "REVOCATIONS",
+  "JOBS",
+  "IMAGE_JOB",
   "RATE_LIMIT_REQUESTS",
   "RATE_LIMIT_GENERATIONS",
 ] as const;
@@ -334,6 +386,8 @@ function parseConfig(env: object): Config {
     adminKey: vars.ADMIN_KEY,
     budgets: vars.BUDGET,
     revocations: vars.REVOCATIONS,
+    jobs: vars.JOBS,
+    imageJobs: vars.IMAGE_JOB,
     rateLimits: {
       requests: vars.RATE_LIMIT_REQUESTS,
       generations: vars.RATE_LIMIT_GENERATIONS,
@@ -341,6 +395,9 @@ function parseConfig(env: object): Config {
     access: vars.ACCESS,
     tokenSecrets,
     turnstile: turnstileOf(vars),
+    webhookSecrets: vars.WEBHOOK_SECRET,
+    webhookSigningSecrets: vars.WEBHOOK_SIGNING_SECRET,
+    webhookHosts: vars.WEBHOOK_HOSTS,
     budgetPerDay,
     budgetPerCaller: vars.BUDGET_USD_PER_DAY_PER_CALLER ?? budgetPerDay,
     maxConcurrentPerCaller: vars.MAX_CONCURRENT_PER_CALLER,

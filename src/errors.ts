@@ -52,6 +52,12 @@ export type Failure =
   | { code: "upstream_outcome_unknown" }
   | { code: "idempotency_key_reused" }
   | { code: "generation_not_found" }
+  | { code: "batch_not_found" }
+  /** What is wrong with one request of a batch, and where that stands. */
+  | { code: "invalid_batch_request"; at: string; failure: Failure }
+  | { code: "webhook_url_without_async" }
+  | { code: "stream_in_job" }
+  | { code: "invalid_webhook_signature"; problem: WebhookProblem }
   | { code: "not_acceptable"; reason: string; mayHaveCharged: boolean }
   | { code: "invalid_signature" }
   | { code: "signature_expired" }
@@ -59,6 +65,7 @@ export type Failure =
   | { code: "invalid_token"; credential: Credential; problem: TokenProblem }
   | { code: "token_expired" }
   | { code: "origin_not_allowed" }
+  | { code: "insufficient_scope"; scope: string | undefined }
   | { code: "model_not_allowed"; allowed: readonly string[] }
   | { code: "turnstile_failed"; reason: TurnstileProblem }
   | {
@@ -86,6 +93,8 @@ export type TokenProblem =
   | "revoked";
 
 export type TurnstileProblem = "unreachable" | "refused" | "hostname" | "action";
+
+export type WebhookProblem = "missing" | "timestamp" | "mismatch";
 
 /** Which limit was met; the first two are the platform's, by time. */
 export type RateLimitReason = "requests" | "generations" | "concurrency";
@@ -293,6 +302,31 @@ export function toWire(failure: Failure): WireError {
       return invalid(failure, "There is no such generation, or it is no longer kept.", {
         status: 404,
       });
+    case "batch_not_found":
+      return invalid(failure, "There is no such batch, or it is no longer kept.", { status: 404 });
+    case "invalid_batch_request": {
+      const { at } = failure;
+      const inner = toWire(failure.failure);
+      const { error } = inner.body;
+      const param = error.param === null ? at : `${at}.${error.param}`;
+      return { ...inner, body: { error: { ...error, param, message: `${at}: ${error.message}` } } };
+    }
+    case "webhook_url_without_async":
+      return invalid(
+        { code: "unsupported_parameter", param: "webhook_url" },
+        "'webhook_url' needs the header 'Prefer: respond-async': who waits is not called back.",
+      );
+    case "stream_in_job":
+      return invalid(
+        { code: "unsupported_parameter", param: "stream" },
+        "A picture that nobody waits for cannot be streamed.",
+      );
+    case "invalid_webhook_signature":
+      return invalid(
+        { code: "invalid_signature" },
+        `This webhook cannot be accepted: ${WEBHOOK_PROBLEMS[failure.problem]}.`,
+        { status: 401, headers: { "www-authenticate": "StandardWebhooks" } },
+      );
     case "not_acceptable":
       return invalid(
         failure,
@@ -319,6 +353,18 @@ export function toWire(failure: Failure): WireError {
       return unauthorized(failure, "The token has expired.", 'Bearer error="invalid_token"');
     case "origin_not_allowed":
       return invalid(failure, "The token is not for pages of this origin.", { status: 403 });
+    case "insufficient_scope":
+      return invalid(
+        failure,
+        failure.scope === undefined
+          ? "The token is only for webhooks."
+          : `The token needs the scope '${failure.scope}'.`,
+        {
+          status: 403,
+          // RFC 6750, 3.1.
+          headers: { "www-authenticate": 'Bearer error="insufficient_scope"' },
+        },
+      );
     case "model_not_allowed": {
       const message = `The token is only for the models ${failure.allowed.join(", ")}.`;
       return invalid(failure, message, { status: 403 });
@@ -379,6 +425,12 @@ const TOKEN_PROBLEMS: Record<TokenProblem, string> = {
   not_yet_valid: "it is not valid yet",
   oversized: "it is too long",
   revoked: "it was revoked",
+};
+
+const WEBHOOK_PROBLEMS: Record<WebhookProblem, string> = {
+  missing: "it needs the headers webhook-id, webhook-timestamp and webhook-signature",
+  timestamp: "its webhook-timestamp is not within five minutes of now",
+  mismatch: "its signature does not belong to it",
 };
 
 const TURNSTILE_PROBLEMS: Record<TurnstileProblem, string> = {

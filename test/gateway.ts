@@ -1,4 +1,5 @@
 import { convertV4MiniflareOptions, Miniflare } from "miniflare";
+import { webhookSecret } from "./webhooks/secret.ts";
 
 /** The Worker on a socket of its own, as a client meets it. */
 export interface Gateway {
@@ -22,6 +23,8 @@ export interface GatewayOptions {
 export const UPSTREAM_KEY = "sk-test-9f8e7d6c5b4a39281706";
 export const ADMIN_KEY = "admin-3e1f5a7c9b2d";
 export const TOKEN_SECRET = "token-secret-5c7e9a1b3d5f7092846a";
+export const WEBHOOK_SECRET = webhookSecret("in");
+export const WEBHOOK_SIGNING_SECRET = webhookSecret("out");
 
 /**
  * Starts the bundled Worker on Miniflare: no development proxy between it and its client.
@@ -39,6 +42,9 @@ export async function startGateway(
     ADMIN_KEY,
     TOKEN_SECRET,
     LOCAL_DEVELOPMENT: "true",
+    WEBHOOK_HOSTS: "127.0.0.1",
+    WEBHOOK_SECRET,
+    WEBHOOK_SIGNING_SECRET,
     // Tests ask more, and more at once, than anybody may.
     BUDGET_USD_PER_DAY: "100000",
     MAX_CONCURRENT_PER_CALLER: "1000000",
@@ -58,7 +64,9 @@ export async function startGateway(
         IDEMPOTENCY: { className: "IdempotencyKey", useSQLite: true },
         BUDGET: { className: "Budget", useSQLite: true },
         REVOCATIONS: { className: "Revocations", useSQLite: true },
+        JOBS: { className: "Jobs", useSQLite: true },
       },
+      workflows: { IMAGE_JOB: { name: "image-job", className: "ImageJob" } },
       ratelimits: {
         RATE_LIMIT_REQUESTS: { namespace_id: "1001", simple },
         RATE_LIMIT_GENERATIONS: { namespace_id: "1002", simple },

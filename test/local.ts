@@ -13,6 +13,11 @@ export interface Local {
   close(): Promise<void>;
 }
 
+/** Test files run at the same time: each worker has ports of its own, or two would find the same one free. */
+function firstPort(): number {
+  return 8900 + 100 * Number(process.env["VITEST_POOL_ID"] ?? 0);
+}
+
 const READY = /Darkroom: +(http:\S+)/;
 
 /**
@@ -30,7 +35,7 @@ export async function startLocal(vars: Record<string, string> = {}): Promise<Loc
     [script, "--simulated", "--persist-to", directory, ...flags],
     {
       stdio: ["ignore", "pipe", "inherit"],
-      env: { ...process.env, PORT: "8900" },
+      env: { ...process.env, PORT: String(firstPort()) },
     },
   );
   let printed = "";

@@ -11,6 +11,9 @@ const TOKEN_MAX_CHARS = 4096;
 /** Pinned: what a token says of its own algorithm is not asked (RFC 8725, 3.1). */
 const ALGORITHM = "HS256";
 
+/** Of the tokens that stand in an address: they are read by more eyes than a header is. */
+export const WEBHOOK_SCOPE = "webhook";
+
 const names = z.array(z.string().min(1).max(200)).min(1).max(20);
 
 /** What a token may be limited to; whatever is absent is not limited. */
@@ -35,6 +38,8 @@ export const tokenLimitsSchema = z.strictObject({
   qualities: names.optional(),
   /** What it may spend in all its life. */
   budget_usd: z.number().min(0).max(1_000_000).optional(),
+  /** `webhook`: it stands in the address of a webhook, and is good for nothing else. */
+  scope: z.literal(WEBHOOK_SCOPE).optional(),
 });
 
 /** Whom a token is for: counted, limited and revoked under this name. */

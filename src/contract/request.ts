@@ -16,6 +16,7 @@ import {
   type ModelRules,
   type ResponseFormat,
 } from "./models.ts";
+import { jsonObject } from "./parse.ts";
 
 /** A valid request with every default in place, in the API's own names. */
 export interface ImageRequest {
@@ -88,10 +89,7 @@ export function parseImageRequest(
   config: Config,
   preferredFormat?: ImageType,
 ): ImageRequest {
-  if (typeof json !== "object" || json === null || Array.isArray(json)) {
-    throw new GatewayError({ code: "invalid_json", problem: "not_an_object" });
-  }
-  const body = withoutNulls(json, config.requireDocumentedFields);
+  const body = withoutNulls(jsonObject(json), config.requireDocumentedFields);
   const model = requestedModel(body["model"], config);
   if (preferredFormat !== undefined && model.rules.imageOptions) {
     body["output_format"] ??= preferredFormat;

@@ -43,7 +43,7 @@ export const imagesResponseSchema = z
   .openapi("ImagesResponse");
 
 /** Every error's form. */
-const errorSchema = z
+export const errorSchema = z
   .object({
     error: z.object({
       message: z.string(),
@@ -63,7 +63,8 @@ export const errorResponses = {
   },
 };
 
-type ImagesResponse = z.infer<typeof imagesResponseSchema>;
+/** The answer in JSON. */
+export type ImagesResponse = z.infer<typeof imagesResponseSchema>;
 
 /** A generation that is not made yet. */
 export const pendingSchema = z
@@ -114,4 +115,18 @@ export function responseWithoutData(
     })),
     usage: wireUsage(counted),
   };
+}
+
+/**
+ * The answer with its images by URL.
+ *
+ * @param origin of the gateway
+ */
+export function responseWithUrls(record: GenerationRecord, origin: string): ImagesResponse {
+  const { choices, usage: counted, ...head } = responseWithoutData(record, origin);
+  const data = record.images.map(({ revised_prompt }, index) => ({
+    url: imageUrl(record, index, origin),
+    revised_prompt,
+  }));
+  return { ...head, data, choices, usage: counted };
 }

@@ -30,6 +30,11 @@ export interface PendingGeneration {
 
 export type Found = MadeGeneration | PendingGeneration;
 
+/** The id of a generation, wherever it is. */
+export function generationIdOf(found: Found): string {
+  return found.kind === "made" ? found.record.id : found.handle.id;
+}
+
 export interface Hit {
   kind: "hit";
   ageSeconds: number;

@@ -4,7 +4,7 @@ import type { ResponseFormat } from "../contract/models.ts";
 import type { ImageRequest } from "../contract/request.ts";
 import { GatewayError, mayHaveCharged } from "../errors.ts";
 import type { CacheDirectives } from "../lib/cache-control.ts";
-import { hitOutcome, madeFrom, type Found } from "./found.ts";
+import { generationIdOf, hitOutcome, madeFrom, type Found } from "./found.ts";
 import {
   findMade,
   handleOf,
@@ -79,7 +79,7 @@ export async function generate(
           context,
           kind: kept?.kind === "none" ? "miss" : "request",
         });
-  await idempotency?.bind(found.kind === "made" ? found.record.id : found.handle.id);
+  await idempotency?.bind(generationIdOf(found));
   return found;
 }
 

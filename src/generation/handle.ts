@@ -1,6 +1,6 @@
 import type { Config } from "../config.ts";
 import { GatewayError } from "../errors.ts";
-import { objectIdOf } from "./id.ts";
+import { objectIdOf } from "../lib/object-id.ts";
 import type { Job, PartialImage, Progress, ProgressQuery, Started } from "./job.ts";
 import type { Generation, ObjectImage } from "./object.ts";
 
@@ -96,7 +96,7 @@ export async function findMade(
 
 /** The generation of an id in the object that it leads back to; `undefined` when it is no such id. */
 export function handleOf(config: Config, id: string): GenerationHandle | undefined {
-  const hex = objectIdOf(id);
+  const hex = objectIdOf("gen", id);
   if (hex === undefined) return undefined;
   try {
     return new GenerationHandle(config, config.generations.idFromString(hex), id);

@@ -5,9 +5,9 @@ import { configOf, type Config } from "../config.ts";
 import { costOf } from "../contract/pricing.ts";
 import { failureOf, mayHaveCharged, type Failure } from "../errors.ts";
 import { nowSeconds } from "../lib/clock.ts";
+import { newIdInObject } from "../lib/object-id.ts";
 import { errorFields, log } from "../telemetry/log.ts";
 import { dispatch } from "../upstream/client.ts";
-import { newGenerationId } from "./id.ts";
 import type { Job, PartialImage, Progress, ProgressQuery, Started } from "./job.ts";
 import { newRecord } from "./record.ts";
 import { GenerationStorage, type StoredGeneration } from "./storage.ts";
@@ -67,7 +67,7 @@ export class Generation extends DurableObject<object> {
   /** A new generation: queued, or failed where its requester may not have it made. */
   async #begin(job: Job): Promise<StoredGeneration> {
     const config = configOf(this.env);
-    const id = newGenerationId(this.ctx.id.toString());
+    const id = newIdInObject("gen", this.ctx.id.toString());
     const { worst } = costOf(job.request, config.prices);
     const refusal = await reserveBudget(config, job.payer, id, worst());
     const generation: StoredGeneration = {

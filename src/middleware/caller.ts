@@ -2,7 +2,12 @@ import type { Context } from "hono";
 import { bearerOf } from "../access/bearer.ts";
 import { networkOf } from "../access/rate-limit.ts";
 import { isRevoked } from "../access/revocation.ts";
-import { TURNSTILE_SUBJECT, verifyToken, type TokenClaims } from "../access/token.ts";
+import {
+  TURNSTILE_SUBJECT,
+  verifyToken,
+  WEBHOOK_SCOPE,
+  type TokenClaims,
+} from "../access/token.ts";
 import { MICRO_PER_DOLLAR } from "../contract/pricing.ts";
 import { GatewayError } from "../errors.ts";
 import type { Requester } from "../generation/generate.ts";
@@ -22,13 +27,38 @@ const ANONYMOUS = "public";
  * not, a token is good for its own budget, and anything else in the header, which SDKs must send, is
  * nobody's.
  *
- * @throws {GatewayError} `missing_token`, `invalid_token`, `token_expired`, `origin_not_allowed`
+ * @throws {GatewayError} `missing_token`, `invalid_token`, `token_expired`, `origin_not_allowed`,
+ *   `insufficient_scope`
  */
 export async function callerOf(c: Context<AppEnv>): Promise<Caller> {
   const config = c.get("config");
   const network = networkOf(c.req.header("cf-connecting-ip"));
   const token = config.access === "token" ? await requiredToken(c) : await optionalToken(c);
-  if (token === undefined) return anonymous(ANONYMOUS, network);
+  return token === undefined ? anonymous(ANONYMOUS, network) : holderOf(token, c);
+}
+
+/**
+ * Whoever has a token for webhooks, which stands in the address.
+ *
+ * @throws {GatewayError} `invalid_token`, `token_expired`, `origin_not_allowed`, `insufficient_scope`
+ */
+export async function webhookCallerOf(
+  bearer: string,
+  c: Context<AppEnv>,
+): Promise<Caller & { token: TokenClaims }> {
+  return holderOf(await goodToken(bearer, WEBHOOK_SCOPE, c), c);
+}
+
+/** Whoever has the secret that webhooks are signed with. */
+export const WEBHOOK_SENDER: Caller = {
+  principal: "webhook",
+  rateKey: "webhook",
+  payer: { caller: "webhook", account: "webhook", token: undefined },
+  token: undefined,
+};
+
+function holderOf(token: TokenClaims, c: Context<AppEnv>): Caller & { token: TokenClaims } {
+  const network = networkOf(c.req.header("cf-connecting-ip"));
   const { sub, jti, budget_usd: usd } = token;
   c.get("event").add({ caller: sub });
   // Whoever passes the widget may do so again and again: what counts is where that is.
@@ -56,12 +86,20 @@ export function anonymous(caller: string, network: string): Caller {
 }
 
 async function requiredToken(c: Context<AppEnv>): Promise<TokenClaims> {
+  return goodToken(bearerOf(c.req.header("authorization"), "token"), undefined, c);
+}
+
+async function goodToken(
+  bearer: string,
+  scope: TokenClaims["scope"],
+  c: Context<AppEnv>,
+): Promise<TokenClaims> {
   const config = c.get("config");
-  const bearer = bearerOf(c.req.header("authorization"), "token");
   const claims = await verifyToken(bearer, config.tokenSecrets);
   if (await isRevoked(config, claims)) {
     throw new GatewayError({ code: "invalid_token", credential: "token", problem: "revoked" });
   }
+  if (claims.scope !== scope) throw new GatewayError({ code: "insufficient_scope", scope });
   if (!isForOrigin(claims, originOf(c))) throw new GatewayError({ code: "origin_not_allowed" });
   return claims;
 }

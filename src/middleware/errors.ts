@@ -10,11 +10,15 @@ export function errorResponse(error: unknown, c: Context<AppEnv>): Response {
   return failureResponse({ code: "internal_error" }, c);
 }
 
-/** A failure as the contract's error. */
-export function failureResponse(failure: Failure, c: Context<AppEnv>): Response {
+/**
+ * A failure as the contract's error.
+ *
+ * @param more what the answer says beside it
+ */
+export function failureResponse(failure: Failure, c: Context<AppEnv>, more?: object): Response {
   const { status, headers, body } = toWire(failure);
   c.get("event").add({ error: body.error.code });
-  return new Response(JSON.stringify(body), {
+  return new Response(JSON.stringify({ ...body, ...more }), {
     status,
     headers: { ...headers, "content-type": "application/json" },
   });

@@ -9,16 +9,44 @@ const JSON_TYPE = /^application\/(?:[\w.-]+\+)?json\s*(?:;|$)/i;
 const UTF8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: false });
 
 /**
- * The JSON in a request's body, whatever it is. Bytes are counted while they are read: what a
- * header says of the length is not believed.
+ * The JSON in a request's body, whatever it is.
  *
+ * @param limitBytes `MAX_BODY_BYTES` where absent
  * @throws {GatewayError} `unsupported_media_type`, `request_too_large`, `invalid_json`
  */
-export async function jsonBody(c: Context<AppEnv>): Promise<unknown> {
+export async function jsonBody(c: Context<AppEnv>, limitBytes?: number): Promise<unknown> {
+  return parseJson(await jsonBytes(c, limitBytes));
+}
+
+/**
+ * The bytes of a body that says that it is JSON. They are counted while they are read: what a header
+ * says of the length is not believed.
+ *
+ * @throws {GatewayError} `unsupported_media_type`, `request_too_large`
+ */
+export async function jsonBytes(
+  c: Context<AppEnv>,
+  limitBytes = c.get("config").maxBodyBytes,
+): Promise<Uint8Array> {
   if (!JSON_TYPE.test(c.req.header("content-type") ?? "")) {
     throw new GatewayError({ code: "unsupported_media_type" });
   }
-  const bytes = await bodyBytes(c);
+  const { body } = c.req.raw;
+  if (body === null) return new Uint8Array();
+  try {
+    return await readAll(body, limitBytes);
+  } catch (error) {
+    if (!(error instanceof TooManyBytes)) throw error;
+    throw new GatewayError({ code: "request_too_large", limitBytes });
+  }
+}
+
+/**
+ * The JSON in bytes from outside.
+ *
+ * @throws {GatewayError} `invalid_json`
+ */
+export function parseJson(bytes: Uint8Array): unknown {
   if (depthOf(bytes) > MAX_DEPTH) {
     throw new GatewayError({ code: "invalid_json", problem: "too_deep" });
   }
@@ -58,16 +86,4 @@ function depthOf(json: Uint8Array): number {
     }
   }
   return deepest;
-}
-
-async function bodyBytes(c: Context<AppEnv>): Promise<Uint8Array> {
-  const { body } = c.req.raw;
-  const limitBytes = c.get("config").maxBodyBytes;
-  if (body === null) return new Uint8Array();
-  try {
-    return await readAll(body, limitBytes);
-  } catch (error) {
-    if (!(error instanceof TooManyBytes)) throw error;
-    throw new GatewayError({ code: "request_too_large", limitBytes });
-  }
 }

@@ -1,5 +1,5 @@
 import type { ResponseFormat } from "../contract/models.ts";
-import { imageUrl, responseWithoutData } from "../contract/response.ts";
+import { responseWithoutData, responseWithUrls } from "../contract/response.ts";
 import type { MadeGeneration } from "../generation/found.ts";
 import {
   base64Length,
@@ -15,6 +15,8 @@ export interface JsonOptions {
   /** The gateway's own, for URLs. */
   origin: string;
   waitUntil: WaitUntil;
+  /** What the answer says beside the generation. */
+  more?: object;
 }
 
 const HEADERS = { "content-type": "application/json" };
@@ -28,17 +30,13 @@ export async function jsonResponse(
   generation: MadeGeneration,
   options: JsonOptions,
 ): Promise<Response> {
-  const { responseFormat, origin, waitUntil } = options;
+  const { responseFormat, origin, waitUntil, more } = options;
   const { record } = generation;
   if (responseFormat === "url") {
-    const { choices, usage, ...head } = responseWithoutData(record, origin);
-    const data = record.images.map(({ revised_prompt }, index) => ({
-      url: imageUrl(record, index, origin),
-      revised_prompt,
-    }));
-    return new Response(JSON.stringify({ ...head, data, choices, usage }), { headers: HEADERS });
+    const body = { ...responseWithUrls(record, origin), ...more };
+    return new Response(JSON.stringify(body), { headers: HEADERS });
   }
-  const parts = bodyParts(generation, origin);
+  const parts = bodyParts(generation, origin, more);
   const length =
     parts.reduce((sum, part) => sum + (typeof part === "string" ? byteLength(part) : 0), 0) +
     record.images.reduce((sum, image) => sum + base64Length(image.bytes), 0);
@@ -51,7 +49,11 @@ export async function jsonResponse(
 }
 
 /** Text and images in turns: each piece of text is one write. */
-function bodyParts({ record, images }: MadeGeneration, origin: string): Part[] {
+function bodyParts(
+  { record, images }: MadeGeneration,
+  origin: string,
+  more: object | undefined,
+): Part[] {
   const { choices, usage, ...head } = responseWithoutData(record, origin);
   const parts: Part[] = [];
   let text = `${JSON.stringify(head).slice(0, -1)},"data":[`;
@@ -63,6 +65,6 @@ function bodyParts({ record, images }: MadeGeneration, origin: string): Part[] {
     const rest = JSON.stringify({ revised_prompt });
     text = rest === "{}" ? '"},' : `",${rest.slice(1)},`;
   }
-  parts.push(`${text.slice(0, -1)}],${JSON.stringify({ choices, usage }).slice(1)}`);
+  parts.push(`${text.slice(0, -1)}],${JSON.stringify({ choices, usage, ...more }).slice(1)}`);
   return parts;
 }

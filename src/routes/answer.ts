@@ -1,11 +1,14 @@
 import type { Context } from "hono";
-import { countUsage, type Payer } from "../access/budget.ts";
+import type { Payer } from "../access/budget.ts";
 import { RATE_LIMIT_POLICY } from "../access/rate-limit.ts";
+import type { JobFields, JobStatus } from "../contract/job.ts";
 import { defaultResponseFormat, type ResponseFormat } from "../contract/models.ts";
-import { costOf, type PricedRequest } from "../contract/pricing.ts";
+import type { PricedRequest } from "../contract/pricing.ts";
 import { imageUrl } from "../contract/response.ts";
 import { GatewayError } from "../errors.ts";
+import { countFree } from "../generation/count.ts";
 import {
+  generationIdOf,
   result,
   type CacheOutcome,
   type Found,
@@ -22,7 +25,7 @@ import { imageHeaders } from "../respond/file.ts";
 import { jsonResponse, type JsonOptions } from "../respond/json.ts";
 
 /** Seconds after which a poll makes sense. */
-const POLL_SECONDS = 2;
+export const POLL_SECONDS = 2;
 
 export interface RespondOptions {
   /** The format that the client would rather have than JSON. */
@@ -31,6 +34,8 @@ export interface RespondOptions {
   presetWaitMs: number;
   context: GenerateContext;
   c: Context<AppEnv>;
+  /** What the answer says of the job that has it made; absent where there is none. */
+  job?: JobFields;
 }
 
 /**
@@ -62,12 +67,15 @@ export async function respond(
 async function settled(
   found: Found,
   responseFormat: ResponseFormat | undefined,
-  { preferred, c }: RespondOptions,
+  { preferred, c, job }: RespondOptions,
 ): Promise<Response> {
-  if (found.kind === "pending") return pending(found, c);
+  if (found.kind === "pending") return pending(found, job, c);
   if (preferred !== undefined) return pictureResponse(found, c);
   const format = responseFormat ?? defaultResponseFormat(found.record.model);
-  return answered(await jsonResponse(found, jsonOptions(c, format)), found, c);
+  const options = jsonOptions(c, format);
+  // It is made, whatever the job knows by now.
+  const more = job === undefined ? {} : { more: { ...job, status: "completed" } };
+  return answered(await jsonResponse(found, { ...options, ...more }), found, c);
 }
 
 /** A streamed generation takes as long as its first event takes, as far as this request can tell. */
@@ -82,13 +90,25 @@ export async function streamed(
   return answered(response, found, c);
 }
 
-function pending(found: PendingGeneration, c: Context<AppEnv>): Response {
-  const { id } = found.handle;
+function pending(
+  found: PendingGeneration,
+  job: JobFields | undefined,
+  c: Context<AppEnv>,
+): Response {
   const status = found.isRunning ? ("in_progress" as const) : ("queued" as const);
-  const body = { id, status, created: found.created };
-  c.header("location", `/v1/images/generations/${id}`);
+  const { created } = found;
+  const body = { id: job?.job ?? found.handle.id, created, ...job, status };
+  return answered(pendingResponse(body, c), found, c);
+}
+
+/** Where something will be that is not there yet. */
+export function pendingResponse(
+  body: { id: string; created: number; status: JobStatus } & Partial<JobFields>,
+  c: Context<AppEnv>,
+): Response {
+  c.header("location", `/v1/images/generations/${body.id}`);
   c.header("retry-after", String(POLL_SECONDS));
-  return answered(c.json(body, 202), found, c);
+  return c.json(body, 202);
 }
 
 /** The picture itself, and where it can be had again. */
@@ -122,35 +142,26 @@ export function firstImage({ record, images }: MadeGeneration) {
 /** Puts on an answer what the cache did, and into the log which generation it was. */
 export function answered(response: Response, found: Found, c: Context<AppEnv>): Response {
   const { outcome } = found;
-  const id = found.kind === "made" ? found.record.id : found.handle.id;
   const collapsed = outcome.kind !== "hit" && outcome.collapsed;
-  c.get("event").add({ generation: id, cache: collapsed ? "collapsed" : outcome.kind });
+  c.get("event").add({
+    generation: generationIdOf(found),
+    cache: collapsed ? "collapsed" : outcome.kind,
+  });
   response.headers.set("cache-status", cacheStatus(outcome));
   response.headers.set("ratelimit-policy", RATE_LIMIT_POLICY);
   if (outcome.kind === "hit") response.headers.set("age", String(outcome.ageSeconds));
   return response;
 }
 
-/** Counts a request that cost nothing: it found what was made before, or joined what goes on. */
+/** Counts a request that cost nothing, once the answer is on its way. */
 export function count(
-  { outcome, ...found }: Found,
+  found: Found,
   request: PricedRequest,
-  { caller }: Payer,
+  payer: Payer,
   c: Context<AppEnv>,
 ): void {
-  const isCollapsed = outcome.kind !== "hit" && outcome.collapsed;
-  if (outcome.kind !== "hit" && !isCollapsed) return;
-  const config = c.get("config");
-  const { actual } = costOf(request, config.prices);
-  const saved = found.kind === "made" ? actual(found.record.usage, found.record.images.length) : 0;
-  const writing = countUsage(config, {
-    caller,
-    model: request.upstreamModel,
-    hits: isCollapsed ? 0 : 1,
-    collapsed: isCollapsed ? 1 : 0,
-    saved,
-  });
-  if (writing !== undefined) c.executionCtx.waitUntil(writing);
+  const counting = countFree(found, request, payer, c.get("config"));
+  if (counting !== undefined) c.executionCtx.waitUntil(counting);
 }
 
 /** RFC 9211: what the cache named `darkroom` did. */

@@ -2,6 +2,7 @@ import { createRoute, z, type OpenAPIHono } from "@hono/zod-openapi";
 import { requireAdmin } from "../access/admin.ts";
 import { limitRate } from "../access/rate-limit.ts";
 import { requireWithinLimits } from "../access/token.ts";
+import { pendingJobSchema, takeWebhookUrl } from "../contract/job.ts";
 import { NEWEST_RULES, RESPONSE_FORMATS } from "../contract/models.ts";
 import { bodySchema, parseImageRequest } from "../contract/request.ts";
 import { errorResponses, imagesResponseSchema, pendingSchema } from "../contract/response.ts";
@@ -10,11 +11,14 @@ import { findById, generate } from "../generation/generate.ts";
 import { handleOf } from "../generation/handle.ts";
 import { NOW } from "../generation/job.ts";
 import { parseCacheControl } from "../lib/cache-control.ts";
+import { parsePrefer } from "../lib/prefer.ts";
 import { preferredImage, requireAccepted, requireOneImage } from "../middleware/accept.ts";
 import { callerOf } from "../middleware/caller.ts";
 import type { AppEnv } from "../middleware/context.ts";
+import { idempotencyKeyOf } from "../middleware/idempotency-key.ts";
 import { jsonBody } from "../middleware/json-body.ts";
 import { count, generateContext, respond, streamed } from "./answer.ts";
+import { isJobId, jobAnswer, orderedJob } from "./jobs.ts";
 
 const answers = {
   200: {
@@ -23,7 +27,7 @@ const answers = {
   },
   202: {
     description: "They are being made",
-    content: { "application/json": { schema: pendingSchema } },
+    content: { "application/json": { schema: z.union([pendingSchema, pendingJobSchema]) } },
   },
   ...errorResponses,
 };
@@ -40,6 +44,10 @@ const postRoute = createRoute({
           schema: bodySchema(NEWEST_RULES, {
             promptMaxChars: NEWEST_RULES.promptMaxChars,
             requireDocumentedFields: false,
+          }).extend({
+            webhook_url: z.url().optional().openapi({
+              description: "Who is to be called back. Needs the header `Prefer: respond-async`.",
+            }),
           }),
         },
       },
@@ -71,8 +79,6 @@ const deleteRoute = createRoute({
   responses: { 204: { description: "They are gone" }, ...errorResponses },
 });
 
-const IDEMPOTENCY_KEY_MAX_CHARS = 255;
-
 /** `/v1/images/generations`, and a generation under it by its id. */
 export function generationsRoutes(app: OpenAPIHono<AppEnv>): void {
   // Declared by its schema, but validated by its model's: which names a body may hold depends on
@@ -80,14 +86,24 @@ export function generationsRoutes(app: OpenAPIHono<AppEnv>): void {
   app.openAPIRegistry.registerPath(postRoute);
   app.post(postRoute.getRoutingPath(), async (c) => {
     const context = generateContext(c);
-    const json = await jsonBody(c);
+    const { body, webhookUrl } = takeWebhookUrl(await jsonBody(c));
     const preferred = preferredImage(c);
-    const request = parseImageRequest(json, context.config, preferred);
+    const request = parseImageRequest(body, context.config, preferred);
     const { model, size, quality, n, options } = request;
     context.event.add({ model, size, quality, n });
     const caller = await callerOf(c);
     if (caller.token !== undefined) requireWithinLimits(request, caller.token);
     await limitRate(context.config, "requests", caller.rateKey);
+    const directives = parseCacheControl(c.req.header("cache-control"));
+    if (webhookUrl !== undefined) {
+      if (!parsePrefer(c.req.header("prefer")).respondAsync) {
+        throw new GatewayError({ code: "webhook_url_without_async" });
+      }
+      const order = { request, requester: caller, directives, webhookUrl };
+      const response = await orderedJob(order, idempotencyKeyOf(c), c);
+      response.headers.set("preference-applied", "respond-async");
+      return response;
+    }
     const isStream = options?.stream === true;
     if (preferred !== undefined && !isStream) {
       requireOneImage(n);
@@ -99,8 +115,8 @@ export function generationsRoutes(app: OpenAPIHono<AppEnv>): void {
       request,
       {
         requester: caller,
-        directives: parseCacheControl(c.req.header("cache-control")),
-        idempotencyKey: idempotencyKey(c.req.header("idempotency-key")),
+        directives,
+        idempotencyKey: idempotencyKeyOf(c),
       },
       context,
     );
@@ -122,9 +138,12 @@ export function generationsRoutes(app: OpenAPIHono<AppEnv>): void {
     await limitRate(context.config, "requests", caller.rateKey);
     const preferred = preferredImage(c);
     const format = preferred === undefined ? asked.data : "b64_json";
-    const found = await findById(c.req.param("id"), format, context);
+    const id = c.req.param("id");
+    const options = { preferred, presetWaitMs: 0, context, c };
+    if (isJobId(id)) return jobAnswer(id, format, options);
+    const found = await findById(id, format, context);
     if (found === undefined) throw new GatewayError({ code: "generation_not_found" });
-    return respond(found, format, { preferred, presetWaitMs: 0, context, c });
+    return respond(found, format, options);
   });
 
   app.openapi(deleteRoute, async (c) => {
@@ -140,17 +159,5 @@ export function generationsRoutes(app: OpenAPIHono<AppEnv>): void {
     if (kept !== undefined) await cache.remove(kept.key, kept.record);
     await handle?.forget();
     return c.body(null, 204);
-  });
-}
-
-/** An Idempotency-Key (IETF draft, httpapi-idempotency-key-header); an empty one is none. */
-function idempotencyKey(header: string | undefined): string | undefined {
-  if (header === undefined || header === "") return undefined;
-  if (header.length <= IDEMPOTENCY_KEY_MAX_CHARS) return header;
-  throw new GatewayError({
-    code: "string_above_max_length",
-    param: "Idempotency-Key",
-    maxChars: IDEMPOTENCY_KEY_MAX_CHARS,
-    chars: header.length,
   });
 }

@@ -4,9 +4,9 @@ import type { CachedImage } from "../cache/cache.ts";
 import { errorResponses } from "../contract/response.ts";
 import { GatewayError } from "../errors.ts";
 import { handleOf } from "../generation/handle.ts";
-import { GENERATION_ID } from "../generation/id.ts";
 import { readingCache } from "../generation/kept.ts";
 import { IMAGE_TYPES } from "../lib/image-type.ts";
+import { idPattern } from "../lib/object-id.ts";
 import { fileConditions } from "../middleware/conditions.ts";
 import type { AppEnv } from "../middleware/context.ts";
 import { fileResponse, IMMUTABLE } from "../respond/file.ts";
@@ -17,7 +17,7 @@ const route = createRoute({
   summary: "One image as a file",
   request: {
     params: z.object({
-      id: z.string().regex(GENERATION_ID),
+      id: z.string().regex(idPattern("gen")),
       file: z
         .string()
         .regex(new RegExp(`^\\d\\.(?:${IMAGE_TYPES.join("|")})$`))

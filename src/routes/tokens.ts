@@ -12,7 +12,7 @@ import {
   type MintOptions,
 } from "../access/token.ts";
 import { TURNSTILE_TOKEN_MAX_CHARS, verifyTurnstile } from "../access/turnstile.ts";
-import { failureOf } from "../contract/issues.ts";
+import { parseBody } from "../contract/parse.ts";
 import { errorResponses } from "../contract/response.ts";
 import { GatewayError } from "../errors.ts";
 import { nowSeconds } from "../lib/clock.ts";
@@ -124,7 +124,7 @@ function isForTurnstile(json: unknown): json is object {
 
 async function adminOptions(json: unknown, c: Context<AppEnv>): Promise<MintOptions> {
   await requireAdmin(c.req.header("authorization"), c.get("config").adminKey);
-  const { sub, ttl_seconds: ttlSeconds, ...limits } = parsed(adminBody, json);
+  const { sub, ttl_seconds: ttlSeconds, ...limits } = parseBody(adminBody, json, ORDER);
   return { sub, ttlSeconds, nowSeconds: nowSeconds(), limits };
 }
 
@@ -140,7 +140,7 @@ async function turnstileOptions(json: object, c: Context<AppEnv>): Promise<MintO
   }
   const address = c.req.header("cf-connecting-ip");
   await limitRate(config, "generations", `turnstile/${networkOf(address)}`);
-  const { turnstile_token: token } = parsed(turnstileBody, json);
+  const { turnstile_token: token } = parseBody(turnstileBody, json, ORDER);
   const own = new URL(c.req.url).origin;
   const pages = [own, ...config.allowedOrigins.filter((origin) => origin !== "*")];
   const hostnames = pages.map((page) => new URL(page).hostname);
@@ -152,13 +152,4 @@ async function turnstileOptions(json: object, c: Context<AppEnv>): Promise<MintO
     nowSeconds: nowSeconds(),
     limits: origin === undefined ? {} : { origins: [origin] },
   };
-}
-
-function parsed<Schema extends z.ZodType>(schema: Schema, json: unknown): z.output<Schema> {
-  if (typeof json !== "object" || json === null || Array.isArray(json)) {
-    throw new GatewayError({ code: "invalid_json", problem: "not_an_object" });
-  }
-  const result = schema.safeParse(json, { reportInput: true });
-  if (result.success) return result.data;
-  throw new GatewayError(failureOf(result.error.issues, ORDER, undefined));
 }

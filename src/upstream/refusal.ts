@@ -1,6 +1,6 @@
 import { z } from "zod";
 import type { Failure, UpstreamError } from "../errors.ts";
-import { retryAfterSeconds } from "./retry.ts";
+import { retryAfterSeconds } from "../lib/retry-after.ts";
 
 /** An answer of the upstream that is not a success, as far as it was read. */
 export interface Refusal {

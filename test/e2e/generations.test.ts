@@ -1,4 +1,5 @@
-import { describe, expect, it, vi } from "vitest";
+import { describe, expect, it } from "vitest";
+import { eventually } from "../eventually.ts";
 import { ADMIN_KEY } from "../gateway.ts";
 import { newPrompt, read, stage, type ErrorAnswer } from "./stage.ts";
 
@@ -25,14 +26,11 @@ function poll(id: string, query = "", headers: Record<string, string> = {}): Pro
 }
 
 async function finished(id: string): Promise<Response> {
-  return vi.waitFor(
-    async () => {
-      const response = await poll(id);
-      if (response.status === 202) throw new Error("not yet");
-      return response;
-    },
-    { timeout: 5000, interval: 20 },
-  );
+  return eventually(async () => {
+    const response = await poll(id);
+    if (response.status === 202) throw new Error("not yet");
+    return response;
+  });
 }
 
 describe("identical requests at the same moment", () => {
@@ -88,7 +86,7 @@ describe("a client that leaves", () => {
       body: JSON.stringify(body),
       signal: leaving.signal,
     });
-    await vi.waitFor(() => expect(calls(body)).toBe(1));
+    await eventually(() => expect(calls(body)).toBe(1));
     leaving.abort();
     await expect(request).rejects.toThrow("aborted");
     const again = await theStage.post(body);
@@ -138,7 +136,7 @@ describe("GET /v1/images/generations/{id}", () => {
   it("is 202 while it is made, and 200 with the same answer after that", async () => {
     const body = newBody("[upstream delay=400]");
     const { id } = await read<Pending>(await theStage.post(body, { prefer: "respond-async" }));
-    await vi.waitFor(() => expect(calls(body)).toBe(1));
+    await eventually(() => expect(calls(body)).toBe(1));
     const during = await poll(id);
     expect(during.status).toBe(202);
     expect(await read<Pending>(during)).toMatchObject({ id, status: "in_progress" });
@@ -198,7 +196,7 @@ describe("DELETE /v1/images/generations/{id}", () => {
   it("removes it everywhere, so that the next request makes it anew", async () => {
     const body = newBody();
     const { id, data } = await read(await theStage.post(body));
-    await vi.waitFor(async () => {
+    await eventually(async () => {
       const { keys } = await theStage.gateway.cache.list({ prefix: `generation/${id}` });
       expect(keys).toHaveLength(1);
     });
@@ -303,7 +301,7 @@ describe("a refusal of the prompt", () => {
   ])("is remembered, so that the prompt is not sent again: %s", async (_, directives) => {
     const body = newBody(`[upstream status=400 ${directives}]`);
     const first = await read<ErrorAnswer>(await theStage.post(body));
-    await vi.waitFor(async () => {
+    await eventually(async () => {
       const { keys } = await theStage.gateway.cache.list({ prefix: "refusal/" });
       refusals = keys.length > refusals ? keys.length : expect.fail("not remembered yet");
     });

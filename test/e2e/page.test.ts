@@ -82,7 +82,8 @@ describe.skipIf(browserPath === undefined)("in a real browser", { timeout: 30_00
   describe("the page", () => {
     it("shows partial images as they come, then the picture; and the hit after a reload", async () => {
       await openPage();
-      const prompt = newPrompt();
+      // Slow enough to be looked at.
+      const prompt = newPrompt("a man walks [upstream gap=1000]");
       await generate(prompt);
       await expectState("It is coming: 1 of 3");
       expect(await naturalWidth("#pictures .coming img")).toBe(1024);
@@ -95,7 +96,7 @@ describe.skipIf(browserPath === undefined)("in a real browser", { timeout: 30_00
       await page.locator("#model option").first().waitFor({ state: "attached" });
       expect(await page.locator("#history img").count()).toBe(1);
       await generate(prompt);
-      await expectState(/Done in 0\.\d s: a hit/);
+      await expectState(/Done in \d\.\d s: a hit/);
       expect(problems).toEqual([]);
     });
 
@@ -105,7 +106,7 @@ describe.skipIf(browserPath === undefined)("in a real browser", { timeout: 30_00
       await expectState(/: a miss/);
       const first = await page.getAttribute("#pictures img", "src");
       await page.click("#another");
-      await expectState(/Done in [12]\.\d s: a miss/);
+      await expectState(/Done in \d\.\d s: a miss/);
       expect(await page.getAttribute("#pictures img", "src")).not.toBe(first);
       expect(await page.locator("#history img").count()).toBe(2);
     });

@@ -4,6 +4,8 @@ import {
   startGateway,
   TOKEN_SECRET,
   UPSTREAM_KEY,
+  WEBHOOK_SECRET,
+  WEBHOOK_SIGNING_SECRET,
   type Gateway,
   type GatewayOptions,
 } from "../gateway.ts";
@@ -85,7 +87,16 @@ export function stage(
 const prompts: string[] = [];
 
 /** With the beginning that every token has, `{"alg":"` in base64url, and that of base64 of a PNG. */
-const SECRETS = [UPSTREAM_KEY, ADMIN_KEY, TOKEN_SECRET, "eyJhbGciOi", "iVBORw0KGgo", "Bearer "];
+const SECRETS = [
+  UPSTREAM_KEY,
+  ADMIN_KEY,
+  TOKEN_SECRET,
+  WEBHOOK_SECRET,
+  WEBHOOK_SIGNING_SECRET,
+  "eyJhbGciOi",
+  "iVBORw0KGgo",
+  "Bearer ",
+];
 
 /** A prompt that no other test has, with what the simulator is to do in front. */
 export function newPrompt(directives = "a man walks"): string {

@@ -1,6 +1,7 @@
 import { createParser } from "eventsource-parser";
 import OpenAI from "openai";
-import { afterEach, describe, expect, it, vi } from "vitest";
+import { afterEach, describe, expect, it } from "vitest";
+import { eventually } from "../eventually.ts";
 import { expectCleanLogs, keysOf, WISH } from "../faults/fault.ts";
 import { newPrompt, read, stage, type ErrorAnswer } from "./stage.ts";
 
@@ -50,7 +51,7 @@ function types({ events }: Streamed): string[] {
 
 /** What is kept, once the last picture made has been copied. */
 async function settledKeys(): Promise<string[]> {
-  return vi.waitFor(async () => {
+  return eventually(async () => {
     const keys = await keysOf(theStage);
     const made =
       theStage.gateway
@@ -150,7 +151,7 @@ describe("a streamed generation", () => {
   it("gives somebody who comes late what was already there", async () => {
     const prompt = newPrompt("[upstream gap=400]");
     const early = stream({ prompt });
-    await vi.waitFor(() => expect(calls(prompt)).toBe(1));
+    await eventually(() => expect(calls(prompt)).toBe(1));
     const late = await stream({ prompt });
     expect(types(late)).toEqual(["partial_image", "partial_image", "completed"]);
     expect(late.response.headers.get("cache-status")).toBe("darkroom; fwd=miss; collapsed");
@@ -161,7 +162,7 @@ describe("a streamed generation", () => {
   it("is one with a plain request for the same", async () => {
     const prompt = newPrompt("[upstream gap=200]");
     const streaming = stream({ prompt });
-    await vi.waitFor(() => expect(calls(prompt)).toBe(1));
+    await eventually(() => expect(calls(prompt)).toBe(1));
     const { stream: _, partial_images: __, ...plainBody } = STREAM;
     const plain = await read(await theStage.post({ ...plainBody, prompt }));
     const { events } = await streaming;
@@ -173,7 +174,7 @@ describe("a streamed generation", () => {
     const prompt = newPrompt("[upstream delay=400]");
     const { stream: _, partial_images: __, ...plainBody } = STREAM;
     const plain = theStage.post({ ...plainBody, prompt });
-    await vi.waitFor(() => expect(calls(prompt)).toBe(1));
+    await eventually(() => expect(calls(prompt)).toBe(1));
     const streamed = await stream({ prompt });
     expect(types(streamed)).toEqual(["completed"]);
     await plain;
@@ -260,7 +261,7 @@ describe("a stream that fails", () => {
     });
     if (code === "moderation_blocked") {
       // Remembered, and the only failure that is: the prompt is not sent again.
-      await vi.waitFor(async () => expect(await keysOf(theStage)).toHaveLength(before.length + 1));
+      await eventually(async () => expect(await keysOf(theStage)).toHaveLength(before.length + 1));
       expect((await theStage.post({ ...STREAM, prompt })).status).toBe(400);
       expect(calls(prompt)).toBe(1);
     } else {

@@ -1,6 +1,7 @@
 import { connect, type Socket } from "node:net";
-import { afterEach, describe, expect, it, vi } from "vitest";
+import { afterEach, describe, expect, it } from "vitest";
 import { newPrompt as newPromptOf, read, stage } from "../e2e/stage.ts";
+import { eventually } from "../eventually.ts";
 import { expectCleanLogs, WISH } from "./fault.ts";
 
 const theStage = stage();
@@ -17,13 +18,10 @@ function newPrompt(directives = ""): string {
 
 /** The generations that are kept for a prompt's request by now: one, or none. */
 async function expectKept(requests: number): Promise<void> {
-  await vi.waitFor(
-    async () => {
-      const { keys } = await theStage.gateway.cache.list({ prefix: "request/" });
-      expect(keys).toHaveLength(requests);
-    },
-    { timeout: 5000 },
-  );
+  await eventually(async () => {
+    const { keys } = await theStage.gateway.cache.list({ prefix: "request/" });
+    expect(keys).toHaveLength(requests);
+  });
 }
 
 /** A request written to a socket by hand. */
@@ -59,7 +57,7 @@ describe("a client", () => {
     const body = { ...SMALL, prompt: newPrompt("[upstream delay=600]") };
     const { socket, text } = open(body);
     socket.write(text);
-    await vi.waitFor(() => expect(calls(body.prompt)).toBe(1));
+    await eventually(() => expect(calls(body.prompt)).toBe(1));
     socket.destroy();
     await expectKept(1);
     const again = await theStage.post(body);

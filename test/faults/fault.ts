@@ -1,4 +1,5 @@
-import { expect, vi } from "vitest";
+import { expect } from "vitest";
+import { eventually } from "../eventually.ts";
 import { UPSTREAM_KEY } from "../gateway.ts";
 import { newPrompt, read, type ErrorAnswer, type Stage } from "../e2e/stage.ts";
 
@@ -44,7 +45,7 @@ export async function expectFault(stage: Stage, fault: Fault): Promise<void> {
   const again = await stage.post(body);
   expect(again.status).toBe(200);
   const { id } = await read(again);
-  await vi.waitFor(async () => expect(await keysOf(stage)).toContain(`generation/${id}`));
+  await eventually(async () => expect(await keysOf(stage)).toContain(`generation/${id}`));
   expectCleanLogs(stage);
 }
 

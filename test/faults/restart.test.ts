@@ -1,8 +1,9 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterAll, beforeAll, describe, expect, inject, it, vi } from "vitest";
+import { afterAll, beforeAll, describe, expect, inject, it } from "vitest";
 import { newPrompt, read, type ErrorAnswer } from "../e2e/stage.ts";
+import { eventually } from "../eventually.ts";
 import { startGateway, type Gateway } from "../gateway.ts";
 import { startSimulator, type Simulator } from "../upstream/simulator.ts";
 
@@ -37,7 +38,7 @@ describe("a gateway that ends and starts again", () => {
     const before = await start();
     const pending = await post(before, body, { prefer: "respond-async" });
     const { id } = await read<{ id: string }>(pending);
-    await vi.waitFor(() => expect(upstream.received(body.prompt)).toHaveLength(1));
+    await eventually(() => expect(upstream.received(body.prompt)).toHaveLength(1));
     await before.close();
 
     const after = await start();
@@ -60,7 +61,7 @@ describe("a gateway that ends and starts again", () => {
     const body = { model: "dall-e-2", prompt: newPrompt(), size: "256x256" };
     const before = await start();
     const made = await read(await post(before, body));
-    await vi.waitFor(async () => {
+    await eventually(async () => {
       const { keys } = await before.cache.list({ prefix: `generation/${made.id}` });
       expect(keys).toHaveLength(1);
     });

@@ -1,6 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { BINDINGS, configOf, servedModel } from "../../src/config.ts";
 import { KNOWN_MODELS } from "../../src/contract/models.ts";
+import { webhookSecret } from "../webhooks/secret.ts";
 import { environment } from "../worker/gateway.ts";
 import { testConfig } from "./config-of.ts";
 import { failureOf } from "./failure.ts";
@@ -31,6 +32,9 @@ describe("an environment with nothing but the bindings", () => {
       budgetPerCaller: 5_000_000,
       maxConcurrentPerCaller: 4,
       allowedOrigins: ["*"],
+      webhookSecrets: [],
+      webhookSigningSecrets: [],
+      webhookHosts: [],
       localDevelopment: false,
       upstream: {
         baseUrl: "https://api.openai.com/v1",
@@ -127,6 +131,16 @@ describe("a bad value is named with the reason", () => {
     ["PRICES", '{"m":{"per_image":-1}}', "PRICES must be JSON such as"],
     ["RATE_LIMIT_REQUESTS", undefined, "RATE_LIMIT_REQUESTS must be bound to a rate limit"],
     ["REVOCATIONS", {}, "REVOCATIONS must be bound to a Durable Object class"],
+    ["JOBS", undefined, "JOBS must be bound to a Durable Object class"],
+    ["IMAGE_JOB", undefined, "IMAGE_JOB must be bound to a Workflow"],
+    ["IMAGE_JOB", {}, "IMAGE_JOB must be bound to a Workflow"],
+    ["WEBHOOK_SECRET", "whsec_c2hvcnQ=", "WEBHOOK_SECRET must be whsec_ and base64"],
+    ["WEBHOOK_SECRET", webhookSecret("a").slice(6), "WEBHOOK_SECRET must be whsec_ and base64"],
+    ["WEBHOOK_SECRET", `whsec_${"!".repeat(32)}`, "WEBHOOK_SECRET must be whsec_ and base64"],
+    ["WEBHOOK_SECRET", `whsec_${"A".repeat(88)}`, "WEBHOOK_SECRET must be whsec_ and base64"],
+    ["WEBHOOK_SIGNING_SECRET", "whsec_", "WEBHOOK_SIGNING_SECRET must be whsec_ and base64"],
+    ["WEBHOOK_HOSTS", "https://hooks.example.com", 'WEBHOOK_HOSTS must be "*"'],
+    ["WEBHOOK_HOSTS", "hooks.example.com/path", 'WEBHOOK_HOSTS must be "*"'],
     ["TURNSTILE_SECRET", "0x4AAA", "TOKEN_SECRET must be set where TURNSTILE_SECRET is"],
     ["MODELS", { a: 1 }, "MODELS must be text"],
   ])("%s = %j", (name, value, reason) => {

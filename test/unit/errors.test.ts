@@ -194,6 +194,34 @@ const TABLE: readonly (readonly [Failure, number, string, string | null, string 
     "invalid_value",
   ],
   [{ code: "invalid_json", problem: "too_deep" }, 400, IRE, null, "invalid_json"],
+  [{ code: "batch_not_found" }, 404, IRE, null, "batch_not_found"],
+  [{ code: "webhook_url_without_async" }, 400, IRE, "webhook_url", "unsupported_parameter"],
+  [{ code: "stream_in_job" }, 400, IRE, "stream", "unsupported_parameter"],
+  [{ code: "invalid_webhook_signature", problem: "mismatch" }, 401, IRE, null, "invalid_signature"],
+  [{ code: "insufficient_scope", scope: "webhook" }, 403, IRE, null, "insufficient_scope"],
+  [{ code: "insufficient_scope", scope: undefined }, 403, IRE, null, "insufficient_scope"],
+  [
+    {
+      code: "invalid_batch_request",
+      at: "requests[3].body",
+      failure: { code: "model_not_served", model: "m" },
+    },
+    400,
+    IGU,
+    "requests[3].body.model",
+    "invalid_value",
+  ],
+  [
+    {
+      code: "invalid_batch_request",
+      at: "requests[3].body",
+      failure: { code: "invalid_json", problem: "not_an_object" },
+    },
+    400,
+    IRE,
+    "requests[3].body",
+    "invalid_json",
+  ],
 ];
 
 describe("every row of the contract's table", () => {

@@ -11,6 +11,7 @@ import {
 } from "../../src/access/budget.ts";
 import { dayOf, Ledger, type Limits } from "../../src/access/ledger.ts";
 import { parseImageRequest } from "../../src/contract/request.ts";
+import { eventually } from "../eventually.ts";
 import { testConfig } from "../unit/config-of.ts";
 import {
   answer,
@@ -227,7 +228,7 @@ describe("a generation", () => {
     ).json<{ usage: { output_tokens: number; input_tokens: number } }>();
     await copied();
     const spent = usage.input_tokens * 5 + usage.output_tokens * 32;
-    await vi.waitFor(async () => expect(await spentToday(testConfig())).toBe(spent));
+    await eventually(async () => expect(await spentToday(testConfig())).toBe(spent));
 
     const hit = await answer(generationRequest(body), env);
     expect(hit.headers.get("cache-status")).toMatch(/^darkroom; hit/);
@@ -254,7 +255,7 @@ describe("a generation", () => {
     const prompt = newPrompt("[upstream status=400]");
     const response = await answer(generationRequest({ ...LOW, prompt }), environment());
     expect(response.status).toBe(400);
-    await vi.waitFor(async () => expect(await spentToday(testConfig())).toBe(0));
+    await eventually(async () => expect(await spentToday(testConfig())).toBe(0));
   });
 
   it("whose outcome nobody knows counts as the worst case", async () => {
@@ -263,7 +264,7 @@ describe("a generation", () => {
     expect(await codeOf(response)).toBe("upstream_invalid_response");
     const bytes = new TextEncoder().encode(prompt).byteLength;
     const worst = (bytes + 100) * 5 + 272 * 32;
-    await vi.waitFor(async () => {
+    await eventually(async () => {
       const { rows, spentToday: spent } = await usageOf(testConfig());
       expect(spent).toBe(worst);
       expect(rows).toMatchObject([{ images: 0, spent: worst }]);

@@ -6,18 +6,20 @@ import {
   runInDurableObject,
   waitOnExecutionContext,
 } from "cloudflare:test";
-import { expect, inject, vi } from "vitest";
+import { expect, inject } from "vitest";
 import type { Budget } from "../../src/access/budget.ts";
 import { app } from "../../src/app.ts";
 import { configOf } from "../../src/config.ts";
 import { parseImageRequest } from "../../src/contract/request.ts";
 import { requestKey } from "../../src/generation/key.ts";
 import type { Generation } from "../../src/generation/object.ts";
+import { eventually } from "../eventually.ts";
 
 interface Bindings {
   CACHE: KVNamespace;
   GENERATION: DurableObjectNamespace<Generation>;
   BUDGET: DurableObjectNamespace<Budget>;
+  IMAGE_JOB: Workflow;
 }
 
 /** The environment of the Worker: real KV and objects, the simulated upstream; and what a test sets. */
@@ -41,6 +43,12 @@ export async function answer(request: Request, environment: object): Promise<Res
   );
   await waitOnExecutionContext(context);
   return whole;
+}
+
+/** What a test reads of an error: status, code and param. */
+export async function errorOf(response: Response) {
+  const { error } = await response.json<{ error: { code: string; param: string | null } }>();
+  return [response.status, error.code, error.param];
 }
 
 /** A POST of a JSON body to the generations. */
@@ -77,16 +85,13 @@ export async function sharedObject(body: unknown): Promise<DurableObjectStub<Gen
 
 /** Waits until the objects have copied what they made to KV, so many generations. */
 export async function copied(generations = 1): Promise<void> {
-  await vi.waitFor(
-    async () => {
-      const { keys } = await bindings().CACHE.list({ prefix: "generation/" });
-      expect(keys).toHaveLength(generations);
-      // Written last, and one for all generations of a request.
-      const found = await bindings().CACHE.list({ prefix: "request/" });
-      expect(found.keys.length).toBeGreaterThan(0);
-    },
-    { timeout: 5000, interval: 10 },
-  );
+  await eventually(async () => {
+    const { keys } = await bindings().CACHE.list({ prefix: "generation/" });
+    expect(keys).toHaveLength(generations);
+    // Written last, and one for all generations of a request.
+    const found = await bindings().CACHE.list({ prefix: "request/" });
+    expect(found.keys.length).toBeGreaterThan(0);
+  });
 }
 
 /** Has the objects forget everything, as they do when their time is over. */

@@ -1,5 +1,6 @@
 import { reset } from "cloudflare:test";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { eventually } from "../eventually.ts";
 import {
   ageCache,
   answer,
@@ -278,7 +279,7 @@ describe("a KV that fails", () => {
     expect(response.status).toBe(200);
     const file = await answer(new Request(String(body.data[0]?.url)), environment());
     expect(file.status).toBe(200);
-    await vi.waitFor(() => expect(logged.join()).toContain('"event":"cache_write_failed"'));
+    await eventually(() => expect(logged.join()).toContain('"event":"cache_write_failed"'));
 
     await changeEnvironment(object, {});
     await copied();

@@ -8,6 +8,7 @@ import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { parseImageRequest } from "../../src/contract/request.ts";
 import { NOW, type Job } from "../../src/generation/job.ts";
 import type { Generation } from "../../src/generation/object.ts";
+import { eventually } from "../eventually.ts";
 import { testConfig } from "../unit/config-of.ts";
 import {
   answer,
@@ -99,9 +100,7 @@ describe("an object that is evicted", () => {
     const body = newBody("[upstream delay=1500 times=1]");
     const object = await sharedObject(body);
     const answering = post(body);
-    await vi.waitFor(async () => expect(await upstreamCalls(body.prompt)).toBe(1), {
-      timeout: 3000,
-    });
+    await eventually(async () => expect(await upstreamCalls(body.prompt)).toBe(1));
     await runInDurableObject(object, (_, state) => {
       state.abort("as if the machine were gone");
     }).catch(() => undefined);
@@ -134,7 +133,7 @@ describe("an object that is evicted", () => {
     const object = await sharedObject(body);
     await changeEnvironment(object, { CACHE: failingKv("put") });
     await post(body);
-    await vi.waitFor(() => expect(problems).toHaveLength(1));
+    await eventually(() => expect(problems).toHaveLength(1));
     expect((await bindings().CACHE.list()).keys).toEqual([]);
     await evictDurableObject(object);
     await runDurableObjectAlarm(object);
@@ -258,7 +257,7 @@ describe("a copy to KV that goes on failing", () => {
     const object = await sharedObject(body);
     await changeEnvironment(object, { CACHE: failingKv("put") });
     const { id } = await (await post(body)).json<{ id: string }>();
-    await vi.waitFor(() => expect(problems).toHaveLength(1));
+    await eventually(() => expect(problems).toHaveLength(1));
     await runInDurableObject(object, async (instance) => {
       for (let round = 0; round < 20; round += 1) await instance.alarm();
     });

@@ -38,6 +38,8 @@ describe("GET /health", () => {
         ADMIN_KEY: true,
         TOKEN_SECRET: false,
         TURNSTILE_SECRET: false,
+        WEBHOOK_SECRET: true,
+        WEBHOOK_SIGNING_SECRET: true,
       },
       access: "public",
       turnstile_site_key: null,

@@ -1,15 +1,22 @@
 import type { TestProject } from "vitest/node";
 import { startSimulator } from "../upstream/simulator.ts";
+import { startReceiver } from "../webhooks/receiver.ts";
 
 declare module "vitest" {
   interface ProvidedContext {
     upstreamUrl: string;
+    receiverUrl: string;
   }
 }
 
-/** One simulated upstream for all tests in workerd; they tell their requests apart by the prompt. */
+/** One simulated upstream, and one receiver of webhooks, for all tests in workerd; they tell their requests apart by the prompt. */
 export default async function setup(project: TestProject): Promise<() => Promise<void>> {
   const simulator = await startSimulator();
   project.provide("upstreamUrl", simulator.baseUrl);
-  return () => simulator.close();
+  const receiver = await startReceiver();
+  project.provide("receiverUrl", receiver.origin);
+  return async () => {
+    await simulator.close();
+    await receiver.close();
+  };
 }

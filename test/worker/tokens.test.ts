@@ -2,8 +2,9 @@ import { reset } from "cloudflare:test";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { spentToday } from "../../src/access/budget.ts";
 import { verifyToken } from "../../src/access/token.ts";
+import { eventually } from "../eventually.ts";
 import { testConfig } from "../unit/config-of.ts";
-import { answer, environment, generationRequest, upstreamCalls } from "./gateway.ts";
+import { answer, environment, errorOf, generationRequest, upstreamCalls } from "./gateway.ts";
 
 const SECRET = "a-secret-that-is-long-enough-for-hs256";
 const ADMIN = { authorization: "Bearer admin-key" };
@@ -53,11 +54,6 @@ function newBody() {
 function ask(token: string | undefined, body: object = newBody(), headers = {}) {
   const authorization = token === undefined ? {} : { authorization: `Bearer ${token}` };
   return answer(generationRequest(body, { ...authorization, ...headers }), env);
-}
-
-async function errorOf(response: Response) {
-  const { error } = await response.json<{ error: { code: string; param: string | null } }>();
-  return [response.status, error.code, error.param];
 }
 
 describe("POST /v1/tokens", () => {
@@ -148,7 +144,7 @@ describe("where tokens are wanted", () => {
     expect((await ask(token, body)).status).toBe(200);
     expect(await errorOf(await ask(token))).toEqual([429, "budget_exceeded", null]);
     expect((await ask(token, body)).status).toBe(200);
-    await vi.waitFor(async () => expect(await spentToday(testConfig())).toBe(16_000));
+    await eventually(async () => expect(await spentToday(testConfig())).toBe(16_000));
   });
 
   it("two callers may choose the same Idempotency-Key", async () => {
@@ -196,9 +192,8 @@ describe("where they are not", () => {
 describe("DELETE /v1/tokens", () => {
   /** Everywhere within one second: what an isolate remembers is no older. */
   async function refused(token: string): Promise<void> {
-    await vi.waitFor(
-      async () => expect(await errorOf(await ask(token))).toEqual([401, "invalid_token", null]),
-      { timeout: 1500, interval: 50 },
+    await eventually(async () =>
+      expect(await errorOf(await ask(token))).toEqual([401, "invalid_token", null]),
     );
   }
 

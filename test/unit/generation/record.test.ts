@@ -6,7 +6,7 @@ import {
   imagesResponseSchema,
   responseWithoutData,
 } from "../../../src/contract/response.ts";
-import { newGenerationId } from "../../../src/generation/id.ts";
+import { newIdInObject } from "../../../src/lib/object-id.ts";
 import { newRecord } from "../../../src/generation/record.ts";
 import type { UpstreamGeneration } from "../../../src/upstream/client.ts";
 import { testConfig } from "../config-of.ts";
@@ -20,7 +20,7 @@ const MADE: UpstreamGeneration = {
   resolved: {},
 };
 
-const ID = newGenerationId("0".repeat(64));
+const ID = newIdInObject("gen", "0".repeat(64));
 
 function recordOf(body: object, made: UpstreamGeneration = MADE) {
   return newRecord(ID, parseImageRequest(body, testConfig()), made, 1_795_000_000);

@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { retryAfterSeconds, retryDelayMs } from "../../../src/upstream/retry.ts";
+import { retryDelayMs } from "../../../src/upstream/retry.ts";
 
 describe("the wait before the next attempt", () => {
   it("doubles, with up to half of it taken off at random", () => {
@@ -32,27 +32,5 @@ describe("the wait before the next attempt", () => {
         },
       ),
     );
-  });
-});
-
-describe("Retry-After", () => {
-  const now = Date.parse("2026-11-25T12:00:00Z");
-
-  it.each([
-    ["7", 7],
-    [" 7 ", 7],
-    ["0", 0],
-    ["Wed, 25 Nov 2026 12:00:30 GMT", 30],
-    ["Wed, 25 Nov 2026 11:00:00 GMT", 0],
-    ["999999999999", 86_400],
-    ["Wed, 25 Nov 2099 12:00:30 GMT", 86_400],
-    ["soon", undefined],
-    ["soon GMT", undefined],
-    ["-5", undefined],
-    ["1.5", undefined],
-    ["", undefined],
-    [null, undefined],
-  ])("%j is %s seconds", (header, seconds) => {
-    expect(retryAfterSeconds(header, now)).toBe(seconds);
   });
 });

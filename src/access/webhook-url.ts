@@ -1,0 +1,51 @@
+import type { Config } from "../config.ts";
+import { invalidType } from "../contract/issues.ts";
+import { GatewayError } from "../errors.ts";
+import { isPublicUrl } from "../lib/public-url.ts";
+
+const PARAM = "webhook_url";
+const MAX_CHARS = 2048;
+
+/**
+ * The address to call back, if the gateway may call it: a public https URL on one of `WEBHOOK_HOSTS`.
+ *
+ * @param value of the parameter, not trusted
+ * @throws {GatewayError} `invalid_type`, `string_above_max_length`, `invalid_value`; `misconfigured`
+ *   where there is nothing to sign with
+ */
+export function requireWebhookUrl(value: unknown, config: Config): string {
+  if (typeof value !== "string") throw new GatewayError(invalidType(PARAM, "string", value));
+  if (value.length > MAX_CHARS) {
+    throw new GatewayError({
+      code: "string_above_max_length",
+      param: PARAM,
+      maxChars: MAX_CHARS,
+      chars: value.length,
+    });
+  }
+  const problem = problemOf(value, config);
+  if (problem !== undefined) {
+    throw new GatewayError({ code: "malformed_value", param: PARAM, problem });
+  }
+  if (config.webhookSigningSecrets.length === 0) {
+    throw new GatewayError({
+      code: "misconfigured",
+      problems: ["WEBHOOK_SIGNING_SECRET is not set"],
+    });
+  }
+  return value;
+}
+
+/** Whether an address that was accepted may still be called: the configuration may have changed. */
+export function mayCall(url: string, config: Config): boolean {
+  return config.webhookSigningSecrets.length > 0 && problemOf(url, config) === undefined;
+}
+
+function problemOf(value: string, { webhookHosts, localDevelopment }: Config): string | undefined {
+  const url = URL.parse(value);
+  if (url === null || !isPublicUrl(url, localDevelopment)) {
+    return "must be a public https URL, with a name for its host and without a port or a user name";
+  }
+  if (webhookHosts.includes("*") || webhookHosts.includes(url.hostname)) return undefined;
+  return "must be on a host that this gateway may call";
+}

@@ -1,0 +1,115 @@
+import { z } from "@hono/zod-openapi";
+import type { Config } from "../config.ts";
+import { GatewayError } from "../errors.ts";
+import { deliverySchema, JOB_STATUSES, requireNoStream } from "./job.ts";
+import { jsonObject, parseBody } from "./parse.ts";
+import { parseImageRequest, type ImageRequest } from "./request.ts";
+import { errorSchema, imagesResponseSchema } from "./response.ts";
+
+const MAX_REQUESTS = 100;
+
+const CUSTOM_ID_MAX_CHARS = 64;
+
+/** As many as the bodies of sixteen requests: prompts are rarely as long as they may be. */
+export const BATCH_BODIES = 16;
+
+const body = z.object({
+  requests: z.array(z.unknown()).min(1).max(MAX_REQUESTS),
+});
+
+const item = z.strictObject({
+  custom_id: z.string().min(1).max(CUSTOM_ID_MAX_CHARS),
+  body: z.unknown(),
+});
+
+const PARAMETERS = ["requests", "custom_id", "body"];
+
+/** One request of a batch. */
+export interface BatchRequest {
+  /** The client's own name for it, once in a batch. */
+  customId: string;
+  request: ImageRequest;
+}
+
+/**
+ * The valid requests in the body of a batch. One that is not valid makes the whole batch invalid,
+ * before anything is begun.
+ *
+ * @param json the body as parsed, not trusted; without `webhook_url`
+ * @throws {GatewayError} the first problem, and where it stands
+ */
+export function parseBatch(json: unknown, config: Config): BatchRequest[] {
+  const { requests } = parseBody(body.strict(), json, PARAMETERS);
+  const customIds = new Set<string>();
+  return requests.map((value, index) => {
+    const at = `requests[${index}]`;
+    const { custom_id: customId, body: request } = located(at, () =>
+      parseBody(item, value, PARAMETERS),
+    );
+    if (customIds.has(customId)) {
+      const problem = "is that of another request of this batch";
+      const failure = { code: "malformed_value", param: "custom_id", problem } as const;
+      throw new GatewayError({ code: "invalid_batch_request", at, failure });
+    }
+    customIds.add(customId);
+    return {
+      customId,
+      request: located(`${at}.body`, () => {
+        const parsed = parseImageRequest(jsonObject(request), config);
+        requireNoStream(parsed);
+        return parsed;
+      }),
+    };
+  });
+}
+
+/** Does something with a request of a batch; what is wrong with it says where it stands. */
+export function located<Result>(at: string, parse: () => Result): Result {
+  try {
+    return parse();
+  } catch (error) {
+    if (!(error instanceof GatewayError)) throw error;
+    throw new GatewayError({ code: "invalid_batch_request", at, failure: error.failure });
+  }
+}
+
+/** What a client sends. */
+export const batchBodySchema = z
+  .object({
+    requests: z
+      .array(
+        z.object({
+          custom_id: z.string().min(1).max(CUSTOM_ID_MAX_CHARS),
+          body: z.record(z.string(), z.unknown()).openapi({
+            description: "A body of POST /v1/images/generations.",
+          }),
+        }),
+      )
+      .min(1)
+      .max(MAX_REQUESTS),
+    webhook_url: z.url().optional(),
+  })
+  .openapi("BatchBody");
+
+/** A batch as far as it is; the results in the order of the requests. */
+export const batchSchema = z
+  .object({
+    id: z.string(),
+    object: z.literal("image.batch"),
+    created: z.int().openapi({ description: "Unix seconds." }),
+    status: z.enum(["in_progress", "completed"]),
+    request_counts: z.object({ total: z.int(), completed: z.int(), failed: z.int() }),
+    results: z.array(
+      z.object({
+        custom_id: z.string(),
+        job: z.string(),
+        status: z.enum(JOB_STATUSES),
+        response: imagesResponseSchema.optional(),
+        error: errorSchema.shape.error.optional(),
+      }),
+    ),
+    delivery: deliverySchema.optional(),
+  })
+  .openapi("Batch");
+
+export type BatchView = z.infer<typeof batchSchema>;

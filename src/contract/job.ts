@@ -1,0 +1,97 @@
+import { z } from "@hono/zod-openapi";
+import { GatewayError } from "../errors.ts";
+import type { ImageRequest } from "./request.ts";
+
+export const JOB_STATUSES = ["queued", "in_progress", "completed", "failed"] as const;
+
+/** How far a job is. */
+export type JobStatus = (typeof JOB_STATUSES)[number];
+
+/** What came of one attempt to call back. */
+export const ATTEMPT_OUTCOMES = [
+  /** 2xx. */
+  "delivered",
+  /** 410: the receiver wants no more. */
+  "gone",
+  /** Any other status. */
+  "failed",
+  "timeout",
+  "unreachable",
+  /** The gateway may not call this host any more. */
+  "not_allowed",
+] as const;
+
+export type AttemptOutcome = (typeof ATTEMPT_OUTCOMES)[number];
+
+/** The call back, as far as it is. */
+export const deliverySchema = z
+  .object({
+    event: z.string().openapi({ description: "The id of the event, and the webhook-id header." }),
+    status: z.enum(["pending", "delivered", "stopped", "failed"]).openapi({
+      description: "stopped: the receiver answered 410. failed: after the last attempt.",
+    }),
+    attempts: z.array(
+      z.object({
+        at: z.int().openapi({ description: "Unix seconds." }),
+        outcome: z.enum(ATTEMPT_OUTCOMES),
+        status: z.int().optional().openapi({ description: "What the receiver answered." }),
+      }),
+    ),
+    next_attempt_at: z.int().optional().openapi({ description: "Unix seconds." }),
+  })
+  .openapi("Delivery");
+
+export type DeliveryView = z.infer<typeof deliverySchema>;
+
+/** What every answer about a job says of it. */
+export interface JobFields {
+  job: string;
+  status: JobStatus;
+  /** Absent where nobody is to be called back. */
+  delivery?: DeliveryView;
+}
+
+/** A job that is not over yet. */
+export const pendingJobSchema = z
+  .object({
+    id: z.string(),
+    job: z.string().openapi({ description: "The same; other answers about the job have it too." }),
+    status: z.enum(JOB_STATUSES),
+    created: z.int().openapi({ description: "Unix seconds." }),
+    delivery: deliverySchema.optional(),
+  })
+  .openapi("PendingJob");
+
+const WEBHOOK_URL = "webhook_url";
+
+/**
+ * A body without its `webhook_url`, which no model knows, and that; `null` is the same as absent.
+ *
+ * @param json as parsed, not trusted
+ */
+export function takeWebhookUrl(json: unknown): { body: unknown; webhookUrl: unknown } {
+  if (typeof json !== "object" || json === null || !(WEBHOOK_URL in json)) {
+    return { body: json, webhookUrl: undefined };
+  }
+  const { [WEBHOOK_URL]: webhookUrl, ...body } = json;
+  return { body, webhookUrl: webhookUrl ?? undefined };
+}
+
+/**
+ * The generation request in the body of a webhook: the body itself, or the `data` of an event
+ * (Standard Webhooks, "Payload structure").
+ */
+export function requestInEvent(json: unknown): unknown {
+  if (typeof json !== "object" || json === null || !("data" in json)) return json;
+  const { data } = json;
+  return typeof data === "object" && data !== null ? data : json;
+}
+
+/**
+ * Makes sure that a request can be a job.
+ *
+ * @throws {GatewayError} `unsupported_parameter`
+ */
+export function requireNoStream({ options }: ImageRequest): void {
+  if (options?.stream === true) throw new GatewayError({ code: "stream_in_job" });
+}

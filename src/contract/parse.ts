@@ -1,0 +1,30 @@
+import type { z } from "zod";
+import { GatewayError } from "../errors.ts";
+import { failureOf } from "./issues.ts";
+
+/**
+ * A JSON body as the object that every body is.
+ *
+ * @param json as parsed, not trusted
+ * @throws {GatewayError} `invalid_json`
+ */
+export function jsonObject(json: unknown): object {
+  if (typeof json === "object" && json !== null && !Array.isArray(json)) return json;
+  throw new GatewayError({ code: "invalid_json", problem: "not_an_object" });
+}
+
+/**
+ * A JSON body as its schema has it.
+ *
+ * @param order the parameters in the order in which problems are reported
+ * @throws {GatewayError} `invalid_json`, and what the first problem is
+ */
+export function parseBody<Schema extends z.ZodType>(
+  schema: Schema,
+  json: unknown,
+  order: readonly string[],
+): z.output<Schema> {
+  const result = schema.safeParse(jsonObject(json), { reportInput: true });
+  if (result.success) return result.data;
+  throw new GatewayError(failureOf(result.error.issues, order, undefined));
+}

@@ -1,0 +1,29 @@
+import { countUsage, type Payer } from "../access/budget.ts";
+import type { Config } from "../config.ts";
+import { costOf, type PricedRequest } from "../contract/pricing.ts";
+import type { Found } from "./found.ts";
+
+/**
+ * Counts a request that cost nothing: it found what was made before, or joined what goes on.
+ *
+ * @returns work that the runtime is to stay alive for, if there is any
+ */
+export function countFree(
+  found: Found,
+  request: PricedRequest,
+  { caller }: Payer,
+  config: Config,
+): Promise<void> | undefined {
+  const { outcome } = found;
+  const isCollapsed = outcome.kind !== "hit" && outcome.collapsed;
+  if (outcome.kind !== "hit" && !isCollapsed) return undefined;
+  const { actual } = costOf(request, config.prices);
+  const saved = found.kind === "made" ? actual(found.record.usage, found.record.images.length) : 0;
+  return countUsage(config, {
+    caller,
+    model: request.upstreamModel,
+    hits: isCollapsed ? 0 : 1,
+    collapsed: isCollapsed ? 1 : 0,
+    saved,
+  });
+}

@@ -1,0 +1,88 @@
+import { Webhook } from "standardwebhooks";
+import { GatewayError, type WebhookProblem } from "../errors.ts";
+
+/** The headers of a webhook that say what it is and who sent it (Standard Webhooks, "Headers"). */
+export interface WebhookHeaders {
+  "webhook-id": string;
+  "webhook-timestamp": string;
+  "webhook-signature": string;
+}
+
+/**
+ * The headers of a webhook that goes out: signed with every secret, so that a receiver may have any
+ * of them.
+ *
+ * @param nowMs milliseconds since the epoch
+ * @param secrets the values of `WEBHOOK_SIGNING_SECRET`
+ */
+export function signWebhook(
+  id: string,
+  body: string,
+  nowMs: number,
+  secrets: readonly string[],
+): WebhookHeaders {
+  const timestamp = new Date(nowMs);
+  const signatures = secrets.map((secret) => new Webhook(secret).sign(id, timestamp, body));
+  return {
+    "webhook-id": id,
+    "webhook-timestamp": String(Math.floor(nowMs / 1000)),
+    "webhook-signature": signatures.join(" "),
+  };
+}
+
+/** More than any sender needs for all its secrets, and nothing to spend hashes on. */
+const SIGNATURE_MAX_CHARS = 2048;
+const ID_MAX_CHARS = 255;
+
+/**
+ * Verifies a webhook that came in: one of the secrets has signed its id, its time and its body, and
+ * its time is within five minutes of now.
+ *
+ * @param header gives the value of a header
+ * @param body as it was sent
+ * @param secrets the values of `WEBHOOK_SECRET`
+ * @returns its id: another delivery of the same message has the same
+ * @throws {GatewayError} `invalid_signature` (401)
+ */
+export function verifyWebhook(
+  header: (name: keyof WebhookHeaders) => string | undefined,
+  body: string,
+  secrets: readonly string[],
+): string {
+  const id = header("webhook-id");
+  const timestamp = header("webhook-timestamp");
+  const signature = header("webhook-signature");
+  if (id === undefined || timestamp === undefined || signature === undefined) {
+    throw invalid("missing");
+  }
+  // The library reads "12 monkeys" as 12.
+  if (!/^\d{1,12}$/.test(timestamp)) throw invalid("timestamp");
+  if (id.length > ID_MAX_CHARS || signature.length > SIGNATURE_MAX_CHARS) throw invalid("mismatch");
+  const headers: WebhookHeaders = {
+    "webhook-id": id,
+    "webhook-timestamp": timestamp,
+    "webhook-signature": signature,
+  };
+  const problems = secrets.map((secret) => problemOf(new Webhook(secret), body, headers));
+  if (problems.includes(undefined)) return id;
+  throw invalid(problems.includes("timestamp") ? "timestamp" : "mismatch");
+}
+
+function problemOf(
+  webhook: Webhook,
+  body: string,
+  headers: WebhookHeaders,
+): WebhookProblem | undefined {
+  try {
+    webhook.verify(body, { ...headers }, { jsonParse: false });
+    return undefined;
+  } catch (error) {
+    // The library tells its reasons apart by their words.
+    const isTime = error instanceof Error && error.message.startsWith("Message timestamp");
+    return isTime ? "timestamp" : "mismatch";
+  }
+}
+
+function invalid(problem: WebhookProblem): GatewayError {
+  return new GatewayError({ code: "invalid_webhook_signature", problem });
+}

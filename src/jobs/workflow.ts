@@ -1,0 +1,141 @@
+import { WorkflowEntrypoint, type WorkflowEvent, type WorkflowStep } from "cloudflare:workers";
+import { kvCache } from "../cache/cache.ts";
+import { configOf, type Config } from "../config.ts";
+import { failureOf } from "../errors.ts";
+import { countFree } from "../generation/count.ts";
+import { generationIdOf, result } from "../generation/found.ts";
+import { generate } from "../generation/generate.ts";
+import { nowSeconds } from "../lib/clock.ts";
+import type { WaitUntil } from "../respond/body.ts";
+import { RequestEvent } from "../telemetry/event.ts";
+import { errorFields, log } from "../telemetry/log.ts";
+import { attemptDelivery, isFinal, pauseSeconds } from "./delivery.ts";
+import type { Task } from "./object.ts";
+import type { JobOutcome } from "./storage.ts";
+import { jobsOf, type JobsStub } from "./submit.ts";
+
+/** A job that may not begin yet, because its caller has too many others, asks again so often. */
+const MAX_WAITS = 120;
+const FIRST_WAIT_SECONDS = 5;
+const LONGEST_WAIT_SECONDS = 60;
+
+/** What a step throws is the platform's trouble, such as an object that moved; it is over soon. */
+const retries = { limit: 5, delay: "5 seconds", backoff: "exponential" } as const;
+
+/** Longer than a generation may take, and than a call back may, with all that is around them. */
+const GENERATE = { retries, timeout: "15 minutes" } as const;
+const DELIVER = { retries, timeout: "1 minute" } as const;
+
+/**
+ * One job: has its generation made, and calls back when it is the last of its order to end.
+ *
+ * The platform runs it to its end, through restarts and deployments, and may run a step twice. That
+ * cannot pay twice: the generation is bound to the job by an Idempotency-Key, which is the job's id.
+ * That id is its only parameter: no prompt stands in the platform's own records.
+ */
+export class ImageJob extends WorkflowEntrypoint<object> {
+  override async run({ instanceId: id }: WorkflowEvent<unknown>, step: WorkflowStep) {
+    const config = configOf(this.env);
+    const jobs = jobsOf(config, "job", id);
+    if (jobs === undefined) return;
+    for (let attempt = 1; ; attempt += 1) {
+      const wait = await step.do(`generate ${attempt}`, GENERATE, () =>
+        this.#generate(id, jobs, config, attempt),
+      );
+      if (wait === null) break;
+      await step.sleep(`wait ${attempt}`, `${wait} seconds`);
+    }
+    for (let attempt = 1; ; attempt += 1) {
+      const pause = await step.do(`deliver ${attempt}`, DELIVER, () =>
+        deliver(id, jobs, config, attempt),
+      );
+      if (pause === null) return;
+      await step.sleep(`pause ${attempt}`, `${pause} seconds`);
+    }
+  }
+
+  /** @returns seconds after which it may try again; `null` when it is over */
+  async #generate(
+    id: string,
+    jobs: JobsStub,
+    config: Config,
+    attempt: number,
+  ): Promise<number | null> {
+    const task = await jobs.task(id);
+    if (task === undefined) return null;
+    const waitUntil: WaitUntil = (work) => this.ctx.waitUntil(work);
+    const outcome = await made(id, task, { config, jobs, waitUntil });
+    const error = "failure" in outcome ? outcome.failure.code : undefined;
+    // Nothing was begun.
+    if (error === "rate_limit_exceeded" && attempt <= MAX_WAITS) {
+      return waitSeconds(attempt, Math.random());
+    }
+    await jobs.finish(id, outcome);
+    log("info", "job", { id, error });
+    return null;
+  }
+}
+
+/** @returns seconds after which it is to be tried again; `null` when it is over */
+async function deliver(
+  id: string,
+  jobs: JobsStub,
+  config: Config,
+  attempt: number,
+): Promise<number | null> {
+  const delivery = await jobs.delivery(id);
+  if (delivery === undefined) return null;
+  const made = await attemptDelivery(delivery, config);
+  const { outcome, status, retryAfterSeconds } = made;
+  const pause = isFinal(outcome) ? undefined : pauseSeconds(attempt, retryAfterSeconds);
+  await jobs.attempted(made, pause === undefined ? undefined : nowSeconds() + pause);
+  log("info", "delivery", { id: delivery.eventId, job: id, attempt, outcome, status });
+  return pause ?? null;
+}
+
+interface Making {
+  config: Config;
+  jobs: JobsStub;
+  waitUntil: WaitUntil;
+}
+
+/** What comes of a job. Never throws: whatever happens is an outcome. */
+async function made(
+  id: string,
+  { request, requester, directives }: Task,
+  { config, jobs, waitUntil }: Making,
+): Promise<JobOutcome> {
+  const cache = kvCache(config.cache, config.cacheTtlSeconds);
+  const context = { config, cache, event: new RequestEvent(id) };
+  try {
+    const found = await generate(
+      // Nobody reads the pictures here.
+      { ...request, response_format: "url" },
+      { requester, directives, idempotencyKey: id },
+      context,
+    );
+    await jobs.found(id, generationIdOf(found));
+    const counting = countFree(found, request, requester.payer, config);
+    if (counting !== undefined) waitUntil(counting);
+    const done = found.kind === "made" ? found : await result(found, { withImages: false });
+    return done === undefined
+      ? { failure: { code: "upstream_outcome_unknown" } }
+      : { record: done.record };
+  } catch (error) {
+    const failure = failureOf(error);
+    if (failure.code === "internal_error") log("error", "job_broke", { id, ...errorFields(error) });
+    return { failure };
+  }
+}
+
+/**
+ * How long a job waits that may not begin yet: longer each time, so that many do not ask for ever, and
+ * each a little differently, so that they do not ask at once.
+ *
+ * @param attempt attempts made so far, from 1
+ * @param random from 0 to 1
+ */
+export function waitSeconds(attempt: number, random: number): number {
+  const longest = Math.min(FIRST_WAIT_SECONDS * 2 ** (attempt - 1), LONGEST_WAIT_SECONDS);
+  return Math.ceil(longest * (1 - random / 2));
+}

@@ -1,0 +1,108 @@
+import type { Context } from "hono";
+import { requireWebhookUrl } from "../access/webhook-url.ts";
+import { requireNoStream } from "../contract/job.ts";
+import type { ResponseFormat } from "../contract/models.ts";
+import type { ImageRequest } from "../contract/request.ts";
+import { GatewayError } from "../errors.ts";
+import { findById, type Requester } from "../generation/generate.ts";
+import { requestKey } from "../generation/key.ts";
+import { jobsOf, submitOrder } from "../jobs/submit.ts";
+import type { CacheDirectives } from "../lib/cache-control.ts";
+import type { AppEnv } from "../middleware/context.ts";
+import { failureResponse } from "../middleware/errors.ts";
+import { pendingResponse, respond, type RespondOptions } from "./answer.ts";
+
+export interface JobOrder {
+  request: ImageRequest;
+  requester: Requester;
+  directives: CacheDirectives;
+  /** Not trusted; `undefined` where nobody is to be called back. */
+  webhookUrl: unknown;
+}
+
+/** Takes a job of one request, and says where it will be; an Idempotency-Key is the same job again. */
+export async function orderedJob(
+  order: JobOrder,
+  idempotencyKey: string | undefined,
+  c: Context<AppEnv>,
+): Promise<Response> {
+  const config = c.get("config");
+  const { principal } = order.requester;
+  const webhookUrl = checkedWebhookUrl(order.webhookUrl, c);
+  const name = idempotencyKey === undefined ? undefined : `job/${principal}/${idempotencyKey}`;
+  const key = await requestKey(order.request, config.upstream.baseUrl);
+  return submitted(order, { name, fingerprint: `${key} ${webhookUrl ?? ""}` }, c);
+}
+
+/** Takes a job that a webhook brings; another delivery of the same webhook is the same job. */
+export function webhookJob(
+  order: JobOrder,
+  webhookId: string | undefined,
+  c: Context<AppEnv>,
+): Promise<Response> {
+  const { principal } = order.requester;
+  const name = webhookId === undefined ? undefined : `webhook/${principal}/${webhookId}`;
+  return submitted(order, { name, fingerprint: undefined }, c);
+}
+
+async function submitted(
+  { request, requester, directives, webhookUrl }: JobOrder,
+  { name, fingerprint }: { name: string | undefined; fingerprint: string | undefined },
+  c: Context<AppEnv>,
+): Promise<Response> {
+  requireNoStream(request);
+  const id = await submitOrder(c.get("config"), name, {
+    isBatch: false,
+    requests: [{ customId: undefined, request }],
+    requester,
+    directives,
+    origin: new URL(c.req.url).origin,
+    webhookUrl: checkedWebhookUrl(webhookUrl, c),
+    fingerprint,
+  });
+  c.get("event").add({ job: id });
+  const job = await jobsOf(c.get("config"), "job", id)?.job(id);
+  if (job === undefined) throw new GatewayError({ code: "generation_not_found" });
+  const { fields, created } = job;
+  return pendingResponse({ id, created, ...fields }, c);
+}
+
+/** The address to call back, where there is to be one. */
+export function checkedWebhookUrl(webhookUrl: unknown, c: Context<AppEnv>): string | undefined {
+  return webhookUrl === undefined ? undefined : requireWebhookUrl(webhookUrl, c.get("config"));
+}
+
+/** Whether an id is that of a job. */
+export function isJobId(id: string): boolean {
+  return id.startsWith("job_");
+}
+
+/**
+ * A job as far as it is: its generation's own answer, or its failure, with what there is to say of the
+ * job beside it.
+ *
+ * @param asked how the pictures are to be delivered; as the job's request said where absent
+ * @throws {GatewayError} `generation_not_found`
+ */
+export async function jobAnswer(
+  id: string,
+  asked: ResponseFormat | undefined,
+  options: RespondOptions,
+): Promise<Response> {
+  const { context, c } = options;
+  const job = await jobsOf(context.config, "job", id)?.job(id);
+  if (job === undefined) throw new GatewayError({ code: "generation_not_found" });
+  const { fields, created, generationId, failure } = job;
+  context.event.add({ job: id });
+  if (failure !== undefined) return failureResponse(failure, c, fields);
+  if (generationId === undefined) return pendingResponse({ id, created, ...fields }, c);
+  const format = asked ?? job.responseFormat;
+  try {
+    const found = await findById(generationId, format, context);
+    if (found === undefined) throw new GatewayError({ code: "generation_not_found" });
+    return await respond(found, format, { ...options, job: fields });
+  } catch (error) {
+    if (!(error instanceof GatewayError)) throw error;
+    return failureResponse(error.failure, c, fields);
+  }
+}

@@ -1,0 +1,135 @@
+import { execFile } from "node:child_process";
+import { join } from "node:path";
+import { promisify } from "node:util";
+import OpenAI from "openai";
+import { Webhook } from "standardwebhooks";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { eventually } from "../eventually.ts";
+import { TOKEN_SECRET, WEBHOOK_SECRET, WEBHOOK_SIGNING_SECRET } from "../gateway.ts";
+import { eventIn, hookAt, type Hook, type Received } from "../webhooks/hook.ts";
+import { startReceiver, type Receiver } from "../webhooks/receiver.ts";
+import { webhookSecret } from "../webhooks/secret.ts";
+import { newPrompt, read, stage } from "./stage.ts";
+
+const BEFORE = webhookSecret("before");
+const theStage = stage({ WEBHOOK_SIGNING_SECRET: `${WEBHOOK_SIGNING_SECRET},${BEFORE}` });
+const script = join(import.meta.dirname, "../../scripts/token.ts");
+
+let receiver: Receiver;
+beforeAll(async () => {
+  receiver = await startReceiver();
+});
+afterAll(() => receiver.close());
+
+function newBody(directives?: string) {
+  return { model: "dall-e-2", size: "256x256" as const, prompt: newPrompt(directives) };
+}
+
+/** The first delivery at a hook. */
+async function delivered(hook: Hook): Promise<Received> {
+  return eventually(async () => {
+    const [first] = await hook.received();
+    return first ?? expect.fail("nothing came");
+  });
+}
+
+function postJson(path: string, body: string, headers: Record<string, string> = {}) {
+  return fetch(`${theStage.gateway.url}${path}`, {
+    method: "POST",
+    headers: { "content-type": "application/json", ...headers },
+    body,
+  });
+}
+
+describe("a picture that the official SDK orders, and does not wait for", () => {
+  it("is told of by a webhook that the SDK verifies, with either of two secrets", async () => {
+    const client = new OpenAI({ apiKey: "any", baseURL: `${theStage.gateway.url}/v1` });
+    const hook = hookAt(receiver.origin);
+    // What the SDK does not know by name it sends all the same.
+    const body = { ...newBody(), webhook_url: hook.url };
+    const ordered = await client.images
+      .generate(body, { headers: { prefer: "respond-async" } })
+      .asResponse();
+    expect(ordered.status).toBe(202);
+    const { id } = await read<{ id: string }>(ordered);
+    const { headers, body: text } = await delivered(hook);
+    for (const secret of [WEBHOOK_SIGNING_SECRET, BEFORE]) {
+      const event = await client.webhooks.unwrap(text, headers, secret);
+      expect(event).toMatchObject({ type: "image.generation.completed", data: { job: id } });
+      expect(new Webhook(secret).verify(text, headers)).toEqual(event);
+    }
+    await expect(client.webhooks.unwrap(`${text} `, headers, BEFORE)).rejects.toThrow("signature");
+    const { data } = eventIn({ headers, body: text }).data as { data: { url: string }[] };
+    const picture = await fetch(String(data[0]?.url));
+    expect(picture.headers.get("content-type")).toBe("image/png");
+  });
+});
+
+describe("a webhook that comes in", () => {
+  it("signed by the reference library is a picture, and tells of it", async () => {
+    const hook = hookAt(receiver.origin);
+    const body = newBody();
+    const text = JSON.stringify({ type: "order.paid", data: { ...body, webhook_url: hook.url } });
+    const now = new Date();
+    const send = () =>
+      postJson("/v1/webhooks/images", text, {
+        "webhook-id": "msg_1",
+        "webhook-timestamp": String(Math.floor(now.getTime() / 1000)),
+        "webhook-signature": new Webhook(WEBHOOK_SECRET).sign("msg_1", now, text),
+      });
+    const responses = await Promise.all([send(), send(), send()]);
+    expect(responses.map(({ status }) => status)).toEqual([202, 202, 202]);
+    const jobs = await Promise.all(responses.map((response) => read(response)));
+    expect(new Set(jobs.map(({ id }) => id)).size).toBe(1);
+    expect(eventIn(await delivered(hook)).data).toMatchObject({ job: jobs[0]?.id });
+    expect(await hook.received()).toHaveLength(1);
+    expect(theStage.upstream.received(body.prompt)).toHaveLength(1);
+  });
+
+  it("of a sender that cannot sign has a token that npm run token makes", async () => {
+    const env = { ...process.env, TOKEN_SECRET };
+    const args = [script, "--sub", "n8n", "--scope", "webhook"];
+    const { stdout } = await promisify(execFile)(process.execPath, args, { env });
+    const hook = hookAt(receiver.origin);
+    const body = JSON.stringify({ ...newBody(), webhook_url: hook.url });
+    const response = await postJson(`/v1/webhooks/images/${stdout.trim()}`, body);
+    expect(response.status).toBe(202);
+    expect(eventIn(await delivered(hook)).type).toBe("image.generation.completed");
+  });
+});
+
+describe("a batch", () => {
+  it("tells of all its pictures at once", async () => {
+    const hook = hookAt(receiver.origin);
+    const bodies = [newBody(), newBody("[upstream status=400 code=moderation_blocked]")];
+    const requests = bodies.map((body, index) => ({ custom_id: `nr ${index}`, body }));
+    const text = JSON.stringify({ requests, webhook_url: hook.url });
+    const { id } = await read<{ id: string }>(await postJson("/v1/images/batches", text));
+    const { headers, body } = await delivered(hook);
+    expect(new Webhook(WEBHOOK_SIGNING_SECRET).verify(body, headers)).toMatchObject({
+      type: "batch.completed",
+      data: {
+        id,
+        request_counts: { total: 2, completed: 1, failed: 1 },
+        results: [
+          { custom_id: "nr 0", status: "completed" },
+          { custom_id: "nr 1", status: "failed", error: { code: "moderation_blocked" } },
+        ],
+      },
+    });
+  });
+});
+
+describe("the log", () => {
+  it("has each job and each attempt, and no address", async () => {
+    const hook = hookAt(receiver.origin);
+    const url = `${hook.url}?key=a-secret-of-the-receiver`;
+    const body = JSON.stringify({ ...newBody(), webhook_url: url });
+    await postJson("/v1/images/generations", body, { prefer: "respond-async" });
+    await delivered(hook);
+    await eventually(() => expect(theStage.gateway.logs()).toContain('"event":"delivery"'));
+    expect(theStage.gateway.logs()).toContain('"event":"job"');
+    expect(theStage.gateway.logs()).not.toContain("a-secret-of-the-receiver");
+    expect(theStage.gateway.logs()).not.toContain(receiver.origin);
+  });
+});

@@ -1,0 +1,92 @@
+import { Webhook } from "standardwebhooks";
+import { describe, expect, it } from "vitest";
+import { signWebhook, verifyWebhook, type WebhookHeaders } from "../../../src/jobs/signature.ts";
+import { webhookSecret } from "../../webhooks/secret.ts";
+import { failureOf } from "../failure.ts";
+
+const OLD = webhookSecret("old");
+const NEW = webhookSecret("new");
+const BODY = '{"prompt":"a man walks"}';
+
+/** As the reference library signs. */
+function signed(secret: string, { secondsAgo = 0, body = BODY, id = "msg_1" } = {}) {
+  const timestamp = new Date(Date.now() - secondsAgo * 1000);
+  return {
+    "webhook-id": id,
+    "webhook-timestamp": String(Math.floor(timestamp.getTime() / 1000)),
+    "webhook-signature": new Webhook(secret).sign(id, timestamp, body),
+  };
+}
+
+function verify(headers: Partial<WebhookHeaders>, secrets = [NEW], body = BODY) {
+  return verifyWebhook((name) => headers[name], body, secrets);
+}
+
+function problemOf(...args: Parameters<typeof verify>) {
+  const failure = failureOf(() => verify(...args));
+  return failure.code === "invalid_webhook_signature" ? failure.problem : expect.fail(failure.code);
+}
+
+describe("a webhook that comes in", () => {
+  it("is known by its id", () => {
+    expect(verify(signed(NEW))).toBe("msg_1");
+  });
+
+  it("may be signed with any of the secrets, and have signatures of others beside", () => {
+    expect(verify(signed(OLD), [NEW, OLD])).toBe("msg_1");
+    const headers = signed(NEW);
+    const others = `v1a,${"A".repeat(86)} v1,${"A".repeat(43)}=`;
+    const both = { ...headers, "webhook-signature": `${others} ${headers["webhook-signature"]}` };
+    expect(verify(both)).toBe("msg_1");
+  });
+
+  it.each([-299, 0, 299])("may be %i seconds old", (secondsAgo) => {
+    expect(verify(signed(NEW, { secondsAgo }))).toBe("msg_1");
+  });
+
+  it.each([-302, 302, 86_400])("may not be %i seconds old", (secondsAgo) => {
+    expect(problemOf(signed(NEW, { secondsAgo }))).toBe("timestamp");
+  });
+
+  it.each(["", "soon", "12 monkeys", "-1", "1e3", "NaN"])("has no time like %j", (timestamp) => {
+    expect(problemOf({ ...signed(NEW), "webhook-timestamp": timestamp })).toBe("timestamp");
+  });
+
+  it.each(["webhook-id", "webhook-timestamp", "webhook-signature"] as const)("needs %s", (name) => {
+    const { [name]: _, ...rest } = signed(NEW);
+    expect(problemOf(rest)).toBe("missing");
+  });
+
+  it.each([
+    ["another body", {}, `${BODY} `],
+    ["another id", { "webhook-id": "msg_2" }, BODY],
+    ["no signature", { "webhook-signature": "" }, BODY],
+    [
+      "one of another version",
+      { "webhook-signature": signed(NEW)["webhook-signature"].replace("v1", "v2") },
+      BODY,
+    ],
+    ["half of one", { "webhook-signature": signed(NEW)["webhook-signature"].slice(0, 20) }, BODY],
+    ["one without its value", { "webhook-signature": "v1" }, BODY],
+    ["too many", { "webhook-signature": `v1,${"A".repeat(44)} `.repeat(100) }, BODY],
+    ["an endless id", { "webhook-id": "a".repeat(256) }, BODY],
+  ])("is refused with %s", (_, changes, body) => {
+    expect(problemOf({ ...signed(NEW), ...changes }, [NEW], body)).toBe("mismatch");
+  });
+
+  it("of another secret is refused", () => {
+    expect(problemOf(signed(OLD))).toBe("mismatch");
+  });
+});
+
+describe("a webhook that goes out", () => {
+  it.each([NEW, OLD])("is good for whoever has one of the secrets", (secret) => {
+    const headers = signWebhook("evt_1", BODY, Date.now(), [NEW, OLD]);
+    expect(new Webhook(secret).verify(BODY, { ...headers })).toEqual(JSON.parse(BODY));
+  });
+
+  it("says when it was sent, in whole seconds", () => {
+    const headers = signWebhook("evt_1", BODY, 1_795_579_918_999, [NEW]);
+    expect(headers["webhook-timestamp"]).toBe("1795579918");
+  });
+});

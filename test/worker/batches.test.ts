@@ -1,0 +1,216 @@
+import { reset } from "cloudflare:test";
+import { afterEach, beforeEach, describe, expect, inject, it, vi } from "vitest";
+import type { BatchView } from "../../src/contract/batch.ts";
+import { eventually } from "../eventually.ts";
+import { eventIn, hookAt } from "../webhooks/hook.ts";
+import { answer, environment, errorOf, upstreamCalls } from "./gateway.ts";
+import { jobsWithoutPauses } from "./workflows.ts";
+
+const env = environment();
+const LOW = { model: "dall-e-2", size: "256x256" };
+const BATCHES = "https://gateway.example/v1/images/batches";
+
+beforeEach(() => {
+  vi.spyOn(console, "log").mockImplementation(() => undefined);
+});
+
+afterEach(async () => {
+  vi.restoreAllMocks();
+  await reset();
+});
+
+// After the hooks above, so that jobs are over before everything is reset.
+const jobs = jobsWithoutPauses();
+
+function newPrompt(directives = "") {
+  return `${directives} ${crypto.randomUUID()}`;
+}
+
+function request(customId: string, prompt: string) {
+  return { custom_id: customId, body: { ...LOW, prompt } };
+}
+
+function order(body: unknown, headers: Record<string, string> = {}, environment = env) {
+  const init = {
+    method: "POST",
+    headers: { "content-type": "application/json", ...headers },
+    body: JSON.stringify(body),
+  };
+  return answer(new Request(BATCHES, init), environment);
+}
+
+async function poll(id: string): Promise<BatchView> {
+  const response = await answer(new Request(`${BATCHES}/${id}`), env);
+  expect(response.status).toBe(200);
+  return response.json();
+}
+
+/** Has a batch run to its end. */
+async function run(body: object): Promise<BatchView> {
+  const response = await order(body);
+  expect(response.status).toBe(202);
+  const { id } = await response.json<BatchView>();
+  await jobs.done();
+  return poll(id);
+}
+
+describe("a batch", () => {
+  it("is taken at once, with nothing made yet", async () => {
+    const response = await order({
+      requests: [request("a", newPrompt("[upstream delay=500]"))],
+    });
+    const batch = await response.json<BatchView>();
+    expect(response.status).toBe(202);
+    expect(response.headers.get("location")).toBe(`/v1/images/batches/${batch.id}`);
+    expect(batch).toMatchObject({
+      id: expect.stringMatching(/^batch_[\w-]{59}$/),
+      object: "image.batch",
+      status: "in_progress",
+      request_counts: { total: 1, completed: 0, failed: 0 },
+      results: [{ custom_id: "a", job: expect.stringMatching(/^job_/) }],
+    });
+    expect(batch).not.toHaveProperty("delivery");
+    await eventually(async () => expect((await poll(batch.id)).status).toBe("completed"));
+  });
+
+  it("has every result in the order of its requests, and tells once", async () => {
+    const hook = hookAt(inject("receiverUrl"));
+    const prompts = [
+      newPrompt("[upstream delay=200]"),
+      newPrompt("[upstream status=400 code=moderation_blocked]"),
+      newPrompt(),
+    ];
+    const requests = prompts.map((prompt, index) => request(`nr ${index}`, prompt));
+    const batch = await run({ requests, webhook_url: hook.url });
+    expect(batch).toMatchObject({
+      status: "completed",
+      request_counts: { total: 3, completed: 2, failed: 1 },
+      results: [
+        {
+          custom_id: "nr 0",
+          status: "completed",
+          response: { data: [{ url: expect.any(String) }] },
+        },
+        { custom_id: "nr 1", status: "failed", error: { code: "moderation_blocked" } },
+        { custom_id: "nr 2", status: "completed" },
+      ],
+      delivery: { status: "delivered" },
+    });
+    const received = await hook.received();
+    expect(received).toHaveLength(1);
+    const { delivery: _, ...data } = batch;
+    expect(eventIn(received[0])).toMatchObject({ type: "batch.completed", data });
+    expect(received[0]?.body).not.toContain("b64_json");
+  });
+
+  it("shows each result as it comes", async () => {
+    const requests = [
+      request("fast", newPrompt()),
+      request("slow", newPrompt("[upstream delay=1000]")),
+    ];
+    const { id } = await (await order({ requests })).json<BatchView>();
+    await eventually(async () => {
+      expect(await poll(id)).toMatchObject({
+        status: "in_progress",
+        request_counts: { total: 2, completed: 1, failed: 0 },
+        results: [{ status: "completed", response: {} }, { status: "in_progress" }],
+      });
+    });
+    await eventually(async () => expect((await poll(id)).status).toBe("completed"));
+  });
+
+  it("makes what is asked for twice once", async () => {
+    const prompt = newPrompt();
+    const requests = Array.from({ length: 10 }, (_, index) => request(String(index), prompt));
+    const batch = await run({ requests });
+    expect(batch.request_counts).toEqual({ total: 10, completed: 10, failed: 0 });
+    expect(new Set(batch.results.map(({ response }) => response?.id)).size).toBe(1);
+    expect(await upstreamCalls(prompt)).toBe(1);
+  });
+
+  it("may have a hundred requests, whose answers each can be asked for", async () => {
+    const hook = hookAt(inject("receiverUrl"));
+    const prompts = Array.from({ length: 50 }, () => newPrompt());
+    const requests = [...prompts, ...prompts].map((prompt, index) =>
+      request(String(index), prompt),
+    );
+    const batch = await run({ requests, webhook_url: hook.url });
+    expect(batch.request_counts).toEqual({ total: 100, completed: 100, failed: 0 });
+    expect(await hook.received()).toHaveLength(1);
+    const calls = await Promise.all(prompts.map((prompt) => upstreamCalls(prompt)));
+    expect(new Set(calls)).toEqual(new Set([1]));
+    const job = `https://gateway.example/v1/images/generations/${batch.results[99]?.job}`;
+    const answered = await answer(new Request(`${job}?response_format=url`), env);
+    expect(await answered.json()).toMatchObject({ data: batch.results[99]?.response?.data });
+  });
+
+  it("is the same under the same Idempotency-Key, and no other is", async () => {
+    const key = { "idempotency-key": crypto.randomUUID() };
+    const requests = [request("a", newPrompt())];
+    const bodies = await Promise.all([order({ requests }, key), order({ requests }, key)]);
+    const batches = await Promise.all(bodies.map((each) => each.json<BatchView>()));
+    expect(batches[0]?.id).toBe(batches[1]?.id);
+    const other = await order({ requests: [request("a", newPrompt())] }, key);
+    expect(await errorOf(other)).toEqual([422, "idempotency_key_reused", null]);
+  });
+});
+
+describe("a batch that is not valid", () => {
+  const good = request("a", "a");
+
+  it.each([
+    [[], null, "invalid_json"],
+    [{}, "requests", "missing_required_parameter"],
+    [{ requests: [] }, "requests", "invalid_value"],
+    [{ requests: "a" }, "requests", "invalid_type"],
+    [{ requests: Array.from({ length: 101 }, () => good) }, "requests", "invalid_value"],
+    [{ requests: [good], model: "dall-e-2" }, "model", "unknown_parameter"],
+    [{ requests: [good, 7] }, "requests[1]", "invalid_json"],
+    [{ requests: [good, { body: {} }] }, "requests[1].custom_id", "missing_required_parameter"],
+    [{ requests: [good, good] }, "requests[1].custom_id", "invalid_value"],
+    [{ requests: [{ ...good, method: "POST" }] }, "requests[0].method", "unknown_parameter"],
+    [{ requests: [{ custom_id: "a" }] }, "requests[0].body", "missing_required_parameter"],
+    [{ requests: [{ custom_id: "a", body: 7 }] }, "requests[0].body", "invalid_json"],
+    [
+      { requests: [{ custom_id: "a", body: { ...LOW, prompt: "a", size: "1x1" } }] },
+      "requests[0].body.size",
+      "invalid_value",
+    ],
+    [
+      { requests: [{ custom_id: "a", body: { prompt: "a", webhook_url: "https://a.b/" } }] },
+      "requests[0].body.webhook_url",
+      "unknown_parameter",
+    ],
+    [
+      { requests: [{ custom_id: "a", body: { prompt: "a", stream: true } }] },
+      "requests[0].body.stream",
+      "unsupported_parameter",
+    ],
+    [{ requests: [good], webhook_url: "https://evil.example/" }, "webhook_url", "invalid_value"],
+  ])("begins nothing: %j", async (body, param, code) => {
+    expect(await errorOf(await order(body))).toEqual([400, code, param]);
+  });
+
+  it("is too large above sixteen times what one request may have", async () => {
+    const padding = { ...good, padding: "a".repeat(16 * 64 * 1024) };
+    expect(await errorOf(await order({ requests: [padding] }))).toEqual([
+      413,
+      "request_too_large",
+      null,
+    ]);
+  });
+
+  it("needs a token where tokens are wanted", async () => {
+    const closed = environment({ ACCESS: "token", TOKEN_SECRET: "x".repeat(32) });
+    expect(await errorOf(await order({ requests: [good] }, {}, closed))).toEqual([
+      401,
+      "missing_token",
+      null,
+    ]);
+  });
+
+  it.each(["batch_x", `batch_${"A".repeat(59)}`])("%s is none", async (id) => {
+    const response = await answer(new Request(`${BATCHES}/${id}`), env);
+    expect(await errorOf(response)).toEqual([404, "batch_not_found", null]);
+  });
+});

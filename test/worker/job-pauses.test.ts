@@ -1,0 +1,63 @@
+import { introspectWorkflow, reset } from "cloudflare:test";
+import { afterEach, beforeEach, describe, expect, inject, it, vi } from "vitest";
+import type { JobFields } from "../../src/contract/job.ts";
+import { eventually } from "../eventually.ts";
+import { hookAt, type Hook } from "../webhooks/hook.ts";
+import { answer, bindings, environment, generationRequest } from "./gateway.ts";
+
+const env = environment();
+
+beforeEach(() => {
+  vi.spyOn(console, "log").mockImplementation(() => undefined);
+});
+
+afterEach(async () => {
+  vi.restoreAllMocks();
+  await reset();
+});
+
+/** Orders a picture, and waits until its receiver was called for the first time. */
+async function called(hook: Hook): Promise<string> {
+  const body = { model: "dall-e-2", size: "256x256", prompt: crypto.randomUUID() };
+  const request = generationRequest(
+    { ...body, webhook_url: hook.url },
+    { prefer: "respond-async" },
+  );
+  const { job } = await (await answer(request, env)).json<JobFields>();
+  await eventually(async () => expect((await delivery(job))?.attempts).toHaveLength(1));
+  return job;
+}
+
+async function delivery(id: string): Promise<JobFields["delivery"]> {
+  const url = `https://gateway.example/v1/images/generations/${id}`;
+  const response = await answer(new Request(url), env);
+  return (await response.json<JobFields>()).delivery;
+}
+
+describe("a job between two attempts to call back", () => {
+  it.each([
+    ["503", 5],
+    ["503+7200", 7200],
+    ["429+1", 5],
+  ])("whose receiver did %s leaves it alone for %i seconds", async (plan, seconds) => {
+    await using _ = await introspectWorkflow(bindings().IMAGE_JOB);
+    const pending = await delivery(await called(hookAt(inject("receiverUrl"), plan)));
+    expect(pending?.status).toBe("pending");
+    const pause = Number(pending?.next_attempt_at) - Number(pending?.attempts[0]?.at);
+    expect(pause).toBeGreaterThanOrEqual(seconds);
+    expect(pause).toBeLessThanOrEqual(seconds + 1);
+  });
+
+  it("goes on with the next when the engine was stopped meanwhile", async () => {
+    await using workflow = await introspectWorkflow(bindings().IMAGE_JOB);
+    const hook = hookAt(inject("receiverUrl"), "503+7200,200");
+    const job = await called(hook);
+    const [instance] = await workflow.get();
+    await instance?.modify((modifier) => modifier.disableSleeps());
+    const handle = await bindings().IMAGE_JOB.get(job);
+    await handle.pause();
+    await handle.resume();
+    await eventually(async () => expect((await delivery(job))?.status).toBe("delivered"));
+    expect(await hook.received()).toHaveLength(2);
+  });
+});

@@ -1,0 +1,353 @@
+import { reset } from "cloudflare:test";
+import { afterEach, beforeEach, describe, expect, inject, it, vi } from "vitest";
+import { Ledger } from "../../src/access/ledger.ts";
+import { eventually } from "../eventually.ts";
+import { eventIn, hookAt, type Hook } from "../webhooks/hook.ts";
+import {
+  answer,
+  bindings,
+  changeEnvironment,
+  environment,
+  errorOf,
+  generationRequest,
+  sharedObject,
+  upstreamCalls,
+} from "./gateway.ts";
+import { jobsWithoutPauses } from "./workflows.ts";
+
+const env = environment();
+const LOW = { model: "dall-e-2", size: "256x256" };
+
+beforeEach(() => {
+  vi.spyOn(console, "log").mockImplementation(() => undefined);
+});
+
+afterEach(async () => {
+  vi.restoreAllMocks();
+  await reset();
+});
+
+// After the hooks above, so that jobs are over before everything is reset.
+const jobs = jobsWithoutPauses();
+
+interface JobAnswer {
+  id: string;
+  job: string;
+  status: string;
+  data?: { url?: string; b64_json?: string }[];
+  delivery?: {
+    event: string;
+    status: string;
+    attempts: { at: number; outcome: string; status?: number }[];
+    next_attempt_at?: number;
+  };
+  error?: { code: string };
+}
+
+function newBody(directives = "") {
+  return { ...LOW, prompt: `${directives} ${crypto.randomUUID()}` };
+}
+
+function hookOf(plan?: string): Hook {
+  return hookAt(inject("receiverUrl"), plan);
+}
+
+function order(body: object, headers: Record<string, string> = {}, environment = env) {
+  return answer(generationRequest(body, { prefer: "respond-async", ...headers }), environment);
+}
+
+async function poll(id: string, query = ""): Promise<JobAnswer & { http: number }> {
+  const url = `https://gateway.example/v1/images/generations/${id}${query}`;
+  const response = await answer(new Request(url), env);
+  return { ...(await response.json<JobAnswer>()), http: response.status };
+}
+
+async function ordered(body: object, hook: Hook): Promise<JobAnswer> {
+  const response = await order({ ...body, webhook_url: hook.url });
+  expect(response.status).toBe(202);
+  return response.json();
+}
+
+/** Has a job run to its end. */
+async function run(body: object, hook: Hook): Promise<JobAnswer & { http: number }> {
+  const { id } = await ordered(body, hook);
+  await jobs.done();
+  return poll(id);
+}
+
+describe("a job", () => {
+  it("is taken at once, and says where it will be", async () => {
+    const hook = hookOf();
+    const response = await order({ ...newBody(), webhook_url: hook.url });
+    expect(response.status).toBe(202);
+    const job = await response.json<JobAnswer>();
+    expect(job).toMatchObject({
+      id: expect.stringMatching(/^job_[\w-]{59}$/),
+      job: job.id,
+      status: "queued",
+      delivery: { event: expect.stringMatching(/^evt_/), status: "pending", attempts: [] },
+    });
+    expect(response.headers.get("location")).toBe(`/v1/images/generations/${job.id}`);
+    expect(response.headers.get("preference-applied")).toBe("respond-async");
+    expect(Number(response.headers.get("retry-after"))).toBeGreaterThan(0);
+  });
+
+  it("calls back once when it is done, with pictures by URL", async () => {
+    const hook = hookOf();
+    const body = newBody();
+    const done = await run({ ...body, response_format: "b64_json" }, hook);
+    const [received, ...more] = await hook.received();
+    expect(more).toEqual([]);
+    const event = eventIn(received);
+    expect(event).toMatchObject({
+      id: received?.headers["webhook-id"],
+      object: "event",
+      type: "image.generation.completed",
+      data: { job: done.job, status: "completed", id: done.id, model: "dall-e-2" },
+    });
+    expect(received?.body).not.toContain("b64_json");
+    const { data } = event.data as { data: { url: string }[] };
+    const picture = await answer(new Request(data[0]?.url ?? ""), env);
+    expect(picture.headers.get("content-type")).toBe("image/png");
+    expect(await upstreamCalls(body.prompt)).toBe(1);
+  });
+
+  it("answers a poll with the generation's own answer, as the request wanted it", async () => {
+    const body = newBody();
+    const done = await run({ ...body, response_format: "b64_json" }, hookOf());
+    expect(done).toMatchObject({
+      http: 200,
+      object: "chat.completion",
+      id: expect.stringMatching(/^gen_/),
+      status: "completed",
+      data: [{ b64_json: expect.any(String) }],
+      delivery: { status: "delivered", attempts: [{ outcome: "delivered", status: 200 }] },
+    });
+    const byUrl = await poll(done.job, "?response_format=url");
+    expect(byUrl.data?.[0]?.url).toMatch(/^https:\/\/gateway\.example\/v1\/images\/gen_/);
+  });
+
+  it("of a picture that is there already costs nothing", async () => {
+    const body = newBody();
+    await answer(generationRequest(body), env);
+    const hook = hookOf();
+    expect((await run(body, hook)).status).toBe("completed");
+    expect(await hook.received()).toHaveLength(1);
+    expect(await upstreamCalls(body.prompt)).toBe(1);
+  });
+
+  it("is waited for by who prefers to", async () => {
+    const { id } = await ordered(newBody("[upstream delay=300]"), hookOf());
+    await eventually(async () => expect((await poll(id)).status).toBe("in_progress"));
+    const url = `https://gateway.example/v1/images/generations/${id}`;
+    const response = await answer(new Request(url, { headers: { prefer: "wait=10" } }), env);
+    expect([response.status, response.headers.get("preference-applied")]).toEqual([200, "wait=10"]);
+  });
+
+  it("that the upstream refuses fails, and says so", async () => {
+    const hook = hookOf();
+    const failed = await run(newBody("[upstream status=400 code=moderation_blocked]"), hook);
+    expect(failed).toMatchObject({
+      http: 400,
+      error: { code: "moderation_blocked" },
+      status: "failed",
+      delivery: { status: "delivered" },
+    });
+    expect(eventIn((await hook.received())[0])).toMatchObject({
+      type: "image.generation.failed",
+      data: {
+        job: failed.job,
+        status: "failed",
+        error: { code: "moderation_blocked", type: "image_generation_user_error", param: null },
+      },
+    });
+  });
+
+  it("that there is no money for fails with that error, and the upstream is not called", async () => {
+    const hook = hookOf();
+    const body = newBody();
+    await changeEnvironment(await sharedObject(body), { BUDGET_USD_PER_DAY: "0" });
+    expect(await run(body, hook)).toMatchObject({ http: 429, error: { code: "budget_exceeded" } });
+    expect(eventIn((await hook.received())[0])).toMatchObject({
+      type: "image.generation.failed",
+      data: { error: { code: "budget_exceeded", type: "insufficient_quota" } },
+    });
+    expect(await upstreamCalls(body.prompt)).toBe(0);
+  });
+
+  it("waits while its caller has too many going on", async () => {
+    const reserve = vi.spyOn(Ledger.prototype, "reserve");
+    for (let refusals = 0; refusals < 5; refusals += 1) reserve.mockReturnValueOnce("busy");
+    const body = newBody();
+    expect(await run(body, hookOf())).toMatchObject({ http: 200, status: "completed" });
+    expect(await upstreamCalls(body.prompt)).toBe(1);
+  });
+
+  it("does not wait for ever", async () => {
+    vi.spyOn(Ledger.prototype, "reserve").mockReturnValue("busy");
+    const body = newBody();
+    const failed = await run(body, hookOf());
+    expect(failed).toMatchObject({ http: 429, error: { code: "rate_limit_exceeded" } });
+    expect(await upstreamCalls(body.prompt)).toBe(0);
+  });
+
+  it.each([
+    ["job_", 404],
+    [`job_${"A".repeat(59)}`, 404],
+  ])("%s is none", async (id, status) => {
+    expect((await poll(id)).http).toBe(status);
+  });
+
+  it("is known by all of its id, and not by its object's part alone", async () => {
+    const { job } = await run(newBody(), hookOf());
+    const last = job.endsWith("A") ? "E" : "A";
+    expect((await poll(`${job.slice(0, -1)}${last}`)).http).toBe(404);
+  });
+});
+
+describe("an Idempotency-Key", () => {
+  it("is the same job, at the same moment too", async () => {
+    const body = { ...newBody(), webhook_url: hookOf().url };
+    const key = { "idempotency-key": crypto.randomUUID() };
+    const responses = await Promise.all([order(body, key), order(body, key), order(body, key)]);
+    const taken = await Promise.all(responses.map((each) => each.json<JobAnswer>()));
+    await jobs.done();
+    const again = await (await order(body, key)).json<JobAnswer>();
+    expect(new Set([...taken, again].map(({ id }) => id)).size).toBe(1);
+    expect(again.status).toBe("completed");
+    expect(await upstreamCalls(body.prompt)).toBe(1);
+  });
+
+  it.each([
+    ["another request", { prompt: "another" }],
+    ["another address", { webhook_url: `${inject("receiverUrl")}/other/200` }],
+  ])("of %s is refused", async (_, changes) => {
+    const body = { ...newBody(), webhook_url: hookOf().url };
+    const key = { "idempotency-key": crypto.randomUUID() };
+    await order(body, key);
+    const response = await order({ ...body, ...changes }, key);
+    expect(await errorOf(response)).toEqual([422, "idempotency_key_reused", null]);
+  });
+});
+
+describe("webhook_url", () => {
+  it("needs that nobody waits", async () => {
+    const body = { ...newBody(), webhook_url: hookOf().url };
+    const response = await answer(generationRequest(body), env);
+    expect(await errorOf(response)).toEqual([400, "unsupported_parameter", "webhook_url"]);
+  });
+
+  it.each([
+    ["http://127.0.0.2/", "invalid_value"],
+    ["ftp://127.0.0.1/", "invalid_value"],
+    ["http://user:secret@127.0.0.1/", "invalid_value"],
+    ["nothing", "invalid_value"],
+    ["", "invalid_value"],
+    [7, "invalid_type"],
+    [`http://127.0.0.1/${"a".repeat(2048)}`, "string_above_max_length"],
+  ])("%j is refused", async (url, code) => {
+    const response = await order({ ...newBody(), webhook_url: url });
+    expect(await errorOf(response)).toEqual([400, code, "webhook_url"]);
+  });
+
+  it.each([
+    "http://hooks.example.com/",
+    "https://hooks.example.com:8443/",
+    "https://user@hooks.example.com/",
+    "https://1.2.3.4/",
+    "https://0x7f.1/",
+    "https://[::1]/",
+    "https://localhost/",
+    "https://hooks.internal/",
+  ])("%s is refused on a deployed Worker, whatever hosts are allowed", async (url) => {
+    const deployed = environment({
+      LOCAL_DEVELOPMENT: "false",
+      UPSTREAM_BASE_URL: "https://api.example.com/v1",
+      WEBHOOK_HOSTS: "*",
+    });
+    const response = await order({ ...newBody(), webhook_url: url }, {}, deployed);
+    expect(await errorOf(response)).toEqual([400, "invalid_value", "webhook_url"]);
+  });
+
+  it("is refused where no host is allowed, and where there is nothing to sign with", async () => {
+    const body = { ...newBody(), webhook_url: hookOf().url };
+    const noHost = await order(body, {}, environment({ WEBHOOK_HOSTS: "" }));
+    expect(await errorOf(noHost)).toEqual([400, "invalid_value", "webhook_url"]);
+    const noSecret = await order(body, {}, environment({ WEBHOOK_SIGNING_SECRET: "" }));
+    expect(await errorOf(noSecret)).toEqual([500, "misconfigured", null]);
+  });
+
+  it("may be null, which is the same as absent", async () => {
+    const response = await order({ ...newBody(), webhook_url: null });
+    expect((await response.json<JobAnswer>()).id).toMatch(/^gen_/);
+  });
+
+  it("does not go with a stream", async () => {
+    const body = { prompt: "a", stream: true, webhook_url: hookOf().url };
+    expect(await errorOf(await order(body))).toEqual([400, "unsupported_parameter", "stream"]);
+  });
+});
+
+describe("a receiver", () => {
+  it.each([
+    ["500,503,200", ["failed", "failed", "delivered"], "delivered"],
+    ["cut,200", ["unreachable", "delivered"], "delivered"],
+    ["302-elsewhere,307-elsewhere,204", ["failed", "failed", "delivered"], "delivered"],
+    ["410", ["gone"], "stopped"],
+    ["400,410", ["failed", "gone"], "stopped"],
+  ])("that does %s is tried so often: %j", async (plan, outcomes, status) => {
+    const hook = hookOf(plan);
+    const { delivery } = await run(newBody(), hook);
+    expect(delivery?.attempts.map(({ outcome }) => outcome)).toEqual(outcomes);
+    expect(delivery?.status).toBe(status);
+    expect(delivery).not.toHaveProperty("next_attempt_at");
+    const received = await hook.received();
+    expect(received).toHaveLength(outcomes.length);
+    expect(new Set(received.map(({ headers }) => headers["webhook-id"]))).toEqual(
+      new Set([delivery?.event]),
+    );
+    expect(new Set(received.map(({ body }) => body)).size).toBe(1);
+  });
+
+  it("that never takes it leaves the job there to be asked for", async () => {
+    const hook = hookOf("500");
+    const body = newBody();
+    const done = await run(body, hook);
+    expect(done).toMatchObject({ http: 200, status: "completed", delivery: { status: "failed" } });
+    expect(done.delivery?.attempts).toHaveLength(8);
+    expect(await hook.received()).toHaveLength(8);
+    expect(await upstreamCalls(body.prompt)).toBe(1);
+  });
+});
+
+describe("an engine that begins again", () => {
+  it("after the picture was made does not have it made again, and tells the same", async () => {
+    const hook = hookOf();
+    const body = newBody();
+    const { id } = await ordered(body, hook);
+    const before = await eventually(async () => {
+      const job = await poll(id);
+      expect(job.delivery?.status).toBe("delivered");
+      return job;
+    });
+    const instance = await bindings().IMAGE_JOB.get(id);
+    await instance.restart();
+    await eventually(async () => expect(await hook.received()).toHaveLength(2));
+    const [first, second] = await hook.received();
+    expect(second?.body).toBe(first?.body);
+    expect(second?.headers["webhook-id"]).toBe(first?.headers["webhook-id"]);
+    expect((await poll(id)).id).toBe(before.id);
+    expect(await upstreamCalls(body.prompt)).toBe(1);
+  });
+
+  it("while the picture is being made waits for the one that goes on", async () => {
+    const hook = hookOf();
+    const body = newBody("[upstream delay=500]");
+    const { id } = await ordered(body, hook);
+    await eventually(async () => expect((await poll(id)).status).toBe("in_progress"));
+    await (await bindings().IMAGE_JOB.get(id)).restart();
+    await eventually(async () => expect(await hook.received()).toHaveLength(1));
+    expect(await poll(id)).toMatchObject({ http: 200, status: "completed" });
+    expect(await upstreamCalls(body.prompt)).toBe(1);
+  });
+});

@@ -1,0 +1,237 @@
+import { reset } from "cloudflare:test";
+import { Webhook } from "standardwebhooks";
+import { afterEach, beforeEach, describe, expect, inject, it, vi } from "vitest";
+import { usageOf } from "../../src/access/budget.ts";
+import { mintToken, type TokenLimits } from "../../src/access/token.ts";
+import { eventually } from "../eventually.ts";
+import { testConfig } from "../unit/config-of.ts";
+import { eventIn, hookAt } from "../webhooks/hook.ts";
+import { webhookSecret } from "../webhooks/secret.ts";
+import { answer, environment, errorOf, upstreamCalls } from "./gateway.ts";
+import { jobsWithoutPauses } from "./workflows.ts";
+
+const SECRET = "a-secret-that-is-long-enough-for-hs256";
+const env = environment({ ACCESS: "token", TOKEN_SECRET: SECRET });
+const LOW = { model: "dall-e-2", size: "256x256" };
+const TARGET = "https://gateway.example/v1/webhooks/images";
+
+beforeEach(() => {
+  vi.spyOn(console, "log").mockImplementation(() => undefined);
+});
+
+afterEach(async () => {
+  vi.restoreAllMocks();
+  await reset();
+});
+
+// After the hooks above, so that jobs are over before everything is reset.
+const jobs = jobsWithoutPauses();
+
+function newBody() {
+  return { ...LOW, prompt: crypto.randomUUID() };
+}
+
+function newId() {
+  return `msg_${crypto.randomUUID()}`;
+}
+
+/** Sends a webhook as the reference library signs it. */
+function send(
+  body: unknown,
+  { id = newId(), secret = webhookSecret("in"), to = TARGET, env: environment = env } = {},
+) {
+  const now = new Date();
+  const text = typeof body === "string" ? body : JSON.stringify(body);
+  const headers = {
+    "content-type": "application/json",
+    "webhook-id": id,
+    "webhook-timestamp": String(Math.floor(now.getTime() / 1000)),
+    "webhook-signature": new Webhook(secret).sign(id, now, text),
+  };
+  return answer(new Request(to, { method: "POST", headers, body: text }), environment);
+}
+
+async function tokenFor(limits: TokenLimits = { scope: "webhook" }): Promise<string> {
+  const options = { sub: "n8n", ttlSeconds: 60, nowSeconds: Math.floor(Date.now() / 1000), limits };
+  return (await mintToken([SECRET], options)).token;
+}
+
+/** Sends a webhook that nobody has signed. */
+function sendPlain(token: string, body: object, headers: Record<string, string> = {}) {
+  const init = {
+    method: "POST",
+    headers: { "content-type": "application/json", ...headers },
+    body: JSON.stringify(body),
+  };
+  return answer(new Request(`${TARGET}/${token}`, init), env);
+}
+
+async function idOf(response: Response): Promise<string> {
+  expect(response.status).toBe(202);
+  const { id } = await response.json<{ id: string }>();
+  expect(response.headers.get("location")).toBe(`/v1/images/generations/${id}`);
+  return id;
+}
+
+/** Makes sure that the upstream was called once for a prompt. */
+async function expectMadeOnce(prompt: string): Promise<void> {
+  await jobs.done();
+  expect(await upstreamCalls(prompt)).toBe(1);
+}
+
+describe("a signed webhook", () => {
+  it("is a job, with no token and nobody to call back", async () => {
+    const body = newBody();
+    expect(await idOf(await send(body))).toMatch(/^job_/);
+    await expectMadeOnce(body.prompt);
+  });
+
+  it("may be an event whose data is the request, and names who is called back", async () => {
+    const hook = hookAt(inject("receiverUrl"));
+    const data = { ...newBody(), webhook_url: hook.url };
+    const id = await idOf(await send({ type: "order.created", timestamp: "now", data }));
+    await jobs.done();
+    expect(eventIn((await hook.received())[0]).data).toMatchObject({ job: id });
+    expect(await upstreamCalls(data.prompt)).toBe(1);
+  });
+
+  it("is the same job when it comes again, at the same moment too", async () => {
+    const body = newBody();
+    const id = newId();
+    const ids = await Promise.all(
+      Array.from({ length: 5 }, async () => idOf(await send(body, { id }))),
+    );
+    expect(new Set(ids).size).toBe(1);
+    expect(await idOf(await send({ type: "again", data: body }, { id }))).toBe(ids[0]);
+    await expectMadeOnce(body.prompt);
+  });
+
+  it("of another id is another job of the same generation", async () => {
+    const body = newBody();
+    const ids = await Promise.all([idOf(await send(body)), idOf(await send(body))]);
+    expect(new Set(ids).size).toBe(2);
+    await expectMadeOnce(body.prompt);
+  });
+
+  it("is taken in whatever order it comes", async () => {
+    const [first, second] = [newId(), newId()];
+    const [one, two] = [newBody(), newBody()];
+    const late = await idOf(await send(two, { id: second }));
+    const early = await idOf(await send(one, { id: first }));
+    expect(await idOf(await send(two, { id: second }))).toBe(late);
+    expect(await idOf(await send(one, { id: first }))).toBe(early);
+  });
+
+  it("may be signed with the secret of before, while there are two", async () => {
+    const both = `${webhookSecret("new")},${webhookSecret("in")}`;
+    const rotated = environment({ WEBHOOK_SECRET: both });
+    expect((await send(newBody(), { env: rotated })).status).toBe(202);
+    const response = await send(newBody(), { secret: webhookSecret("new"), env: rotated });
+    expect(response.status).toBe(202);
+  });
+
+  it("of another secret makes nothing", async () => {
+    const body = newBody();
+    const response = await send(body, { secret: webhookSecret("other") });
+    expect(await errorOf(response)).toEqual([401, "invalid_signature", null]);
+    expect(response.headers.get("www-authenticate")).toBe("StandardWebhooks");
+    expect(await upstreamCalls(body.prompt)).toBe(0);
+  });
+
+  it("is verified before it is read", async () => {
+    const response = await send("{", { secret: webhookSecret("other") });
+    expect(await errorOf(response)).toEqual([401, "invalid_signature", null]);
+  });
+
+  it.each([
+    ["{", "invalid_json", null],
+    ["[]", "invalid_json", null],
+    [{}, "missing_required_parameter", "prompt"],
+    [{ data: {} }, "missing_required_parameter", "prompt"],
+    [{ data: null }, "unknown_parameter", "data"],
+    [{ ...LOW, prompt: "a", action: "opened" }, "unknown_parameter", "action"],
+    [{ prompt: "a", stream: true }, "unsupported_parameter", "stream"],
+    [{ ...LOW, prompt: "a", webhook_url: "https://evil.example/" }, "invalid_value", "webhook_url"],
+  ])("that says %j is wrong for ever", async (body, code, param) => {
+    expect(await errorOf(await send(body))).toEqual([400, code, param]);
+  });
+
+  it("is too large above the limit", async () => {
+    const response = await send({ ...LOW, prompt: "a".repeat(70_000) });
+    expect(await errorOf(response)).toEqual([413, "request_too_large", null]);
+  });
+
+  it("cannot be taken without a secret", async () => {
+    const response = await send(newBody(), { env: environment({ WEBHOOK_SECRET: "" }) });
+    expect(await errorOf(response)).toEqual([500, "misconfigured", null]);
+  });
+
+  it("is paid for by its source", async () => {
+    const body = newBody();
+    await send(body);
+    await eventually(async () => {
+      const { rows } = await usageOf(testConfig());
+      expect(rows).toMatchObject([{ caller: "webhook", model: "dall-e-2", images: 1 }]);
+    });
+  });
+});
+
+describe("a webhook with a token in its address", () => {
+  it("is a job of the token's subject", async () => {
+    const body = newBody();
+    await idOf(await sendPlain(await tokenFor(), body));
+    await eventually(async () => {
+      const { rows } = await usageOf(testConfig());
+      expect(rows).toMatchObject([{ caller: "n8n", images: 1 }]);
+    });
+  });
+
+  it.each(["webhook-id", "idempotency-key"])("is the same job under the same %s", async (name) => {
+    const token = await tokenFor();
+    const header = { [name]: newId() };
+    const body = newBody();
+    const ids = await Promise.all([
+      idOf(await sendPlain(token, body, header)),
+      idOf(await sendPlain(token, body, header)),
+    ]);
+    expect(new Set(ids).size).toBe(1);
+  });
+
+  it("is held against the limits of its token", async () => {
+    const token = await tokenFor({ scope: "webhook", models: ["gpt-image-2"] });
+    expect(await errorOf(await sendPlain(token, newBody()))).toEqual([
+      403,
+      "model_not_allowed",
+      null,
+    ]);
+  });
+
+  it("needs a token for webhooks", async () => {
+    const response = await sendPlain(await tokenFor({}), newBody());
+    expect(await errorOf(response)).toEqual([403, "insufficient_scope", null]);
+    expect(await errorOf(await sendPlain("nothing", newBody()))).toEqual([
+      401,
+      "invalid_token",
+      null,
+    ]);
+  });
+});
+
+describe("a token for webhooks", () => {
+  it("is good for nothing else", async () => {
+    const authorization = `Bearer ${await tokenFor()}`;
+    const body = newBody();
+    const init = {
+      method: "POST",
+      headers: { "content-type": "application/json", authorization },
+      body: JSON.stringify(body),
+    };
+    const url = "https://gateway.example/v1/images/generations";
+    expect(await errorOf(await answer(new Request(url, init), env))).toEqual([
+      403,
+      "insufficient_scope",
+      null,
+    ]);
+    expect(await upstreamCalls(body.prompt)).toBe(0);
+  });
+});

@@ -1,0 +1,29 @@
+import { introspectWorkflow, type WorkflowIntrospector } from "cloudflare:test";
+import { afterEach, beforeEach } from "vitest";
+import { bindings } from "./gateway.ts";
+
+/** The jobs of a test. */
+export interface Jobs {
+  /** Waits until all that were ordered so far are over. */
+  done(): Promise<void>;
+}
+
+/**
+ * Has the jobs of a file's tests run with no time between their attempts, and each test see its own to
+ * their end.
+ */
+export function jobsWithoutPauses(): Jobs {
+  let workflow: WorkflowIntrospector | undefined;
+  const done = async () => {
+    for (const instance of (await workflow?.get()) ?? []) await instance.waitForStatus("complete");
+  };
+  beforeEach(async () => {
+    workflow = await introspectWorkflow(bindings().IMAGE_JOB);
+    await workflow.modifyAll((instance) => instance.disableSleeps());
+  });
+  afterEach(async () => {
+    await done();
+    await workflow?.dispose();
+  });
+  return { done };
+}
