@@ -1,4 +1,4 @@
-import { OpenAPIHono } from "@hono/zod-openapi";
+import { Hono } from "hono";
 import { methodNotAllowed } from "hono/method-not-allowed";
 import { configuration } from "./middleware/configuration.ts";
 import type { AppEnv } from "./middleware/context.ts";
@@ -11,13 +11,14 @@ import { generationsRoutes } from "./routes/generations.ts";
 import { healthRoute } from "./routes/health.ts";
 import { imagesRoute } from "./routes/images.ts";
 import { modelsRoutes } from "./routes/models.ts";
+import { openApiRoute } from "./routes/openapi.ts";
 import { pageRoute } from "./routes/page.ts";
 import { signedImageRoute } from "./routes/signed-image.ts";
 import { tokensRoutes } from "./routes/tokens.ts";
 import { usageRoute } from "./routes/usage.ts";
 import { webhooksRoutes } from "./routes/webhooks.ts";
 
-export const app = new OpenAPIHono<AppEnv>();
+export const app = new Hono<AppEnv>();
 
 app.use(requestEvent());
 app.use(cors());
@@ -40,6 +41,7 @@ modelsRoutes(app);
 tokensRoutes(app);
 usageRoute(app);
 healthRoute(app);
+openApiRoute(app);
 
 app.notFound((c) => failureResponse({ code: "not_found" }, c));
 app.onError(errorResponse);

@@ -25,6 +25,8 @@ export interface Config {
   requireDocumentedFields: boolean;
   maxBodyBytes: number;
   cache: KVNamespace;
+  /** Where events are counted; `undefined` where none is bound. */
+  analytics: AnalyticsEngineDataset | undefined;
   /** The page's files; `undefined` where there is no page. */
   assets: Fetcher | undefined;
   cacheTtlSeconds: number;
@@ -178,6 +180,11 @@ const assets = z.custom<Fetcher>(
   "must be bound to the page's files",
 );
 
+const analytics = z.custom<AnalyticsEngineDataset>(
+  (value) => typeof value === "object" && value !== null && "writeDataPoint" in value,
+  "must be bound to an Analytics Engine dataset",
+);
+
 const rateLimit = z.custom<RateLimit>(
   (value) => typeof value === "object" && value !== null && "limit" in value,
   "must be bound to a rate limit",
@@ -251,6 +258,7 @@ const environment = z.object({
   ),
   ADMIN_KEY: text,
   ALLOWED_ORIGINS: origins,
+  ANALYTICS: analytics.optional(),
   ASSETS: assets.optional(),
   BUDGET: objects,
   BUDGET_USD_PER_DAY: dollars,
@@ -378,6 +386,7 @@ function parseConfig(env: object): Config {
     requireDocumentedFields: vars.REQUIRE_DOCUMENTED_FIELDS,
     maxBodyBytes: vars.MAX_BODY_BYTES,
     cache: vars.CACHE,
+    analytics: vars.ANALYTICS,
     assets: vars.ASSETS,
     cacheTtlSeconds: vars.CACHE_TTL_SECONDS,
     refusalTtlSeconds: vars.REFUSAL_TTL_SECONDS,

@@ -319,7 +319,7 @@ export function toWire(failure: Failure): WireError {
     case "stream_in_job":
       return invalid(
         { code: "unsupported_parameter", param: "stream" },
-        "A picture that nobody waits for cannot be streamed.",
+        "'stream' must be false where nobody waits for the picture.",
       );
     case "invalid_webhook_signature":
       return invalid(
@@ -346,7 +346,7 @@ export function toWire(failure: Failure): WireError {
     case "invalid_token":
       return unauthorized(
         failure,
-        `The ${failure.credential} in the Authorization header is not valid: ${TOKEN_PROBLEMS[failure.problem]}.`,
+        `The ${failure.credential} is not valid: ${TOKEN_PROBLEMS[failure.problem]}.`,
         'Bearer error="invalid_token"',
       );
     case "token_expired":
@@ -417,8 +417,8 @@ const JSON_PROBLEMS = {
 };
 
 const TOKEN_PROBLEMS: Record<TokenProblem, string> = {
-  scheme: "the scheme must be Bearer",
-  mismatch: "it is another one",
+  scheme: "the Authorization header must be 'Bearer ' and one word",
+  mismatch: "it is not this gateway's",
   malformed: "it is malformed",
   algorithm: "its algorithm is not HS256",
   signature: "its signature is not this gateway's",

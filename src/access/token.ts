@@ -47,6 +47,13 @@ export const subjectSchema = z
   .string()
   .regex(/^[\w.:@-]{1,128}$/, "must be 1 to 128 letters, digits or any of . _ : @ -");
 
+/** What the owner sends to have a token made. */
+export const tokenBody = z.strictObject({
+  sub: subjectSchema,
+  ttl_seconds: z.int().min(1).max(TOKEN_MAX_SECONDS),
+  ...tokenLimitsSchema.shape,
+});
+
 const claimsSchema = z.object({
   ...tokenLimitsSchema.shape,
   sub: subjectSchema,

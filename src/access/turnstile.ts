@@ -4,7 +4,12 @@ import { GatewayError } from "../errors.ts";
 import { readAll } from "../lib/streams.ts";
 
 /** Cloudflare's own bound of a widget's token. */
-export const TURNSTILE_TOKEN_MAX_CHARS = 2048;
+const TURNSTILE_TOKEN_MAX_CHARS = 2048;
+
+/** What a page sends to have a token made for a visitor. */
+export const turnstileBody = z.strictObject({
+  turnstile_token: z.string().min(1).max(TURNSTILE_TOKEN_MAX_CHARS),
+});
 
 /** The action that the widget of the page names, and that a token must carry. */
 const TURNSTILE_ACTION = "token";

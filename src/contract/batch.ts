@@ -1,6 +1,7 @@
 import { z } from "@hono/zod-openapi";
 import type { Config } from "../config.ts";
 import { GatewayError } from "../errors.ts";
+import { once } from "../lib/once.ts";
 import { deliverySchema, JOB_STATUSES, requireNoStream } from "./job.ts";
 import { jsonObject, parseBody } from "./parse.ts";
 import { parseImageRequest, type ImageRequest } from "./request.ts";
@@ -74,42 +75,46 @@ export function located<Result>(at: string, parse: () => Result): Result {
 }
 
 /** What a client sends. */
-export const batchBodySchema = z
-  .object({
-    requests: z
-      .array(
-        z.object({
-          custom_id: z.string().min(1).max(CUSTOM_ID_MAX_CHARS),
-          body: z.record(z.string(), z.unknown()).openapi({
-            description: "A body of POST /v1/images/generations.",
+export const batchBodySchema = once(() =>
+  z
+    .object({
+      requests: z
+        .array(
+          z.object({
+            custom_id: z.string().min(1).max(CUSTOM_ID_MAX_CHARS),
+            body: z.record(z.string(), z.unknown()).openapi({
+              description: "A body of POST /v1/images/generations.",
+            }),
           }),
-        }),
-      )
-      .min(1)
-      .max(MAX_REQUESTS),
-    webhook_url: z.url().optional(),
-  })
-  .openapi("BatchBody");
+        )
+        .min(1)
+        .max(MAX_REQUESTS),
+      webhook_url: z.url().optional(),
+    })
+    .openapi("BatchBody"),
+);
 
 /** A batch as far as it is; the results in the order of the requests. */
-export const batchSchema = z
-  .object({
-    id: z.string(),
-    object: z.literal("image.batch"),
-    created: z.int().openapi({ description: "Unix seconds." }),
-    status: z.enum(["in_progress", "completed"]),
-    request_counts: z.object({ total: z.int(), completed: z.int(), failed: z.int() }),
-    results: z.array(
-      z.object({
-        custom_id: z.string(),
-        job: z.string(),
-        status: z.enum(JOB_STATUSES),
-        response: imagesResponseSchema.optional(),
-        error: errorSchema.shape.error.optional(),
-      }),
-    ),
-    delivery: deliverySchema.optional(),
-  })
-  .openapi("Batch");
+export const batchSchema = once(() =>
+  z
+    .object({
+      id: z.string(),
+      object: z.literal("image.batch"),
+      created: z.int().openapi({ description: "Unix seconds." }),
+      status: z.enum(["in_progress", "completed"]),
+      request_counts: z.object({ total: z.int(), completed: z.int(), failed: z.int() }),
+      results: z.array(
+        z.object({
+          custom_id: z.string(),
+          job: z.string(),
+          status: z.enum(JOB_STATUSES),
+          response: imagesResponseSchema().optional(),
+          error: errorSchema().shape.error.optional(),
+        }),
+      ),
+      delivery: deliverySchema().optional(),
+    })
+    .openapi("Batch"),
+);
 
-export type BatchView = z.infer<typeof batchSchema>;
+export type BatchView = z.infer<ReturnType<typeof batchSchema>>;

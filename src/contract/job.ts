@@ -1,5 +1,6 @@
 import { z } from "@hono/zod-openapi";
 import { GatewayError } from "../errors.ts";
+import { once } from "../lib/once.ts";
 import type { ImageRequest } from "./request.ts";
 
 export const JOB_STATUSES = ["queued", "in_progress", "completed", "failed"] as const;
@@ -24,24 +25,26 @@ export const ATTEMPT_OUTCOMES = [
 export type AttemptOutcome = (typeof ATTEMPT_OUTCOMES)[number];
 
 /** The call back, as far as it is. */
-export const deliverySchema = z
-  .object({
-    event: z.string().openapi({ description: "The id of the event, and the webhook-id header." }),
-    status: z.enum(["pending", "delivered", "stopped", "failed"]).openapi({
-      description: "stopped: the receiver answered 410. failed: after the last attempt.",
-    }),
-    attempts: z.array(
-      z.object({
-        at: z.int().openapi({ description: "Unix seconds." }),
-        outcome: z.enum(ATTEMPT_OUTCOMES),
-        status: z.int().optional().openapi({ description: "What the receiver answered." }),
+export const deliverySchema = once(() =>
+  z
+    .object({
+      event: z.string().openapi({ description: "The id of the event, and the webhook-id header." }),
+      status: z.enum(["pending", "delivered", "stopped", "failed"]).openapi({
+        description: "stopped: the receiver answered 410. failed: after the last attempt.",
       }),
-    ),
-    next_attempt_at: z.int().optional().openapi({ description: "Unix seconds." }),
-  })
-  .openapi("Delivery");
+      attempts: z.array(
+        z.object({
+          at: z.int().openapi({ description: "Unix seconds." }),
+          outcome: z.enum(ATTEMPT_OUTCOMES),
+          status: z.int().optional().openapi({ description: "What the receiver answered." }),
+        }),
+      ),
+      next_attempt_at: z.int().optional().openapi({ description: "Unix seconds." }),
+    })
+    .openapi("Delivery"),
+);
 
-export type DeliveryView = z.infer<typeof deliverySchema>;
+export type DeliveryView = z.infer<ReturnType<typeof deliverySchema>>;
 
 /** What every answer about a job says of it. */
 export interface JobFields {
@@ -52,15 +55,19 @@ export interface JobFields {
 }
 
 /** A job that is not over yet. */
-export const pendingJobSchema = z
-  .object({
-    id: z.string(),
-    job: z.string().openapi({ description: "The same; other answers about the job have it too." }),
-    status: z.enum(JOB_STATUSES),
-    created: z.int().openapi({ description: "Unix seconds." }),
-    delivery: deliverySchema.optional(),
-  })
-  .openapi("PendingJob");
+export const pendingJobSchema = once(() =>
+  z
+    .object({
+      id: z.string(),
+      job: z
+        .string()
+        .openapi({ description: "The same; other answers about the job have it too." }),
+      status: z.enum(JOB_STATUSES),
+      created: z.int().openapi({ description: "Unix seconds." }),
+      delivery: deliverySchema().optional(),
+    })
+    .openapi("PendingJob"),
+);
 
 const WEBHOOK_URL = "webhook_url";
 

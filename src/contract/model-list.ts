@@ -1,5 +1,6 @@
 import { z } from "@hono/zod-openapi";
 import type { ServedModel } from "../config.ts";
+import { once } from "../lib/once.ts";
 import {
   BACKGROUNDS,
   knownModel,
@@ -11,60 +12,66 @@ import {
 } from "./models.ts";
 import { priceOf, type Prices } from "./pricing.ts";
 
-const sizesSchema = z.union([
-  z.object({ kind: z.literal("listed"), sizes: z.array(z.string()) }),
-  z.object({
-    kind: z.literal("free"),
-    multiple_of: z.int(),
-    max_edge: z.int(),
-    max_aspect_ratio: z.int(),
-    min_pixels: z.int(),
-    max_pixels: z.int(),
-  }),
-]);
+const sizesSchema = once(() =>
+  z.union([
+    z.object({ kind: z.literal("listed"), sizes: z.array(z.string()) }),
+    z.object({
+      kind: z.literal("free"),
+      multiple_of: z.int(),
+      max_edge: z.int(),
+      max_aspect_ratio: z.int(),
+      min_pixels: z.int(),
+      max_pixels: z.int(),
+    }),
+  ]),
+);
 
-const priceSchema = z.union([
-  z
-    .object({ text_in: z.number(), image_in: z.number(), image_out: z.number() })
-    .openapi({ description: "USD per million tokens." }),
-  z.object({ per_image: z.number() }).openapi({
-    description: "USD per image of the default size and quality.",
-  }),
-]);
+const priceSchema = once(() =>
+  z.union([
+    z
+      .object({ text_in: z.number(), image_in: z.number(), image_out: z.number() })
+      .openapi({ description: "USD per million tokens." }),
+    z.object({ per_image: z.number() }).openapi({
+      description: "USD per image of the default size and quality.",
+    }),
+  ]),
+);
 
 /** A model in the API's form, with what it takes and costs. */
-export const modelSchema = z
-  .object({
-    id: z.string(),
-    object: z.literal("model"),
-    created: z.int().openapi({ description: "Its release, Unix seconds; 0 where not known." }),
-    owned_by: z.string(),
-    shutdown_date: z
-      .string()
-      .nullable()
-      .openapi({ description: "The day on which OpenAI itself stops serving it." }),
-    default: z
-      .boolean()
-      .openapi({ description: "Whether a request that names no model gets this one." }),
-    prompt_max_chars: z.int(),
-    max_images: z.int(),
-    sizes: sizesSchema,
-    default_size: z.string(),
-    qualities: z.array(z.string()),
-    styles: z.array(z.string()),
-    backgrounds: z.array(z.string()),
-    output_formats: z.array(z.string()),
-    moderations: z.array(z.string()),
-    max_partial_images: z.int(),
-    response_formats: z.array(z.string()),
-    default_response_format: z.string(),
-    price: priceSchema,
-  })
-  .openapi("Model");
+export const modelSchema = once(() =>
+  z
+    .object({
+      id: z.string(),
+      object: z.literal("model"),
+      created: z.int().openapi({ description: "Its release, Unix seconds; 0 where not known." }),
+      owned_by: z.string(),
+      shutdown_date: z
+        .string()
+        .nullable()
+        .openapi({ description: "The day on which OpenAI itself stops serving it." }),
+      default: z
+        .boolean()
+        .openapi({ description: "Whether a request that names no model gets this one." }),
+      prompt_max_chars: z.int(),
+      max_images: z.int(),
+      sizes: sizesSchema(),
+      default_size: z.string(),
+      qualities: z.array(z.string()),
+      styles: z.array(z.string()),
+      backgrounds: z.array(z.string()),
+      output_formats: z.array(z.string()),
+      moderations: z.array(z.string()),
+      max_partial_images: z.int(),
+      response_formats: z.array(z.string()),
+      default_response_format: z.string(),
+      price: priceSchema(),
+    })
+    .openapi("Model"),
+);
 
-export const modelListSchema = z
-  .object({ object: z.literal("list"), data: z.array(modelSchema) })
-  .openapi("ModelList");
+export const modelListSchema = once(() =>
+  z.object({ object: z.literal("list"), data: z.array(modelSchema()) }).openapi("ModelList"),
+);
 
 export interface ListConfiguration {
   promptMaxChars: number;
@@ -82,7 +89,7 @@ export interface ListConfiguration {
 export function listedModel(
   { id, upstreamId, rules }: ServedModel,
   { promptMaxChars, defaultModel, prices }: ListConfiguration,
-): z.infer<typeof modelSchema> {
+): z.infer<ReturnType<typeof modelSchema>> {
   const [quality] = rules.qualities;
   const known = knownModel(id) ?? knownModel(upstreamId);
   const forOptions = <Value>(values: readonly Value[]) => (rules.imageOptions ? [...values] : []);
@@ -109,7 +116,7 @@ export function listedModel(
   };
 }
 
-function listedSizes({ sizes }: ModelRules): z.infer<typeof sizesSchema> {
+function listedSizes({ sizes }: ModelRules): z.infer<ReturnType<typeof sizesSchema>> {
   if (sizes.kind === "listed") return { kind: "listed", sizes: [...sizes.sizes] };
   return {
     kind: "free",

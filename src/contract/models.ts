@@ -108,6 +108,15 @@ const DALL_E_3: ModelRules = {
   styles: ["vivid", "natural"],
 };
 
+/** Models that take the same, under the name that the OpenAPI document has for them. */
+export const FAMILIES: readonly { name: string; rules: ModelRules }[] = [
+  { name: "GptImage25Body", rules: GPT_IMAGE_2_5 },
+  { name: "GptImage2Body", rules: GPT_IMAGE_2 },
+  { name: "GptImage1Body", rules: GPT_IMAGE_1 },
+  { name: "DallE3Body", rules: DALL_E_3 },
+  { name: "DallE2Body", rules: DALL_E_2 },
+];
+
 /** What an id in `MODELS` gets that the table does not know: a new model is a config line. */
 export const NEWEST_RULES = GPT_IMAGE_2_5;
 

@@ -1,6 +1,6 @@
 import { z } from "zod";
 import { baseModelId, MAX_PARTIAL_IMAGES } from "./models.ts";
-import type { Usage } from "./record.ts";
+import type { GenerationRecord, Usage } from "./record.ts";
 
 /** Millionths of a US dollar: what money is counted in, always whole. */
 export type MicroDollars = number;
@@ -107,6 +107,17 @@ export function costOf(request: PricedRequest, overrides: Prices): Cost {
       );
     },
   };
+}
+
+/** What a generation that is made has cost, from what the upstream reported. */
+export function costOfRecord(
+  { model, resolved, usage, images }: GenerationRecord,
+  overrides: Prices,
+): MicroDollars {
+  const { size = "auto", quality = "auto" } = resolved;
+  const n = images.length;
+  const request = { upstreamModel: model, size, quality, n, prompt: "", options: undefined };
+  return costOf(request, overrides).actual(usage, n);
 }
 
 /** What a picture of a model, size and quality costs: by the token, or as a whole. */

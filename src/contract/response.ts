@@ -1,75 +1,78 @@
 import { z } from "@hono/zod-openapi";
+import { once } from "../lib/once.ts";
 import type { GenerationRecord, Usage } from "./record.ts";
 
-const usage = z
-  .object({
-    input_tokens: z.int(),
-    output_tokens: z.int(),
-    total_tokens: z.int(),
-    input_tokens_details: z.record(z.string(), z.int()).optional(),
-    output_tokens_details: z.record(z.string(), z.int()).optional(),
-    prompt_tokens: z.int().openapi({ description: "The reference document's input_tokens." }),
-    completion_tokens: z.int().openapi({ description: "The reference document's output_tokens." }),
-  })
-  .openapi("Usage");
+const usageSchema = once(() =>
+  z
+    .object({
+      input_tokens: z.int(),
+      output_tokens: z.int(),
+      total_tokens: z.int(),
+      input_tokens_details: z.record(z.string(), z.int()).optional(),
+      output_tokens_details: z.record(z.string(), z.int()).optional(),
+      prompt_tokens: z.int().openapi({ description: "The reference document's input_tokens." }),
+      completion_tokens: z
+        .int()
+        .openapi({ description: "The reference document's output_tokens." }),
+    })
+    .openapi("Usage"),
+);
 
 /** The answer in JSON: the Images API's response and the reference document's at once. */
-export const imagesResponseSchema = z
-  .object({
-    id: z.string(),
-    object: z.literal("chat.completion"),
-    created: z.int(),
-    model: z.string(),
-    background: z.string().optional(),
-    output_format: z.string().optional(),
-    quality: z.string().optional(),
-    size: z.string().optional(),
-    data: z.array(
-      z.object({
-        b64_json: z.string().optional(),
-        url: z.url().optional(),
-        revised_prompt: z.string().optional(),
-      }),
-    ),
-    choices: z.array(
-      z.object({
-        index: z.int(),
-        message: z.object({ role: z.literal("assistant"), content: z.string() }),
-        finish_reason: z.literal("stop"),
-      }),
-    ),
-    usage,
-  })
-  .openapi("ImagesResponse");
+export const imagesResponseSchema = once(() =>
+  z
+    .object({
+      id: z.string(),
+      object: z.literal("chat.completion"),
+      created: z.int(),
+      model: z.string(),
+      background: z.string().optional(),
+      output_format: z.string().optional(),
+      quality: z.string().optional(),
+      size: z.string().optional(),
+      data: z.array(
+        z.object({
+          b64_json: z.string().optional(),
+          url: z.url().optional(),
+          revised_prompt: z.string().optional(),
+        }),
+      ),
+      choices: z.array(
+        z.object({
+          index: z.int(),
+          message: z.object({ role: z.literal("assistant"), content: z.string() }),
+          finish_reason: z.literal("stop"),
+        }),
+      ),
+      usage: usageSchema(),
+    })
+    .openapi("ImagesResponse"),
+);
 
 /** Every error's form. */
-export const errorSchema = z
-  .object({
-    error: z.object({
-      message: z.string(),
-      type: z.string(),
-      param: z.string().nullable(),
-      code: z.string().nullable(),
-      moderation_details: z.unknown().optional(),
-    }),
-  })
-  .openapi("Error");
-
-/** Declared by every route: whatever goes wrong has this form. */
-export const errorResponses = {
-  default: {
-    description: "What went wrong",
-    content: { "application/json": { schema: errorSchema } },
-  },
-};
+export const errorSchema = once(() =>
+  z
+    .object({
+      error: z.object({
+        message: z.string(),
+        type: z.string(),
+        param: z.string().nullable(),
+        code: z.string().nullable(),
+        moderation_details: z.unknown().optional(),
+      }),
+    })
+    .openapi("Error"),
+);
 
 /** The answer in JSON. */
-export type ImagesResponse = z.infer<typeof imagesResponseSchema>;
+export type ImagesResponse = z.infer<ReturnType<typeof imagesResponseSchema>>;
 
 /** A generation that is not made yet. */
-export const pendingSchema = z
-  .object({ id: z.string(), status: z.enum(["queued", "in_progress"]), created: z.int() })
-  .openapi("PendingGeneration");
+export const pendingSchema = once(() =>
+  z
+    .object({ id: z.string(), status: z.enum(["queued", "in_progress"]), created: z.int() })
+    .openapi("PendingGeneration"),
+);
 
 /**
  * The address of an image; immutable for ever, because no id is used twice.

@@ -2,7 +2,7 @@ import { DurableObject } from "cloudflare:workers";
 import { releaseBudget, reserveBudget, settleBudget } from "../access/budget.ts";
 import { kvCache, type CachedImage } from "../cache/cache.ts";
 import { configOf, type Config } from "../config.ts";
-import { costOf } from "../contract/pricing.ts";
+import { costOf, costOfRecord, MICRO_PER_DOLLAR } from "../contract/pricing.ts";
 import { failureOf, mayHaveCharged, type Failure } from "../errors.ts";
 import { nowSeconds } from "../lib/clock.ts";
 import { newIdInObject } from "../lib/object-id.ts";
@@ -196,6 +196,8 @@ export class Generation extends DurableObject<object> {
       failure = failureOf(error);
       if (failure.code === "internal_error") {
         log("error", "generation_broke", { id, ...errorFields(error) });
+        // The call is out: what was our own fault after that may have been paid for.
+        failure = { code: "upstream_outcome_unknown" };
       }
       this.#fail(id, failure);
     } finally {
@@ -206,10 +208,18 @@ export class Generation extends DurableObject<object> {
       model: job.request.upstreamModel,
       n: job.request.n,
       upstream_ms: Date.now() - startedMs,
+      cost_usd: this.#costOf(id),
       error: failure?.code,
     });
     this.#wake();
     if (failure?.code === "moderation_blocked") await this.#rememberRefusal(job.key, failure);
+  }
+
+  /** What a generation has cost, in dollars; `undefined` where it was not made. */
+  #costOf(id: string): number | undefined {
+    const record = this.#storage.byId(id)?.record;
+    if (record === undefined) return undefined;
+    return costOfRecord(record, configOf(this.env).prices) / MICRO_PER_DOLLAR;
   }
 
   /** Changes a generation as it is stored by now; one that was replaced meanwhile stays gone. */

@@ -34,7 +34,9 @@ export async function callerOf(c: Context<AppEnv>): Promise<Caller> {
   const config = c.get("config");
   const network = networkOf(c.req.header("cf-connecting-ip"));
   const token = config.access === "token" ? await requiredToken(c) : await optionalToken(c);
-  return token === undefined ? anonymous(ANONYMOUS, network) : holderOf(token, c);
+  const caller = token === undefined ? anonymous(ANONYMOUS, network) : holderOf(token, c);
+  c.get("event").account = caller.payer.account;
+  return caller;
 }
 
 /**
@@ -60,7 +62,6 @@ export const WEBHOOK_SENDER: Caller = {
 function holderOf(token: TokenClaims, c: Context<AppEnv>): Caller & { token: TokenClaims } {
   const network = networkOf(c.req.header("cf-connecting-ip"));
   const { sub, jti, budget_usd: usd } = token;
-  c.get("event").add({ caller: sub });
   // Whoever passes the widget may do so again and again: what counts is where that is.
   const isVisitor = sub === TURNSTILE_SUBJECT;
   return {

@@ -3,7 +3,7 @@ import type { Payer } from "../access/budget.ts";
 import { RATE_LIMIT_POLICY } from "../access/rate-limit.ts";
 import type { JobFields, JobStatus } from "../contract/job.ts";
 import { defaultResponseFormat, type ResponseFormat } from "../contract/models.ts";
-import type { PricedRequest } from "../contract/pricing.ts";
+import { costOfRecord, MICRO_PER_DOLLAR, type PricedRequest } from "../contract/pricing.ts";
 import { imageUrl } from "../contract/response.ts";
 import { GatewayError } from "../errors.ts";
 import { countFree } from "../generation/count.ts";
@@ -143,10 +143,20 @@ export function firstImage({ record, images }: MadeGeneration) {
 export function answered(response: Response, found: Found, c: Context<AppEnv>): Response {
   const { outcome } = found;
   const collapsed = outcome.kind !== "hit" && outcome.collapsed;
-  c.get("event").add({
+  const event = c.get("event");
+  event.add({
     generation: generationIdOf(found),
     cache: collapsed ? "collapsed" : outcome.kind,
   });
+  if (found.kind === "made") {
+    const { record } = found;
+    const isPaid = outcome.kind !== "hit" && !collapsed;
+    const cost = isPaid ? costOfRecord(record, c.get("config").prices) : 0;
+    event.add({
+      bytes: record.images.reduce((sum, { bytes }) => sum + bytes, 0),
+      cost_usd: cost / MICRO_PER_DOLLAR,
+    });
+  }
   response.headers.set("cache-status", cacheStatus(outcome));
   response.headers.set("ratelimit-policy", RATE_LIMIT_POLICY);
   if (outcome.kind === "hit") response.headers.set("age", String(outcome.ageSeconds));

@@ -1,15 +1,8 @@
-import { createRoute, z, type OpenAPIHono } from "@hono/zod-openapi";
+import type { Hono } from "hono";
 import { limitRate } from "../access/rate-limit.ts";
 import { requireWithinLimits } from "../access/token.ts";
-import {
-  BATCH_BODIES,
-  batchBodySchema,
-  batchSchema,
-  located,
-  parseBatch,
-} from "../contract/batch.ts";
+import { BATCH_BODIES, located, parseBatch } from "../contract/batch.ts";
 import { takeWebhookUrl } from "../contract/job.ts";
-import { errorResponses } from "../contract/response.ts";
 import { GatewayError } from "../errors.ts";
 import { requestKey } from "../generation/key.ts";
 import { jobsOf, submitOrder } from "../jobs/submit.ts";
@@ -21,30 +14,11 @@ import { jsonBody } from "../middleware/json-body.ts";
 import { POLL_SECONDS } from "./answer.ts";
 import { checkedWebhookUrl } from "./jobs.ts";
 
-const batch = { content: { "application/json": { schema: batchSchema } } };
-
-const postRoute = createRoute({
-  method: "post",
-  path: "/v1/images/batches",
-  summary: "Have up to 100 requests made, and be called back once",
-  request: {
-    body: { required: true, content: { "application/json": { schema: batchBodySchema } } },
-  },
-  responses: { 202: { description: "They are being made", ...batch }, ...errorResponses },
-});
-
-const getRoute = createRoute({
-  method: "get",
-  path: "/v1/images/batches/{id}",
-  summary: "A batch, with the results that are there",
-  request: { params: z.object({ id: z.string() }) },
-  responses: { 200: { description: "The batch", ...batch }, ...errorResponses },
-});
+const PATH = "/v1/images/batches";
 
 /** `POST /v1/images/batches`, and a batch under it by its id. */
-export function batchesRoutes(app: OpenAPIHono<AppEnv>): void {
-  app.openAPIRegistry.registerPath(postRoute);
-  app.post(postRoute.path, async (c) => {
+export function batchesRoutes(app: Hono<AppEnv>): void {
+  app.post(PATH, async (c) => {
     const config = c.get("config");
     const json = await jsonBody(c, config.maxBodyBytes * BATCH_BODIES);
     const { body, webhookUrl } = takeWebhookUrl(json);
@@ -79,13 +53,12 @@ export function batchesRoutes(app: OpenAPIHono<AppEnv>): void {
     const view = await jobsOf(config, "batch", id)?.batch(id);
     if (view === undefined) throw new GatewayError({ code: "batch_not_found" });
     c.get("event").add({ batch: id, n: requests.length });
-    c.header("location", `/v1/images/batches/${id}`);
+    c.header("location", `${PATH}/${id}`);
     c.header("retry-after", String(POLL_SECONDS));
     return c.json(view, 202);
   });
 
-  app.openAPIRegistry.registerPath(getRoute);
-  app.get(getRoute.getRoutingPath(), async (c) => {
+  app.get(`${PATH}/:id`, async (c) => {
     const config = c.get("config");
     const caller = await callerOf(c);
     await limitRate(config, "requests", caller.rateKey);

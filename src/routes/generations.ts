@@ -1,11 +1,11 @@
-import { createRoute, z, type OpenAPIHono } from "@hono/zod-openapi";
+import type { Hono } from "hono";
+import { z } from "zod";
 import { requireAdmin } from "../access/admin.ts";
 import { limitRate } from "../access/rate-limit.ts";
 import { requireWithinLimits } from "../access/token.ts";
-import { pendingJobSchema, takeWebhookUrl } from "../contract/job.ts";
-import { NEWEST_RULES, RESPONSE_FORMATS } from "../contract/models.ts";
-import { bodySchema, parseImageRequest } from "../contract/request.ts";
-import { errorResponses, imagesResponseSchema, pendingSchema } from "../contract/response.ts";
+import { takeWebhookUrl } from "../contract/job.ts";
+import { RESPONSE_FORMATS } from "../contract/models.ts";
+import { parseImageRequest } from "../contract/request.ts";
 import { GatewayError } from "../errors.ts";
 import { findById, generate } from "../generation/generate.ts";
 import { handleOf } from "../generation/handle.ts";
@@ -20,71 +20,13 @@ import { jsonBody } from "../middleware/json-body.ts";
 import { count, generateContext, respond, streamed } from "./answer.ts";
 import { isJobId, jobAnswer, orderedJob } from "./jobs.ts";
 
-const answers = {
-  200: {
-    description: "The images",
-    content: { "application/json": { schema: imagesResponseSchema } },
-  },
-  202: {
-    description: "They are being made",
-    content: { "application/json": { schema: z.union([pendingSchema, pendingJobSchema]) } },
-  },
-  ...errorResponses,
-};
+const PATH = "/v1/images/generations";
 
-const postRoute = createRoute({
-  method: "post",
-  path: "/v1/images/generations",
-  summary: "Make images from a prompt",
-  request: {
-    body: {
-      required: true,
-      content: {
-        "application/json": {
-          schema: bodySchema(NEWEST_RULES, {
-            promptMaxChars: NEWEST_RULES.promptMaxChars,
-            requireDocumentedFields: false,
-          }).extend({
-            webhook_url: z.url().optional().openapi({
-              description: "Who is to be called back. Needs the header `Prefer: respond-async`.",
-            }),
-          }),
-        },
-      },
-    },
-  },
-  responses: answers,
-});
-
-const formatQuery = z.enum(RESPONSE_FORMATS).optional();
-
-const byId = { params: z.object({ id: z.string() }) };
-
-const getRoute = createRoute({
-  method: "get",
-  path: "/v1/images/generations/{id}",
-  summary: "A generation, made or in the making",
-  request: {
-    ...byId,
-    query: z.object({ response_format: formatQuery }),
-  },
-  responses: answers,
-});
-
-const deleteRoute = createRoute({
-  method: "delete",
-  path: "/v1/images/generations/{id}",
-  summary: "Remove a generation and its images",
-  request: byId,
-  responses: { 204: { description: "They are gone" }, ...errorResponses },
-});
+const formatSchema = z.enum(RESPONSE_FORMATS).optional();
 
 /** `/v1/images/generations`, and a generation under it by its id. */
-export function generationsRoutes(app: OpenAPIHono<AppEnv>): void {
-  // Declared by its schema, but validated by its model's: which names a body may hold depends on
-  // the model and the configuration. The answers are written as streams, which no schema checks.
-  app.openAPIRegistry.registerPath(postRoute);
-  app.post(postRoute.getRoutingPath(), async (c) => {
+export function generationsRoutes(app: Hono<AppEnv>): void {
+  app.post(PATH, async (c) => {
     const context = generateContext(c);
     const { body, webhookUrl } = takeWebhookUrl(await jsonBody(c));
     const preferred = preferredImage(c);
@@ -126,10 +68,9 @@ export function generationsRoutes(app: OpenAPIHono<AppEnv>): void {
     return respond(found, request.response_format, { preferred, presetWaitMs, context, c });
   });
 
-  app.openAPIRegistry.registerPath(getRoute);
-  app.get(getRoute.getRoutingPath(), async (c) => {
+  app.get(`${PATH}/:id`, async (c) => {
     const context = generateContext(c);
-    const asked = formatQuery.safeParse(c.req.query("response_format"));
+    const asked = formatSchema.safeParse(c.req.query("response_format"));
     if (!asked.success) {
       const allowed = RESPONSE_FORMATS;
       throw new GatewayError({ code: "invalid_value", param: "response_format", allowed });
@@ -146,10 +87,10 @@ export function generationsRoutes(app: OpenAPIHono<AppEnv>): void {
     return respond(found, format, options);
   });
 
-  app.openapi(deleteRoute, async (c) => {
+  app.delete(`${PATH}/:id`, async (c) => {
     const { config, cache } = generateContext(c);
     await requireAdmin(c.req.header("authorization"), config.adminKey);
-    const { id } = c.req.valid("param");
+    const id = c.req.param("id");
     const kept = await cache.recordById(id);
     const handle = handleOf(config, id);
     const progress = await handle?.progress(NOW);

@@ -1,7 +1,5 @@
-import { createRoute, z, type OpenAPIHono } from "@hono/zod-openapi";
-import type { Context } from "hono";
+import type { Context, Hono } from "hono";
 import type { CachedImage } from "../cache/cache.ts";
-import { errorResponses } from "../contract/response.ts";
 import { GatewayError } from "../errors.ts";
 import { handleOf } from "../generation/handle.ts";
 import { readingCache } from "../generation/kept.ts";
@@ -11,54 +9,28 @@ import { fileConditions } from "../middleware/conditions.ts";
 import type { AppEnv } from "../middleware/context.ts";
 import { fileResponse, IMMUTABLE } from "../respond/file.ts";
 
-const route = createRoute({
-  method: "get",
-  path: "/v1/images/{id}/{file}",
-  summary: "One image as a file",
-  request: {
-    params: z.object({
-      id: z.string().regex(idPattern("gen")),
-      file: z
-        .string()
-        .regex(new RegExp(`^\\d\\.(?:${IMAGE_TYPES.join("|")})$`))
-        .openapi({ example: "0.png" }),
-    }),
-  },
-  responses: {
-    200: {
-      description: "The bytes",
-      content: Object.fromEntries(
-        IMAGE_TYPES.map((type) => [`image/${type}`, { schema: z.string() }]),
-      ),
-    },
-    206: { description: "The range that was asked for" },
-    304: { description: "The client has it already" },
-    ...errorResponses,
-  },
-});
+const ID = idPattern("gen");
+/** At most ten images, and a type that is served. */
+const FILE = new RegExp(`^(\\d)\\.(${IMAGE_TYPES.join("|")})$`);
 
 /** `GET` and `HEAD /v1/images/{id}/{index}.{ext}`: public to whoever knows the id. */
-export function imagesRoute(app: OpenAPIHono<AppEnv>): void {
-  app.openapi(
-    route,
-    async (c) => {
-      const { id, file } = c.req.valid("param");
-      const [index, type] = file.split(".");
-      const image = await c.get("event").time("cache", () => findImage(id, Number(index), c));
-      if (image === undefined) throw new GatewayError({ code: "image_not_found" });
-      if (image.type !== type) {
-        await image.body.cancel();
-        throw new GatewayError({ code: "image_not_found" });
-      }
-      const cacheControl = image.isPrivate === true ? "private, no-store" : IMMUTABLE;
-      const identity = { etag: `"${id}/${index}"`, cacheControl };
-      return fileResponse(image, identity, fileConditions(c));
-    },
-    (result) => {
-      // An address of another shape is one at which there is nothing.
-      if (!result.success) throw new GatewayError({ code: "image_not_found" });
-    },
-  );
+export function imagesRoute(app: Hono<AppEnv>): void {
+  app.get("/v1/images/:id/:file", async (c) => {
+    const id = c.req.param("id");
+    const [, index, type] = FILE.exec(c.req.param("file")) ?? [];
+    // An address of another shape is one at which there is nothing.
+    if (index === undefined || !ID.test(id)) throw new GatewayError({ code: "image_not_found" });
+    const image = await c.get("event").time("cache", () => findImage(id, Number(index), c));
+    if (image === undefined) throw new GatewayError({ code: "image_not_found" });
+    if (image.type !== type) {
+      await image.body.cancel();
+      throw new GatewayError({ code: "image_not_found" });
+    }
+    c.get("event").add({ generation: id, bytes: image.sizeBytes });
+    const cacheControl = image.isPrivate === true ? "private, no-store" : IMMUTABLE;
+    const identity = { etag: `"${id}/${index}"`, cacheControl };
+    return fileResponse(image, identity, fileConditions(c));
+  });
 }
 
 interface FoundImage extends CachedImage {

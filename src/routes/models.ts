@@ -1,46 +1,21 @@
-import { createRoute, z, type OpenAPIHono } from "@hono/zod-openapi";
+import type { Hono } from "hono";
 import { servedModel } from "../config.ts";
-import { listedModel, modelListSchema, modelSchema } from "../contract/model-list.ts";
-import { errorResponses } from "../contract/response.ts";
+import { listedModel } from "../contract/model-list.ts";
 import { GatewayError } from "../errors.ts";
 import type { AppEnv } from "../middleware/context.ts";
 
-const listRoute = createRoute({
-  method: "get",
-  path: "/v1/models",
-  summary: "The models that are served, and what each takes",
-  responses: {
-    200: {
-      description: "The models",
-      content: { "application/json": { schema: modelListSchema } },
-    },
-    ...errorResponses,
-  },
-});
-
-const oneRoute = createRoute({
-  method: "get",
-  path: "/v1/models/{id}",
-  summary: "One model, and what it takes",
-  request: { params: z.object({ id: z.string() }) },
-  responses: {
-    200: { description: "The model", content: { "application/json": { schema: modelSchema } } },
-    ...errorResponses,
-  },
-});
-
 /** `GET /v1/models` and `GET /v1/models/{id}`, made from the table that validates. */
-export function modelsRoutes(app: OpenAPIHono<AppEnv>): void {
-  app.openapi(listRoute, (c) => {
+export function modelsRoutes(app: Hono<AppEnv>): void {
+  app.get("/v1/models", (c) => {
     const config = c.get("config");
     const data = [...config.models.values()].map((model) => listedModel(model, config));
-    return c.json({ object: "list" as const, data }, 200);
+    return c.json({ object: "list", data });
   });
 
-  app.openapi(oneRoute, (c) => {
+  app.get("/v1/models/:id", (c) => {
     const config = c.get("config");
-    const model = servedModel(config, c.req.valid("param").id);
+    const model = servedModel(config, c.req.param("id"));
     if (model === undefined) throw new GatewayError({ code: "model_not_found" });
-    return c.json(listedModel(model, config), 200);
+    return c.json(listedModel(model, config));
   });
 }

@@ -1,4 +1,4 @@
-import type { OpenAPIHono } from "@hono/zod-openapi";
+import type { Hono } from "hono";
 import { GatewayError } from "../errors.ts";
 import type { AppEnv } from "../middleware/context.ts";
 
@@ -6,7 +6,7 @@ import type { AppEnv } from "../middleware/context.ts";
 const TURNSTILE_ORIGIN = "https://challenges.cloudflare.com";
 
 /** `GET /`: the page, whose policy allows the Turnstile widget where there is one. */
-export function pageRoute(app: OpenAPIHono<AppEnv>): void {
+export function pageRoute(app: Hono<AppEnv>): void {
   app.get("/", async (c) => {
     const { assets, turnstile } = c.get("config");
     if (assets === undefined) throw new GatewayError({ code: "not_found" });

@@ -1,8 +1,7 @@
-import { createRoute, z, type OpenAPIHono } from "@hono/zod-openapi";
+import type { Hono } from "hono";
 import { limitRate, networkOf } from "../access/rate-limit.ts";
 import { verifyQuery } from "../access/signed-url.ts";
 import { parseImageRequest } from "../contract/request.ts";
-import { errorResponses } from "../contract/response.ts";
 import { GatewayError } from "../errors.ts";
 import { result } from "../generation/found.ts";
 import { generate } from "../generation/generate.ts";
@@ -15,26 +14,12 @@ import type { AppEnv } from "../middleware/context.ts";
 import { fileResponse } from "../respond/file.ts";
 import { answered, count, firstImage, generateContext } from "./answer.ts";
 
-const route = createRoute({
-  method: "get",
-  path: "/v1/images/generations",
-  summary: "A picture by a signed address, made on its first view",
-  request: {
-    query: z.looseObject({ prompt: z.string(), exp: z.string(), sig: z.string() }),
-  },
-  responses: {
-    200: { description: "The bytes", content: { "image/png": { schema: z.string() } } },
-    ...errorResponses,
-  },
-});
-
 /** A page's image says nothing about what is kept. */
 const NO_DIRECTIVES = { directives: parseCacheControl(undefined), idempotencyKey: undefined };
 
 /** `GET /v1/images/generations?…&sig=`: for the `<img>` of a page that holds no key. */
-export function signedImageRoute(app: OpenAPIHono<AppEnv>): void {
-  app.openAPIRegistry.registerPath(route);
-  app.get(route.getRoutingPath(), async (c) => {
+export function signedImageRoute(app: Hono<AppEnv>): void {
+  app.get("/v1/images/generations", async (c) => {
     const context = generateContext(c);
     const { tokenSecrets } = context.config;
     if (tokenSecrets.length === 0) throw new GatewayError({ code: "not_found" });
@@ -48,6 +33,7 @@ export function signedImageRoute(app: OpenAPIHono<AppEnv>): void {
     context.event.add({ model, size, quality, n });
     // The signature is the permission, whoever shows it; who that is, is counted by network.
     const requester = anonymous("signed-url", networkOf(c.req.header("cf-connecting-ip")));
+    context.event.account = requester.payer.account;
     await limitRate(context.config, "requests", requester.rateKey);
     const found = await generate(request, { ...NO_DIRECTIVES, requester }, context);
     count(found, request, requester.payer, c);

@@ -1,19 +1,10 @@
-import { createRoute, z, type OpenAPIHono } from "@hono/zod-openapi";
-import type { Context } from "hono";
+import type { Context, Hono } from "hono";
 import { requireAdmin } from "../access/admin.ts";
 import { limitRate, networkOf } from "../access/rate-limit.ts";
 import { revoke } from "../access/revocation.ts";
-import {
-  mintToken,
-  subjectSchema,
-  TOKEN_MAX_SECONDS,
-  tokenLimitsSchema,
-  TURNSTILE_SUBJECT,
-  type MintOptions,
-} from "../access/token.ts";
-import { TURNSTILE_TOKEN_MAX_CHARS, verifyTurnstile } from "../access/turnstile.ts";
+import { mintToken, tokenBody, TURNSTILE_SUBJECT, type MintOptions } from "../access/token.ts";
+import { turnstileBody, verifyTurnstile } from "../access/turnstile.ts";
 import { parseBody } from "../contract/parse.ts";
-import { errorResponses } from "../contract/response.ts";
 import { GatewayError } from "../errors.ts";
 import { nowSeconds } from "../lib/clock.ts";
 import type { AppEnv } from "../middleware/context.ts";
@@ -22,91 +13,32 @@ import { jsonBody } from "../middleware/json-body.ts";
 /** A token for a widget's token is for what its page is about to do. */
 const TURNSTILE_TTL_SECONDS = 10 * 60;
 
-const adminBody = z.strictObject({
-  sub: subjectSchema,
-  ttl_seconds: z.int().min(1).max(TOKEN_MAX_SECONDS),
-  ...tokenLimitsSchema.shape,
-});
+const ORDER = [...Object.keys(tokenBody.shape), "turnstile_token"];
 
-const turnstileBody = z.strictObject({
-  turnstile_token: z.string().min(1).max(TURNSTILE_TOKEN_MAX_CHARS),
-});
-
-const ORDER = [...Object.keys(adminBody.shape), "turnstile_token"];
-
-const postRoute = createRoute({
-  method: "post",
-  path: "/v1/tokens",
-  summary: "Make a token, with the admin key or a Turnstile token",
-  request: {
-    body: {
-      required: true,
-      content: { "application/json": { schema: z.union([adminBody, turnstileBody]) } },
-    },
-  },
-  responses: {
-    201: {
-      description: "The token, which is not shown again",
-      content: {
-        "application/json": {
-          schema: z
-            .object({
-              token: z.string(),
-              jti: z.string(),
-              sub: z.string(),
-              expires_at: z.int().openapi({ description: "Unix seconds." }),
-            })
-            .openapi("Token"),
-        },
-      },
-    },
-    ...errorResponses,
-  },
-});
-
-const revoked = { 204: { description: "It is good no more" }, ...errorResponses };
-
-const deleteRoute = createRoute({
-  method: "delete",
-  path: "/v1/tokens/{jti}",
-  summary: "Revoke a token",
-  request: { params: z.object({ jti: z.string().max(64) }) },
-  responses: revoked,
-});
-
-const deleteAllRoute = createRoute({
-  method: "delete",
-  path: "/v1/tokens",
-  summary: "Revoke every token that a subject was given so far",
-  request: { query: z.object({ sub: z.string() }) },
-  responses: revoked,
-});
+const PATH = "/v1/tokens";
 
 /** `POST /v1/tokens`, `DELETE /v1/tokens/{jti}` and `DELETE /v1/tokens?sub=`. */
-export function tokensRoutes(app: OpenAPIHono<AppEnv>): void {
-  app.openAPIRegistry.registerPath(postRoute);
-  app.post(postRoute.path, async (c) => {
+export function tokensRoutes(app: Hono<AppEnv>): void {
+  app.post(PATH, async (c) => {
     const json = await jsonBody(c);
     const options = isForTurnstile(json)
       ? await turnstileOptions(json, c)
       : await adminOptions(json, c);
     const { token, claims } = await mintToken(c.get("config").tokenSecrets, options);
     const { jti, sub, exp } = claims;
-    c.get("event").add({ caller: sub });
+    c.get("event").account = `subject/${sub}`;
     c.header("cache-control", "no-store");
     return c.json({ token, jti, sub, expires_at: exp }, 201);
   });
 
-  app.openAPIRegistry.registerPath(deleteRoute);
-  app.delete("/v1/tokens/:jti", async (c) => {
+  app.delete(`${PATH}/:jti`, async (c) => {
     const config = c.get("config");
     await requireAdmin(c.req.header("authorization"), config.adminKey);
     await revoke(config, { jti: c.req.param("jti") });
     return c.body(null, 204);
   });
 
-  app.openAPIRegistry.registerPath(deleteAllRoute);
-  app.delete(deleteAllRoute.path, async (c) => {
+  app.delete(PATH, async (c) => {
     const config = c.get("config");
     await requireAdmin(c.req.header("authorization"), config.adminKey);
     const sub = c.req.query("sub");
@@ -124,7 +56,7 @@ function isForTurnstile(json: unknown): json is object {
 
 async function adminOptions(json: unknown, c: Context<AppEnv>): Promise<MintOptions> {
   await requireAdmin(c.req.header("authorization"), c.get("config").adminKey);
-  const { sub, ttl_seconds: ttlSeconds, ...limits } = parseBody(adminBody, json, ORDER);
+  const { sub, ttl_seconds: ttlSeconds, ...limits } = parseBody(tokenBody, json, ORDER);
   return { sub, ttlSeconds, nowSeconds: nowSeconds(), limits };
 }
 

@@ -1,4 +1,4 @@
-import { log, type LogFields } from "./log.ts";
+import type { LogFields } from "./log.ts";
 
 /** What takes time in a request, as `Server-Timing` names it. */
 export type Phase = "cache" | "upstream";
@@ -11,6 +11,8 @@ export type Phase = "cache" | "upstream";
  */
 export class RequestEvent {
   readonly requestId: string;
+  /** Whose account it is, as it is counted; written as a hash only. */
+  account: string | undefined;
   readonly #startedMs = Date.now();
   readonly #phaseMs = new Map<Phase, number>();
   readonly #fields: LogFields = {};
@@ -41,14 +43,13 @@ export class RequestEvent {
       .join(", ");
   }
 
-  /** One line for the whole request. */
-  write(status: number): void {
-    log("info", "request", {
+  /** All of it, as it is by now. */
+  fields(): LogFields {
+    return {
       request_id: this.requestId,
-      status,
       ...this.#fields,
       ...Object.fromEntries([...this.#phaseMs].map(([name, ms]) => [`${name}_ms`, ms])),
       total_ms: Date.now() - this.#startedMs,
-    });
+    };
   }
 }

@@ -5,9 +5,12 @@ import {
   runInDurableObject,
 } from "cloudflare:test";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { usageOf } from "../../src/access/budget.ts";
+import { costOf } from "../../src/contract/pricing.ts";
 import { parseImageRequest } from "../../src/contract/request.ts";
 import { NOW, type Job } from "../../src/generation/job.ts";
 import type { Generation } from "../../src/generation/object.ts";
+import { GenerationStorage } from "../../src/generation/storage.ts";
 import { eventually } from "../eventually.ts";
 import { testConfig } from "../unit/config-of.ts";
 import {
@@ -16,6 +19,7 @@ import {
   changeEnvironment,
   copied,
   environment,
+  errorOf,
   failingKv,
   generationRequest,
   keyOf,
@@ -290,5 +294,29 @@ describe("memory", () => {
     await copied();
     expect(held).toEqual(Array.from({ length: 10 }, () => 3_000_000));
     expect(await upstreamCalls(body.prompt)).toBe(1);
+  });
+});
+
+describe("an object that breaks after the upstream has answered", () => {
+  it("says that nobody knows, books the worst case, and lets no SDK ask again", async () => {
+    // oxlint-disable-next-line typescript/unbound-method -- called with its own `this` below
+    const { save } = GenerationStorage.prototype;
+    vi.spyOn(GenerationStorage.prototype, "save").mockImplementation(function (
+      this: GenerationStorage,
+      generation,
+    ) {
+      if (generation.state === "done") throw new Error("the disk is full");
+      save.call(this, generation);
+    });
+    const body = newBody();
+    const response = await post(body);
+    expect(response.headers.get("x-should-retry")).toBe("false");
+    expect(await errorOf(response)).toEqual([502, "upstream_outcome_unknown", null]);
+    expect(problems.join()).toContain('"event":"generation_broke"');
+    const { worst } = costOf(parseImageRequest(body, testConfig()), new Map());
+    await eventually(async () => {
+      const { rows } = await usageOf(testConfig());
+      expect(rows).toMatchObject([{ images: 0, spent: worst() }]);
+    });
   });
 });

@@ -87,7 +87,7 @@ describe("the answer made from a record", () => {
 
   it("is valid under its schema, with both references' names of the usage", () => {
     const answer = { ...responseWithoutData(record, origin), data: [{ b64_json: "AA==" }] };
-    expect(imagesResponseSchema.parse(answer).usage).toEqual({
+    expect(imagesResponseSchema().parse(answer).usage).toEqual({
       input_tokens: 3,
       output_tokens: 5,
       total_tokens: 8,

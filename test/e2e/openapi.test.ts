@@ -1,0 +1,221 @@
+import { Validator } from "@seriousme/openapi-schema-validator";
+import { Ajv2020 } from "ajv/dist/2020.js";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { Webhook } from "standardwebhooks";
+import { mintToken } from "../../src/access/token.ts";
+import { SAMPLES } from "../../src/openapi/errors.ts";
+import { toWire } from "../../src/errors.ts";
+import { eventually } from "../eventually.ts";
+import { ADMIN_KEY, TOKEN_SECRET, WEBHOOK_SECRET } from "../gateway.ts";
+import { startSiteverify } from "../upstream/siteverify.ts";
+import { stage } from "./stage.ts";
+
+interface Media {
+  schema?: object;
+  examples?: Record<string, { value: unknown }>;
+}
+
+interface Operation {
+  operationId: string;
+  parameters?: { name: string; in: string; required?: boolean }[];
+  requestBody?: { content: Record<string, Media> };
+  responses: Record<string, { headers?: Record<string, object>; content?: Record<string, Media> }>;
+}
+
+interface Document {
+  openapi: string;
+  paths: Record<string, Record<string, Operation>>;
+}
+
+const siteverify = await startSiteverify();
+const theStage = stage({
+  TURNSTILE_SECRET: "1x0000000000000000000000000000000AA",
+  TURNSTILE_VERIFY_URL: siteverify.url,
+});
+let document: Document;
+const ajv = new Ajv2020({ strict: false, validateFormats: false, allErrors: true });
+
+beforeAll(async () => {
+  document = (await (await fetch(`${theStage.gateway.url}/openapi.json`)).json()) as Document;
+  ajv.addSchema(document, "document");
+});
+afterAll(() => siteverify.close());
+
+function operations() {
+  return Object.entries(document.paths).flatMap(([path, item]) =>
+    Object.entries(item).map(([method, operation]) => ({ path, method, operation })),
+  );
+}
+
+/** Where an answer is not as the document has it; nothing where it is. */
+async function problemsOf(
+  { path, method, operation }: ReturnType<typeof operations>[number],
+  response: Response,
+): Promise<unknown> {
+  const described = operation.responses[String(response.status)];
+  if (described === undefined) return `${response.status} is not described`;
+  const undescribed = [...response.headers.keys()].filter(
+    (name) => !(name in (described.headers ?? {})) && !ANYBODYS_HEADER.test(name),
+  );
+  if (undescribed.length > 0) return `headers that are not described: ${undescribed.join()}`;
+  const type = response.headers.get("content-type")?.split(";")[0];
+  if (type === undefined) return undefined;
+  if (!(type in (described.content ?? {}))) return `${type} is not described`;
+  if (type !== "application/json") return undefined;
+  const pointer = ["paths", path, method, "responses", response.status, "content", type, "schema"];
+  const validate = ajv.compile({ $ref: `document#/${pointer.map(escaped).join("/")}` });
+  return validate(await response.json()) ? undefined : validate.errors;
+}
+
+/** Those of HTTP itself, of browsers' safety, and of CORS. */
+const ANYBODYS_HEADER =
+  /^(?:content-(?:type|length|encoding|security-policy)|connection|keep-alive|date|transfer-encoding|vary|access-control-.*|strict-transport-security|referrer-policy|x-(?:content-type|frame)-options|cross-origin-.*)$/;
+
+function escaped(part: string | number): string {
+  return encodeURIComponent(String(part).replaceAll("~", "~0").replaceAll("/", "~1"));
+}
+
+/** What a request needs beside its body, by operation. */
+async function headersFor(operationId: string, body: string): Promise<Record<string, string>> {
+  const json = { "content-type": "application/json" };
+  if (operationId === "createToken" && body.includes('"sub"')) {
+    return { ...json, authorization: `Bearer ${ADMIN_KEY}` };
+  }
+  if (operationId !== "orderBySignedWebhook") return json;
+  const now = new Date();
+  const id = crypto.randomUUID();
+  return {
+    ...json,
+    "webhook-id": id,
+    "webhook-timestamp": String(Math.floor(now.getTime() / 1000)),
+    "webhook-signature": new Webhook(WEBHOOK_SECRET).sign(id, now, body),
+  };
+}
+
+async function webhookToken(): Promise<string> {
+  const nowSeconds = Math.floor(Date.now() / 1000);
+  const limits = { scope: "webhook" as const };
+  return (await mintToken([TOKEN_SECRET], { sub: "a", ttlSeconds: 60, nowSeconds, limits })).token;
+}
+
+describe("GET /openapi.json", () => {
+  it("is OpenAPI 3.1, by its own schema", async () => {
+    const { valid, errors } = await new Validator().validate({ ...structuredClone(document) });
+    expect(errors).toBeUndefined();
+    expect(valid).toBe(true);
+    expect(document.openapi).toBe("3.1.0");
+  });
+
+  it("names every error that there is", () => {
+    const described = new Set(
+      operations().flatMap(({ operation }) =>
+        Object.entries(operation.responses).flatMap(([status, { content }]) =>
+          Object.values(content?.["application/json"]?.examples ?? {}).map(
+            ({ value }) => `${status} ${(value as { error: { code: string } }).error.code}`,
+          ),
+        ),
+      ),
+    );
+    const all = Object.values(SAMPLES)
+      .map((failure) => toWire(failure))
+      .map(({ status, body }) => `${status} ${body.error.code}`)
+      // That of a method that a URL does not take: said once, in the description.
+      .filter((name) => name !== "405 method_not_allowed");
+    expect(all.filter((name) => !described.has(name))).toEqual([]);
+  });
+
+  it("has examples whose answers are as it says", async () => {
+    const token = await webhookToken();
+    let sent = 0;
+    for (const each of operations()) {
+      const { path, method, operation } = each;
+      const examples = operation.requestBody?.content["application/json"]?.examples ?? {};
+      for (const [name, { value }] of Object.entries(examples)) {
+        const said = JSON.stringify(value);
+        const body = name === "visitor" ? said.replace("of-the-widget", "good-1") : said;
+        const response = await fetch(theStage.gateway.url + path.replace("{token}", token), {
+          method: method.toUpperCase(),
+          headers: await headersFor(operation.operationId, body),
+          body,
+        });
+        expect([path, name, response.status, await problemsOf(each, response)]).toEqual([
+          path,
+          name,
+          expect.toBeOneOf([200, 201, 202]),
+          undefined,
+        ]);
+        sent += 1;
+      }
+    }
+    expect(sent).toBeGreaterThan(10);
+  });
+
+  it("has errors that are as it says, for a body that is none", async () => {
+    for (const each of operations().filter(
+      ({ operation }) => operation.requestBody !== undefined,
+    )) {
+      const url = theStage.gateway.url + each.path.replace("{token}", await webhookToken());
+      for (const body of ["{", "[]", '{"nonsense":1}']) {
+        const headers = await headersFor(each.operation.operationId, body);
+        const response = await fetch(url, { method: each.method.toUpperCase(), headers, body });
+        expect([each.path, body, await problemsOf(each, response)]).toEqual([
+          each.path,
+          body,
+          undefined,
+        ]);
+      }
+      const response = await fetch(url, { method: each.method.toUpperCase(), body: "a" });
+      expect([each.path, await problemsOf(each, response)]).toEqual([each.path, undefined]);
+    }
+  });
+
+  it("is right about all that is asked for by its address", async () => {
+    const made = await theStage.post({ prompt: "a man walks", response_format: "url" });
+    const { id } = (await made.json()) as { id: string };
+    const job = await theStage.post(
+      { prompt: "a man walks", webhook_url: "http://127.0.0.1:9/" },
+      { prefer: "respond-async" },
+    );
+    const { id: jobId } = (await job.json()) as { id: string };
+    const batch = await fetch(`${theStage.gateway.url}/v1/images/batches`, {
+      method: "POST",
+      headers: { "content-type": "application/json" },
+      body: JSON.stringify({ requests: [{ custom_id: "a", body: { prompt: "a man walks" } }] }),
+    });
+    const { id: batchId } = (await batch.json()) as { id: string };
+    const ids: Record<string, string[]> = {
+      getGeneration: [id, jobId, "gen_none"],
+      getImage: [id, "gen_none"],
+      getBatch: [batchId, "batch_none"],
+      getModel: ["gpt-image-2", "none"],
+      deleteGeneration: [id, id],
+    };
+    await eventually(async () => {
+      const { keys } = await theStage.gateway.cache.list({ prefix: `generation/${id}` });
+      expect(keys).toHaveLength(1);
+    });
+    const unsent = operations().filter(({ operation }) => operation.requestBody === undefined);
+    // What removes comes last.
+    const inOrder = unsent.toSorted(
+      (a, b) => Number(a.method === "delete") - Number(b.method === "delete"),
+    );
+    for (const each of inOrder) {
+      const { path, method, operation } = each;
+      for (const value of ids[operation.operationId] ?? ["none"]) {
+        const to = path.replace("{id}", value).replace("{file}", "0.png").replace("{jti}", "tok_1");
+        const query = operation.operationId === "revokeTokensOfSubject" ? "?sub=nobody" : "";
+        for (const authorization of [`Bearer ${ADMIN_KEY}`, undefined]) {
+          const response = await fetch(theStage.gateway.url + to + query, {
+            method: method.toUpperCase(),
+            headers: authorization === undefined ? {} : { authorization },
+          });
+          expect([to, response.status, await problemsOf(each, response)]).toEqual([
+            to,
+            response.status,
+            undefined,
+          ]);
+        }
+      }
+    }
+  });
+});

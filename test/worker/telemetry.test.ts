@@ -1,0 +1,145 @@
+import { reset } from "cloudflare:test";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { signQuery } from "../../src/access/signed-url.ts";
+import { answer, copied, environment, generationRequest } from "./gateway.ts";
+import { jobsWithoutPauses } from "./workflows.ts";
+
+const LOW = { model: "dall-e-2", size: "256x256" };
+const SECRET = "a-secret-that-is-long-enough-for-hs256";
+
+const lines: string[] = [];
+
+beforeEach(() => {
+  lines.length = 0;
+  vi.spyOn(console, "log").mockImplementation((line: string) => void lines.push(line));
+});
+
+afterEach(async () => {
+  vi.restoreAllMocks();
+  await reset();
+});
+
+jobsWithoutPauses();
+
+/** What was written of requests, in the order in which they were answered. */
+function events(): Record<string, unknown>[] {
+  return lines
+    .map((line): Record<string, unknown> => JSON.parse(line))
+    .filter(({ event }) => event === "request");
+}
+
+function newBody() {
+  return { ...LOW, prompt: crypto.randomUUID() };
+}
+
+describe("the event of a request", () => {
+  it("has all that there is to know, of a miss and of a hit", async () => {
+    const body = newBody();
+    await answer(generationRequest(body), environment());
+    await copied();
+    await answer(generationRequest(body), environment());
+    const common = {
+      level: "info",
+      request_id: expect.stringMatching(/^req_/),
+      method: "POST",
+      route: "/v1/images/generations",
+      status: 200,
+      caller: expect.stringMatching(/^[0-9a-f]{16}$/),
+      model: "dall-e-2",
+      size: "256x256",
+      quality: "standard",
+      n: 1,
+      generation: expect.stringMatching(/^gen_/),
+      bytes: expect.any(Number),
+      total_ms: expect.any(Number),
+    };
+    expect(events()).toMatchObject([
+      { ...common, cache: "miss", cost_usd: 0.016, upstream_ms: expect.any(Number) },
+      { ...common, cache: "hit", cost_usd: 0, cache_ms: expect.any(Number) },
+    ]);
+  });
+
+  it("names the error, and the route only where there is one", async () => {
+    await answer(generationRequest({}), environment());
+    await answer(new Request("https://gateway.example/wp-login.php"), environment());
+    expect(events()).toMatchObject([
+      { status: 400, route: "/v1/images/generations", error: "missing_required_parameter" },
+      { status: 404, error: "not_found" },
+    ]);
+    expect(events()[1]).not.toHaveProperty("route");
+  });
+
+  it("is written once, for a gateway that is set up wrongly too", async () => {
+    await answer(generationRequest(newBody()), environment({ ACCESS: "nobody" }));
+    expect(events()).toMatchObject([{ status: 500, error: "misconfigured" }]);
+  });
+
+  it("tells callers apart, and does not name them", async () => {
+    const from = (address: string) =>
+      answer(generationRequest({}, { "cf-connecting-ip": address }), environment());
+    const body = newBody();
+    for (const address of ["192.0.2.1", "192.0.2.2", "192.0.2.1"]) {
+      await answer(generationRequest(body, { "cf-connecting-ip": address }), environment());
+    }
+    await from("192.0.2.3");
+    const callers = events().map(({ caller }) => caller);
+    expect(callers[0]).toBe(callers[2]);
+    expect(callers[0]).not.toBe(callers[1]);
+    expect(lines.join()).not.toContain("192.0.2");
+  });
+
+  it("holds no token of an address, and no query", async () => {
+    const env = environment({ TOKEN_SECRET: SECRET });
+    const prompt = crypto.randomUUID();
+    const expires = Math.floor(Date.now() / 1000) + 60;
+    const query = await signQuery({ ...LOW, prompt }, expires, SECRET);
+    const signed = `https://gateway.example/v1/images/generations?${query}`;
+    await answer(new Request(signed), env);
+    const hook = "https://gateway.example/v1/webhooks/images/eyJhbGciOi.a.b";
+    await answer(new Request(hook, { method: "POST" }), env);
+    expect(events().map(({ route }) => route)).toEqual([
+      "/v1/images/generations",
+      "/v1/webhooks/images/:token",
+    ]);
+    for (const secret of [prompt, "sig=", "eyJhbGciOi"]) {
+      expect(lines.join()).not.toContain(secret);
+    }
+  });
+
+  it("goes to Analytics Engine, where that is bound", async () => {
+    const points: AnalyticsEngineDataPoint[] = [];
+    const ANALYTICS = { writeDataPoint: (point: AnalyticsEngineDataPoint) => points.push(point) };
+    await answer(generationRequest(newBody()), environment({ ANALYTICS }));
+    const [event] = events();
+    const { request_id: id, caller, generation, bytes, upstream_ms, total_ms } = event ?? {};
+    expect(points).toEqual([
+      {
+        indexes: ["/v1/images/generations"],
+        blobs: [
+          id,
+          "/v1/images/generations",
+          "POST",
+          caller,
+          "dall-e-2",
+          "256x256",
+          "standard",
+          "miss",
+          null,
+          generation,
+        ],
+        doubles: [200, 1, bytes, upstream_ms, total_ms, 0.016],
+      },
+    ]);
+  });
+});
+
+describe("the event of a generation", () => {
+  it("has what it cost, whoever asked and how", async () => {
+    await answer(generationRequest(newBody(), { prefer: "respond-async" }), environment());
+    await copied();
+    const generations = lines
+      .map((line): Record<string, unknown> => JSON.parse(line))
+      .filter(({ event }) => event === "generation");
+    expect(generations).toMatchObject([{ model: "dall-e-2", n: 1, cost_usd: 0.016 }]);
+  });
+});
