@@ -1,5 +1,5 @@
-import { parseArgs } from "node:util";
 import { signQuery } from "../src/access/signed-url.ts";
+import { fail, optionsOf } from "./options.ts";
 import { tokenSecrets } from "./token-secrets.ts";
 
 const USAGE = `npm run sign-url -- --prompt "a man walks" [--ttl 3600] [--origin https://…]
@@ -22,7 +22,7 @@ const PARAMETERS = [
   "style",
 ] as const;
 
-const { values } = parseArgs({
+const values = optionsOf(USAGE, {
   options: {
     ttl: { ...text, default: "3600" },
     origin: { ...text, default: "http://127.0.0.1:8787" },
@@ -39,8 +39,3 @@ if (secret === undefined) fail("TOKEN_SECRET is not set.");
 const expires = Math.floor(Date.now() / 1000 + seconds);
 const query = await signQuery(parameters, expires, secret);
 console.log(`${origin}/v1/images/generations?${query}`);
-
-function fail(message: string): never {
-  console.error(message);
-  process.exit(1);
-}

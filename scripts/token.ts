@@ -1,10 +1,10 @@
-import { parseArgs } from "node:util";
 import {
   mintToken,
   subjectSchema,
   TOKEN_MAX_SECONDS,
   tokenLimitsSchema,
 } from "../src/access/token.ts";
+import { fail, optionsOf } from "./options.ts";
 import { tokenSecrets } from "./token-secrets.ts";
 
 const USAGE = `npm run token -- --sub web [--days 30] [--origin https://…] [--model …] [--quality …]
@@ -15,7 +15,7 @@ may be given several times. One with --scope webhook stands in the address of a 
 for nothing else. Signed with TOKEN_SECRET, from the environment or from .dev.vars.`;
 
 const many = { type: "string", multiple: true } as const;
-const { values } = parseArgs({
+const values = optionsOf(USAGE, {
   options: {
     sub: { type: "string" },
     days: { type: "string", default: "30" },
@@ -56,9 +56,4 @@ console.error(`${claims.jti}, good until ${new Date(claims.exp * 1000).toISOStri
 
 function numberOf(value: string | undefined): number | undefined {
   return value === undefined ? undefined : Number(value);
-}
-
-function fail(message: string): never {
-  console.error(message);
-  process.exit(1);
 }

@@ -7,6 +7,7 @@ import { errorResponse, failureResponse } from "./middleware/errors.ts";
 import { requestEvent } from "./middleware/request-event.ts";
 import { securityHeaders } from "./middleware/security-headers.ts";
 import { batchesRoutes } from "./routes/batches.ts";
+import { doctorRoute } from "./routes/doctor.ts";
 import { generationsRoutes } from "./routes/generations.ts";
 import { healthRoute } from "./routes/health.ts";
 import { imagesRoute } from "./routes/images.ts";
@@ -40,6 +41,7 @@ imagesRoute(app);
 modelsRoutes(app);
 tokensRoutes(app);
 usageRoute(app);
+doctorRoute(app);
 healthRoute(app);
 openApiRoute(app);
 

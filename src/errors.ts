@@ -436,7 +436,7 @@ const WEBHOOK_PROBLEMS: Record<WebhookProblem, string> = {
 const TURNSTILE_PROBLEMS: Record<TurnstileProblem, string> = {
   unreachable: "it cannot be verified now",
   refused: "it is not valid, or was used before",
-  hostname: "its widget is of another site",
+  hostname: "its widget is on a page that ALLOWED_ORIGINS does not name",
   action: "its widget is for another purpose",
 };
 

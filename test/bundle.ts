@@ -14,7 +14,7 @@ export async function bundleWorker(): Promise<string> {
   const wrangler = join(import.meta.dirname, "../node_modules/wrangler/bin/wrangler.js");
   await promisify(execFile)(
     process.execPath,
-    [wrangler, "deploy", "--dry-run", "--outdir", outdir],
+    [wrangler, "deploy", "--dry-run", "--env", "", "--outdir", outdir],
     {
       cwd: join(import.meta.dirname, ".."),
       env: { ...process.env, WRANGLER_SEND_METRICS: "false" },

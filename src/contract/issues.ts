@@ -31,7 +31,7 @@ export function failureOf(
 /** Unknown names come right after the model, then the parameters in their order. */
 function rankOf(issue: Issue, order: readonly string[]): number {
   if (issue.code === "unrecognized_keys" || isNotTaken(issue)) return 0;
-  return 1 + order.indexOf(paramOf(issue));
+  return 1 + order.indexOf(String(issue.path[0]));
 }
 
 function translate(issue: Issue, model: string | undefined): Failure {
@@ -110,6 +110,8 @@ function isNotTaken(issue: Issue): boolean {
   return issue.code === "invalid_type" && issue.expected === NOT_TAKEN;
 }
 
+/** `origins[0]`: where in a body it stands, as the API writes it. */
 function paramOf(issue: Issue): string {
-  return String(issue.path[0]);
+  const [first, ...rest] = issue.path;
+  return rest.reduce<string>((param, step) => `${param}[${String(step)}]`, String(first));
 }

@@ -30,7 +30,13 @@ export interface GenerateOptions {
   requester: Requester;
   directives: CacheDirectives;
   idempotencyKey: string | undefined;
+  /** Whether it waits while its requester has too many going on, rather than being refused. */
+  waitsForTurn?: boolean;
 }
+
+/** Pictures of a page that are asked for at once wait for each other so long. */
+const TURN_TRIES = 60;
+const TURN_PAUSE_MS = 1000;
 
 /** How long an object keeps what it made: KV's edges may deny for a minute what was just written. */
 const KEEP_SECONDS = 10 * 60;
@@ -49,7 +55,7 @@ export async function generate(
   context: GenerateContext,
 ): Promise<Found> {
   const { config, event } = context;
-  const { directives, idempotencyKey, requester } = options;
+  const { directives, idempotencyKey, requester, waitsForTurn = false } = options;
   const key = await requestKey(request, config.upstream.baseUrl);
   const idempotency =
     idempotencyKey === undefined
@@ -76,6 +82,7 @@ export async function generate(
           isShared,
           idempotency,
           requester,
+          waitsForTurn,
           context,
           kind: kept?.kind === "none" ? "miss" : "request",
         });
@@ -126,6 +133,7 @@ interface StartOptions {
   isShared: boolean;
   idempotency: Idempotency | undefined;
   requester: Requester;
+  waitsForTurn: boolean;
   context: GenerateContext;
   kind: "miss" | "request";
 }
@@ -134,7 +142,7 @@ async function findOrStart(
   key: string,
   request: ImageRequest,
   maxAgeSeconds: number,
-  { directives, isShared, idempotency, requester, context, kind }: StartOptions,
+  { directives, isShared, idempotency, requester, waitsForTurn, context, kind }: StartOptions,
 ): Promise<Found> {
   const { config } = context;
   if (directives.onlyIfCached) {
@@ -143,22 +151,34 @@ async function findOrStart(
     return foundInObject(made.started, made.handle, context, kind);
   }
   await limitRate(config, "generations", requester.rateKey);
-  const { started, handle } = await startGeneration(
-    config,
-    objectName(isShared, key, idempotency),
-    {
-      key,
-      request,
-      payer: requester.payer,
-      store: !directives.noStore,
-      keepSeconds: idempotency === undefined ? KEEP_SECONDS : IDEMPOTENCY_SECONDS,
-      maxAgeSeconds: isShared ? maxAgeSeconds : IDEMPOTENCY_SECONDS,
-    },
+  const job = {
+    key,
+    request,
+    payer: requester.payer,
+    store: !directives.noStore,
+    keepSeconds: idempotency === undefined ? KEEP_SECONDS : IDEMPOTENCY_SECONDS,
+    maxAgeSeconds: isShared ? maxAgeSeconds : IDEMPOTENCY_SECONDS,
+  };
+  const name = objectName(isShared, key, idempotency);
+  const { started, handle } = await inTurn(waitsForTurn ? TURN_TRIES : 1, () =>
+    startGeneration(config, name, job),
   );
   if (started.failure !== undefined) throw new GatewayError(started.failure);
   if (started.joined) return foundInObject(started, handle, context, kind);
   const outcome = { kind, collapsed: false, stored: !directives.noStore };
   return { kind: "pending", isRunning: false, created: started.created, handle, outcome };
+}
+
+/** Begins, again and again while it is refused only because others of its requester go on. */
+async function inTurn(
+  tries: number,
+  start: () => ReturnType<typeof startGeneration>,
+): ReturnType<typeof startGeneration> {
+  for (let attempt = 1; ; attempt += 1) {
+    const begun = await start();
+    if (begun.started.failure?.code !== "rate_limit_exceeded" || attempt >= tries) return begun;
+    await scheduler.wait(TURN_PAUSE_MS);
+  }
 }
 
 function objectName(

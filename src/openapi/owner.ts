@@ -1,6 +1,7 @@
 import { z } from "@hono/zod-openapi";
 import { tokenBody } from "../access/token.ts";
 import { turnstileBody } from "../access/turnstile.ts";
+import { doctorSchema } from "../contract/doctor.ts";
 import { BODY, errorResponses, OWNER } from "./errors.ts";
 import { onEveryAnswer } from "./headers.ts";
 import type { Route } from "./route.ts";
@@ -48,7 +49,7 @@ const revoked = () => ({
   204: { description: "It is good no more.", headers: onEveryAnswer() },
 });
 
-/** `/v1/tokens` and `/v1/usage`. */
+/** `/v1/tokens`, `/v1/usage` and `/v1/doctor`. */
 export const owner = (): Route[] => [
   {
     method: "post",
@@ -135,6 +136,23 @@ export const owner = (): Route[] => [
         description: "The newest day first.",
         headers: onEveryAnswer("cache-control"),
         content: { "application/json": { schema: usage() } },
+      },
+      ...errorResponses(...OWNER),
+    },
+  },
+  {
+    method: "get",
+    path: "/v1/doctor",
+    operationId: "getDoctor",
+    summary: "What works, and what to do about what does not",
+    description: "`npm run doctor` asks for this, and shows it. Costs nothing.",
+    tags: TAG,
+    security: ADMIN,
+    responses: {
+      200: {
+        description: "Each part, from within.",
+        headers: onEveryAnswer("cache-control"),
+        content: { "application/json": { schema: doctorSchema() } },
       },
       ...errorResponses(...OWNER),
     },

@@ -37,11 +37,10 @@ export async function orderedJob(
 /** Takes a job that a webhook brings; another delivery of the same webhook is the same job. */
 export function webhookJob(
   order: JobOrder,
-  webhookId: string | undefined,
+  webhookId: string,
   c: Context<AppEnv>,
 ): Promise<Response> {
-  const { principal } = order.requester;
-  const name = webhookId === undefined ? undefined : `webhook/${principal}/${webhookId}`;
+  const name = `webhook/${order.requester.principal}/${webhookId}`;
   return submitted(order, { name, fingerprint: undefined }, c);
 }
 

@@ -14,7 +14,7 @@ import type { AppEnv } from "../middleware/context.ts";
 import { fileResponse } from "../respond/file.ts";
 import { answered, count, firstImage, generateContext } from "./answer.ts";
 
-/** A page's image says nothing about what is kept. */
+/** A page's image says nothing about what is kept; and no browser asks for one again. */
 const NO_DIRECTIVES = { directives: parseCacheControl(undefined), idempotencyKey: undefined };
 
 /** `GET /v1/images/generations?…&sig=`: for the `<img>` of a page that holds no key. */
@@ -35,7 +35,11 @@ export function signedImageRoute(app: Hono<AppEnv>): void {
     const requester = anonymous("signed-url", networkOf(c.req.header("cf-connecting-ip")));
     context.event.account = requester.payer.account;
     await limitRate(context.config, "requests", requester.rateKey);
-    const found = await generate(request, { ...NO_DIRECTIVES, requester }, context);
+    const found = await generate(
+      request,
+      { ...NO_DIRECTIVES, requester, waitsForTurn: true },
+      context,
+    );
     count(found, request, requester.payer, c);
     const made =
       found.kind === "made"

@@ -10,7 +10,7 @@ import { webhookCallerOf, WEBHOOK_SENDER, type Caller } from "../middleware/call
 import type { AppEnv } from "../middleware/context.ts";
 import { idempotencyKeyOf } from "../middleware/idempotency-key.ts";
 import { jsonBytes, parseJson } from "../middleware/json-body.ts";
-import { webhookJob } from "./jobs.ts";
+import { orderedJob, webhookJob } from "./jobs.ts";
 
 const PATH = "/v1/webhooks/images";
 
@@ -31,7 +31,7 @@ export function webhooksRoutes(app: Hono<AppEnv>): void {
   app.post(`${PATH}/:token`, async (c) => {
     const caller = await webhookCallerOf(c.req.param("token"), c);
     const bytes = await jsonBytes(c);
-    return taken(bytes, caller, c.req.header("webhook-id") ?? idempotencyKeyOf(c), c);
+    return taken(bytes, caller, c.req.header("webhook-id"), c);
   });
 }
 
@@ -55,5 +55,7 @@ async function taken(
   await limitRate(config, "requests", caller.rateKey);
   const directives = parseCacheControl(undefined);
   const order = { request, requester: caller, directives, webhookUrl: taken.webhookUrl };
-  return webhookJob(order, webhookId, c);
+  return webhookId === undefined
+    ? orderedJob(order, idempotencyKeyOf(c), c)
+    : webhookJob(order, webhookId, c);
 }

@@ -39,6 +39,7 @@ describe("npm run token", () => {
     [["--sub", "a b"], "npm run token -- --sub"],
     [["--sub", "web", "--days", "366"], "npm run token -- --sub"],
     [["--sub", "web", "--origin", "example.com"], "npm run token -- --sub"],
+    [["--sub", "web", "--nonsense"], "npm run token -- --sub"],
     [["--sub", "web", "--scope", "admin"], "npm run token -- --sub"],
     [["--sub", "web", "--max-n", "many"], "npm run token -- --sub"],
   ])("says how it is used: %j", async (args, said) => {

@@ -6,6 +6,9 @@ import { directivesIn, numberOf, type Directives } from "./directives.ts";
 import { paint } from "./paint.ts";
 import { inputTokens, outputTokens } from "./tokens.ts";
 
+/** What it says that it makes; in truth it paints for any model. */
+const SERVED = ["gpt-image-1.5", "gpt-image-2", "dall-e-2", "dall-e-3"];
+
 /** A request as the simulator got it. */
 export interface ReceivedRequest {
   method: string;
@@ -86,6 +89,10 @@ export async function startSimulator(options: SimulatorOptions = {}): Promise<Si
       sendJson(response, 200, { count });
       return;
     }
+    if (path === "/v1/models") {
+      listModels(request.headers.authorization, response);
+      return;
+    }
     if (request.method !== "POST" || path !== "/v1/images/generations") {
       sendJson(response, 404, envelope("There is no such URL.", "not_found"));
       return;
@@ -97,6 +104,20 @@ export async function startSimulator(options: SimulatorOptions = {}): Promise<Si
       return;
     }
     await serveOrder(orderIn(received), received, response);
+  }
+
+  /** Which key is good the key itself says, as the prompt does elsewhere. */
+  function listModels(authorization: string | undefined, response: ServerResponse): void {
+    if (authorization === "Bearer sk-revoked") {
+      sendJson(response, 401, envelope("This API key is not good.", "invalid_api_key"));
+      return;
+    }
+    if (authorization === "Bearer sk-of-a-server-without-a-list") {
+      sendJson(response, 404, envelope("There is no such URL.", "not_found"));
+      return;
+    }
+    const data = SERVED.map((id) => ({ id, object: "model" }));
+    sendJson(response, 200, { object: "list", data });
   }
 
   function orderIn({ body }: ReceivedRequest): Order {

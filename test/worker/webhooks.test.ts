@@ -197,6 +197,14 @@ describe("a webhook with a token in its address", () => {
     expect(new Set(ids).size).toBe(1);
   });
 
+  it("is refused under the Idempotency-Key of another request", async () => {
+    const token = await tokenFor();
+    const key = { "idempotency-key": newId() };
+    await idOf(await sendPlain(token, newBody(), key));
+    const other = await sendPlain(token, newBody(), key);
+    expect(await errorOf(other)).toEqual([422, "idempotency_key_reused", null]);
+  });
+
   it("is held against the limits of its token", async () => {
     const token = await tokenFor({ scope: "webhook", models: ["gpt-image-2"] });
     expect(await errorOf(await sendPlain(token, newBody()))).toEqual([

@@ -1,0 +1,31 @@
+import { reset } from "cloudflare:test";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { Ledger } from "../../src/access/ledger.ts";
+import { signQuery } from "../../src/access/signed-url.ts";
+import { answer, environment, upstreamCalls } from "./gateway.ts";
+
+const SECRET = "a-secret-that-is-long-enough-for-hs256";
+const env = environment({ TOKEN_SECRET: SECRET });
+
+beforeEach(() => {
+  vi.spyOn(console, "log").mockImplementation(() => undefined);
+});
+
+afterEach(async () => {
+  vi.restoreAllMocks();
+  await reset();
+});
+
+describe("a signed address", () => {
+  it("waits for its turn where too many of its network go on: no browser would ask again", async () => {
+    vi.spyOn(Ledger.prototype, "reserve").mockReturnValueOnce("busy");
+    const prompt = crypto.randomUUID();
+    const parameters = { model: "dall-e-2", size: "256x256", prompt };
+    const query = await signQuery(parameters, Math.floor(Date.now() / 1000) + 60, SECRET);
+    const url = `https://gateway.example/v1/images/generations?${query}`;
+    const response = await answer(new Request(url), env);
+    expect(response.status).toBe(200);
+    expect(response.headers.get("content-type")).toBe("image/png");
+    expect(await upstreamCalls(prompt)).toBe(1);
+  });
+});
