@@ -295,6 +295,9 @@ const environment = z.object({
   WEBHOOK_SIGNING_SECRET: webhookSecrets,
 });
 
+/** All of the names above. */
+export const VARIABLES: readonly string[] = Object.keys(environment.shape);
+
 /** Which of the names above hold a secret, and which a binding; the rest are vars. */
 export const SECRETS = [
   "UPSTREAM_API_KEY",

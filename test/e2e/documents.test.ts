@@ -1,0 +1,82 @@
+import { existsSync, globSync, readFileSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { describe, expect, it } from "vitest";
+import { BINDINGS, SECRETS, VARIABLES } from "../../src/config.ts";
+import { toWire } from "../../src/errors.ts";
+import { SAMPLES } from "../../src/openapi/errors.ts";
+
+const root = join(import.meta.dirname, "../..");
+
+function text(path: string): string {
+  return readFileSync(join(root, path), "utf8");
+}
+
+const documents = globSync("**/*.md", { cwd: root, exclude: ["node_modules/**", ".wrangler/**"] });
+
+/** What a heading is called in an address, as GitHub does it. */
+function anchorOf(heading: string): string {
+  return heading
+    .toLowerCase()
+    .replaceAll(/[^\p{L}\p{N} _-]/gu, "")
+    .replaceAll(" ", "-");
+}
+
+function anchorsIn(document: string): string[] {
+  return [...text(document).matchAll(/^#+ (.+)$/gm)].map(([, heading]) =>
+    anchorOf(String(heading)),
+  );
+}
+
+describe("the documents", () => {
+  it.each(documents)("%s leads nowhere but to what is there", (document) => {
+    const links = [...text(document).matchAll(/\]\(([^)\s]+)\)/g)]
+      .map(([, link]) => String(link))
+      .filter((link) => !/^[a-z]+:/.test(link));
+    for (const link of links) {
+      const [path = "", anchor] = link.split("#");
+      const target = path === "" ? document : join(dirname(document), path);
+      expect([link, existsSync(join(root, target))]).toEqual([link, true]);
+      if (anchor !== undefined) expect(anchorsIn(target)).toContain(anchor);
+    }
+  });
+
+  it("have every variable", () => {
+    const table = text("docs/variables.md");
+    expect(VARIABLES.filter((name) => !table.includes(`\`${name}\``))).toEqual([]);
+  });
+
+  it("have every error, with its status", () => {
+    const rows = text("docs/errors.md")
+      .split("\n")
+      .filter((line) => line.startsWith("| `"));
+    const missing = Object.values(SAMPLES)
+      .map((failure) => toWire(failure))
+      .filter(({ body }) => body.error.code !== "as_upstream")
+      .filter(
+        ({ status, body }) =>
+          !rows.some(
+            (row) => row.includes(`\`${body.error.code}\``) && row.includes(`| ${status} |`),
+          ),
+      )
+      .map(({ status, body }) => `${status} ${body.error.code}`);
+    expect(missing).toEqual([]);
+  });
+});
+
+describe("a deployment from a fresh clone", () => {
+  const wrangler = text("wrangler.toml");
+
+  it.each([...BINDINGS])("is given %s, and so is staging", (name) => {
+    const given = new RegExp(`(?:name|binding) = "${name}"`, "g");
+    expect(wrangler.match(given)).toHaveLength(2);
+  });
+
+  it.each([...SECRETS])("is told what %s is", (name) => {
+    expect(text(".dev.vars.example")).toMatch(new RegExp(`^${name}=$`, "m"));
+    const { cloudflare } = JSON.parse(text("package.json")) as {
+      cloudflare: { bindings: Record<string, { description: string }> };
+    };
+    expect(cloudflare.bindings[name]?.description.length).toBeGreaterThan(20);
+    expect(text("SECURITY.md")).toContain(`\`${name}\``);
+  });
+});
