@@ -56,7 +56,7 @@ async function settledKeys(): Promise<string[]> {
     const made =
       theStage.gateway
         .logs()
-        .match(/"event":"generation","id":"[^"]+"[^\n]*"upstream_ms":\d+\}/g) ?? [];
+        .match(/"event":"generation","id":"[^"]+"[^\n]*"cost_usd":[\d.]+\}/g) ?? [];
     expect(keys.filter((key) => key.startsWith("request/"))).toHaveLength(made.length);
     return keys;
   });
