@@ -1,7 +1,7 @@
 import type { Hono } from "hono";
 import { version } from "../../package.json";
 import { spentLately } from "../access/budget.ts";
-import { BINDINGS, SECRETS } from "../config.ts";
+import { BINDINGS, SECRETS } from "../environment.ts";
 import { MICRO_PER_DOLLAR } from "../contract/pricing.ts";
 import type { AppEnv } from "../middleware/context.ts";
 

@@ -1,4 +1,5 @@
 import { element } from "./form.js";
+import { code, node, plain, prose } from "./nodes.js";
 
 /**
  * The reference: /openapi.json, for people.
@@ -273,34 +274,4 @@ function kind(schema) {
   if (pattern !== undefined) words.push(pattern);
   if (schema.default !== undefined) words.push(`default ${JSON.stringify(schema.default)}`);
   return words.join(", ");
-}
-
-/** Text with its `code`. @param {string} text */
-function prose(text) {
-  return text.split("`").map((part, index) => (index % 2 === 1 ? node("code", {}, part) : part));
-}
-
-/** @param {string} text */
-function plain(text) {
-  return text.replaceAll("`", "");
-}
-
-/** @param {string} text */
-function code(text) {
-  return node("pre", { tabindex: "0" }, node("code", {}, text));
-}
-
-/**
- * An element: all text goes in as text, whatever stands in it.
- *
- * @param {string} name
- * @param {Record<string, string>} attributes
- * @param {(Node | string)[]} children
- * @returns {HTMLElement}
- */
-function node(name, attributes, ...children) {
-  const made = document.createElement(name);
-  for (const [attribute, value] of Object.entries(attributes)) made.setAttribute(attribute, value);
-  made.append(...children);
-  return made;
 }

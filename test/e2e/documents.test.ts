@@ -1,7 +1,7 @@
 import { existsSync, globSync, readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { describe, expect, it } from "vitest";
-import { BINDINGS, SECRETS, VARIABLES } from "../../src/config.ts";
+import { BINDINGS, SECRETS, VARIABLES } from "../../src/environment.ts";
 import { toWire } from "../../src/errors.ts";
 import { SAMPLES } from "../../src/openapi/errors.ts";
 

@@ -19,6 +19,7 @@ export interface Receiver {
  * | `503` | answers with this status |
  * | `503+7` | the same, with a `Retry-After` of 7 seconds |
  * | `302-other` | sends on to `/other` |
+ * | `late` | answers after 300 ms |
  * | `hang` | does not answer |
  * | `cut` | cuts the connection |
  */
@@ -56,6 +57,10 @@ export async function startReceiver(): Promise<Receiver> {
 
 function answer(step: string, outgoing: ServerResponse): void {
   if (step === "hang") return;
+  if (step === "late") {
+    setTimeout(() => outgoing.end("sorry"), 300);
+    return;
+  }
   if (step === "cut") {
     outgoing.destroy();
     return;

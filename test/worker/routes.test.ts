@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { version } from "../../package.json";
-import { BINDINGS } from "../../src/config.ts";
+import { BINDINGS } from "../../src/environment.ts";
 import { answer, environment } from "./gateway.ts";
 
 const ORIGIN = "https://gateway.example";

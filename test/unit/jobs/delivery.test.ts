@@ -64,8 +64,12 @@ describe("an attempt to call back", () => {
     expect(await attempt("429+30")).toMatchObject({ outcome: "failed", retryAfterSeconds: 30 });
   });
 
-  it("does not wait for ever", async () => {
-    expect(await attempt("hang", 100)).toMatchObject({ outcome: "timeout", status: undefined });
+  it.each(["hang", "late"])("does not wait for ever: %s", async (plan) => {
+    expect(await attempt(plan, 100)).toMatchObject({ outcome: "timeout", status: undefined });
+  });
+
+  it("waits as long as it may", async () => {
+    expect(await attempt("late", 10_000)).toMatchObject({ outcome: "delivered", status: 200 });
   });
 
   it("may find nobody", async () => {
