@@ -9,7 +9,7 @@ import type { CacheDirectives } from "../lib/cache-control.ts";
 import { nowSeconds } from "../lib/clock.ts";
 import { newId } from "../lib/id.ts";
 import { newIdInObject } from "../lib/object-id.ts";
-import type { Attempt, Delivery } from "./delivery.ts";
+import { isFinal, type Attempt, type Delivery } from "./delivery.ts";
 import type { Order } from "./order.ts";
 import { JobsStorage, type JobOutcome, type StoredOrder } from "./storage.ts";
 import { batchView, eventOf, jobFields } from "./views.ts";
@@ -128,12 +128,17 @@ export class Jobs extends DurableObject<object> {
     this.#storage.saveOrder({ ...ended, delivery: { ...delivery, body, deliverer: id } });
   }
 
-  /** What a job has to tell, and whom; `undefined` unless it was the last of its order. */
+  /**
+   * What a job has to tell, and whom; `undefined` unless it was the last of its order, and when it is
+   * told, or the receiver wants no more.
+   */
   delivery(id: string): Delivery | undefined {
     const { delivery, webhookUrl: url } = this.#storage.order() ?? {};
     if (delivery?.body === undefined || delivery.deliverer !== id || url === undefined) {
       return undefined;
     }
+    const last = delivery.attempts.at(-1);
+    if (last !== undefined && isFinal(last.outcome)) return undefined;
     return { url, eventId: delivery.eventId, body: delivery.body };
   }
 

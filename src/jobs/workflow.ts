@@ -99,7 +99,12 @@ interface Making {
   waitUntil: WaitUntil;
 }
 
-/** What comes of a job. Never throws: whatever happens is an outcome. */
+/**
+ * What comes of a job.
+ *
+ * @throws what went wrong with the platform once the generation is bound to the job: then the step may
+ *   run again. Before that whatever happens is the outcome, because nobody knows what was begun.
+ */
 async function made(
   id: string,
   { request, requester, directives }: Task,
@@ -107,6 +112,7 @@ async function made(
 ): Promise<JobOutcome> {
   const cache = kvCache(config.cache, config.cacheTtlSeconds);
   const context = { config, cache, event: new RequestEvent(id) };
+  let isBound = false;
   try {
     const found = await generate(
       // Nobody reads the pictures here.
@@ -114,6 +120,7 @@ async function made(
       { requester, directives, idempotencyKey: id },
       context,
     );
+    isBound = true;
     await jobs.found(id, generationIdOf(found));
     const counting = countFree(found, request, requester.payer, config);
     if (counting !== undefined) waitUntil(counting);
@@ -123,7 +130,10 @@ async function made(
       : { record: done.record };
   } catch (error) {
     const failure = failureOf(error);
-    if (failure.code === "internal_error") log("error", "job_broke", { id, ...errorFields(error) });
+    if (failure.code === "internal_error") {
+      log("error", "job_broke", { id, ...errorFields(error) });
+      if (isBound) throw error;
+    }
     return { failure };
   }
 }

@@ -1,6 +1,7 @@
 import { reset } from "cloudflare:test";
 import { afterEach, beforeEach, describe, expect, inject, it, vi } from "vitest";
 import { Ledger } from "../../src/access/ledger.ts";
+import { Jobs } from "../../src/jobs/object.ts";
 import { eventually } from "../eventually.ts";
 import { eventIn, hookAt, type Hook } from "../webhooks/hook.ts";
 import {
@@ -321,22 +322,32 @@ describe("a receiver", () => {
 });
 
 describe("an engine that begins again", () => {
-  it("after the picture was made does not have it made again, and tells the same", async () => {
+  it("after all of it does nothing again: neither make nor tell", async () => {
     const hook = hookOf();
     const body = newBody();
     const { id } = await ordered(body, hook);
-    const before = await eventually(async () => {
-      const job = await poll(id);
-      expect(job.delivery?.status).toBe("delivered");
-      return job;
+    await eventually(async () => expect((await poll(id)).delivery?.status).toBe("delivered"));
+    const asked = vi.spyOn(Jobs.prototype, "delivery");
+    await (await bindings().IMAGE_JOB.get(id)).restart();
+    await eventually(() => expect(asked).toHaveBeenCalled());
+    await jobs.done();
+    expect(await hook.received()).toHaveLength(1);
+    expect(await upstreamCalls(body.prompt)).toBe(1);
+  });
+
+  it("before it has told does so once, of the picture that was made", async () => {
+    const hook = hookOf();
+    const body = newBody();
+    vi.spyOn(Jobs.prototype, "attempted").mockImplementationOnce(() => {
+      throw new Error("as if the machine were gone");
     });
-    const instance = await bindings().IMAGE_JOB.get(id);
-    await instance.restart();
-    await eventually(async () => expect(await hook.received()).toHaveLength(2));
+    const { id } = await ordered(body, hook);
+    await eventually(async () => expect(await hook.received()).toHaveLength(1));
+    await (await bindings().IMAGE_JOB.get(id)).restart();
+    await eventually(async () => expect((await poll(id)).delivery?.status).toBe("delivered"));
     const [first, second] = await hook.received();
     expect(second?.body).toBe(first?.body);
     expect(second?.headers["webhook-id"]).toBe(first?.headers["webhook-id"]);
-    expect((await poll(id)).id).toBe(before.id);
     expect(await upstreamCalls(body.prompt)).toBe(1);
   });
 
