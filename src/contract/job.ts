@@ -1,5 +1,5 @@
 import { z } from "@hono/zod-openapi";
-import { GatewayError } from "../errors.ts";
+import { GatewayError, type Failure } from "../errors.ts";
 import { once } from "../lib/once.ts";
 import type { ImageRequest } from "./request.ts";
 
@@ -45,6 +45,11 @@ export const deliverySchema = once(() =>
 );
 
 export type DeliveryView = z.infer<ReturnType<typeof deliverySchema>>;
+
+/** Whether a job that has failed so far tries again: nothing was made, and time alone may help. */
+export function mayPass({ code }: Failure): boolean {
+  return code === "rate_limit_exceeded" || code === "upstream_rate_limited";
+}
 
 /** What every answer about a job says of it. */
 export interface JobFields {

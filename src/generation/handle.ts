@@ -1,12 +1,9 @@
 import type { Config } from "../config.ts";
 import { GatewayError } from "../errors.ts";
 import { objectIdOf } from "../lib/object-id.ts";
+import { callObject } from "./call.ts";
 import type { Job, PartialImage, Progress, ProgressQuery, Started } from "./job.ts";
 import type { Generation, ObjectImage } from "./object.ts";
-
-/** An object that was just moved or updated answers the next call. */
-const CALL_ATTEMPTS = 3;
-const CALL_PAUSE_MS = 100;
 
 /** What the object may need beyond the upstream's own time: to be started, and to store pictures. */
 const GRACE_SECONDS = 60;
@@ -33,12 +30,12 @@ export class GenerationHandle {
    */
   async progress(query: ProgressQuery): Promise<Progress | undefined> {
     if (Date.now() > this.#giveUpMs) throw new GatewayError({ code: "upstream_outcome_unknown" });
-    return callObject(this.#objects, this.#objectId, (object) => object.progress(this.id, query));
+    return callObject(() => this.#object().progress(this.id, query));
   }
 
   /** The bytes of one of its images. */
   image(index: number): Promise<ObjectImage | undefined> {
-    return callObject(this.#objects, this.#objectId, (object) => object.image(this.id, index));
+    return callObject(() => this.#object().image(this.id, index));
   }
 
   /**
@@ -47,16 +44,19 @@ export class GenerationHandle {
    * @throws {GatewayError} `generation_not_found` when it is gone
    */
   async partialImage({ slot }: PartialImage): Promise<ReadableStream<Uint8Array>> {
-    const body = await callObject(this.#objects, this.#objectId, (object) =>
-      object.partialImage(this.id, slot),
-    );
+    const body = await callObject(() => this.#object().partialImage(this.id, slot));
     if (body === undefined) throw new GatewayError({ code: "generation_not_found" });
     return body;
   }
 
+  /** A stub is no good any more once its object has broken. */
+  #object(): DurableObjectStub<Generation> {
+    return this.#objects.get(this.#objectId);
+  }
+
   /** Has the object forget it. */
   forget(): Promise<void> {
-    return callObject(this.#objects, this.#objectId, (object) => object.forget(this.id));
+    return callObject(() => this.#object().forget(this.id));
   }
 }
 
@@ -77,7 +77,7 @@ export async function startGeneration(
 ): Promise<{ started: Started; handle: GenerationHandle }> {
   const objects = objectsOf(config);
   const objectId = name === "fresh" ? objects.newUniqueId() : objects.idFromName(name.shared);
-  const started = await callObject(objects, objectId, (object) => object.start(job));
+  const started = await callObject(() => objects.get(objectId).start(job));
   return { started, handle: new GenerationHandle(config, objectId, started.id) };
 }
 
@@ -89,7 +89,7 @@ export async function findMade(
 ): Promise<{ started: Started; handle: GenerationHandle } | undefined> {
   const objects = objectsOf(config);
   const objectId = objects.idFromName(key);
-  const started = await callObject(objects, objectId, (object) => object.made(maxAgeSeconds));
+  const started = await callObject(() => objects.get(objectId).made(maxAgeSeconds));
   if (started === undefined) return undefined;
   return { started, handle: new GenerationHandle(config, objectId, started.id) };
 }
@@ -110,27 +110,4 @@ export function handleOf(config: Config, id: string): GenerationHandle | undefin
 function objectsOf({ generations }: Config): DurableObjectNamespace<Generation> {
   // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- wrangler.toml binds the class
   return generations as DurableObjectNamespace<Generation>;
-}
-
-/**
- * Calls an object. One that broke meanwhile (moved, updated, restarted) is called again: every call
- * may be made twice. One that has too much to do is not.
- */
-async function callObject<Result>(
-  objects: DurableObjectNamespace<Generation>,
-  objectId: DurableObjectId,
-  call: (object: DurableObjectStub<Generation>) => Promise<Result>,
-): Promise<Result> {
-  for (let attempt = 1; ; attempt += 1) {
-    try {
-      return await call(objects.get(objectId));
-    } catch (error) {
-      if (attempt === CALL_ATTEMPTS || isOverloaded(error)) throw error;
-    }
-    await scheduler.wait(CALL_PAUSE_MS * attempt);
-  }
-}
-
-function isOverloaded(error: unknown): boolean {
-  return error instanceof Error && "overloaded" in error && error.overloaded === true;
 }

@@ -1,6 +1,7 @@
 import { DurableObject } from "cloudflare:workers";
 import type { Config } from "../config.ts";
 import { GatewayError } from "../errors.ts";
+import { callObject } from "./call.ts";
 
 /** How long a key means the same generation. */
 export const IDEMPOTENCY_SECONDS = 24 * 60 * 60;
@@ -57,12 +58,12 @@ export async function claimIdempotencyKey(
   // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- wrangler.toml binds the class
   const objects = config.idempotencyKeys as DurableObjectNamespace<IdempotencyKey>;
   const name = `${principal}/${idempotencyKey}`;
-  const object = objects.get(objects.idFromName(name));
-  const claim = await object.claim(requestKey);
+  const objectId = objects.idFromName(name);
+  const claim = await callObject(() => objects.get(objectId).claim(requestKey));
   if (claim.requestKey !== requestKey) throw new GatewayError({ code: "idempotency_key_reused" });
   return {
     name: `idempotent/${name}`,
     generationId: claim.generationId,
-    bind: (generationId) => object.bind(requestKey, generationId),
+    bind: (generationId) => callObject(() => objects.get(objectId).bind(requestKey, generationId)),
   };
 }

@@ -48,7 +48,7 @@ export function pauseSeconds(
 
 /** Whether there is nothing to try again. */
 export function isFinal(outcome: AttemptOutcome): boolean {
-  return outcome === "delivered" || outcome === "gone" || outcome === "not_allowed";
+  return outcome === "delivered" || outcome === "gone";
 }
 
 /** Calls back once. Never throws: whatever happens is an outcome. */

@@ -111,6 +111,11 @@ export class Jobs extends DurableObject<object> {
 
   /** Says what came of a job; only the first time counts. */
   finish(id: string, outcome: JobOutcome): void {
+    // All of it or nothing: a job that is over and not counted would never be told of.
+    this.ctx.storage.transactionSync(() => this.#finish(id, outcome));
+  }
+
+  #finish(id: string, outcome: JobOutcome): void {
     const order = this.#storage.order();
     const job = this.#storage.job(id);
     if (order === undefined || job === undefined || job.outcome !== undefined) return;

@@ -39,7 +39,14 @@ export async function submitOrder(
 async function begin({ imageJobs }: Config, jobs: readonly string[]): Promise<void> {
   const { errors } = await imageJobs.createBatch({ instances: jobs.map((id) => ({ id })) });
   // Why one was not begun is told in words and numbers that are not documented; that it runs is what counts.
-  await Promise.all(errors.map(({ id = "" }) => imageJobs.get(id)));
+  await Promise.all(errors.map(({ id = "" }) => beginAgain(imageJobs, id)));
+}
+
+/** One that is there already runs, or has run; one that the platform has given up is begun again. */
+async function beginAgain(imageJobs: Workflow, id: string): Promise<void> {
+  const instance = await imageJobs.get(id);
+  const { status } = await instance.status();
+  if (status === "errored" || status === "terminated") await instance.restart();
 }
 
 /** The object of an order, and how to ask it. */

@@ -1,7 +1,7 @@
 import { WorkflowEntrypoint, type WorkflowEvent, type WorkflowStep } from "cloudflare:workers";
 import { kvCache } from "../cache/cache.ts";
 import { configOf, type Config } from "../config.ts";
-import { failureOf } from "../errors.ts";
+import { failureOf, type Failure } from "../errors.ts";
 import { countFree } from "../generation/count.ts";
 import { generationIdOf, result } from "../generation/found.ts";
 import { generate } from "../generation/generate.ts";
@@ -9,6 +9,7 @@ import { nowSeconds } from "../lib/clock.ts";
 import type { WaitUntil } from "../respond/body.ts";
 import { RequestEvent } from "../telemetry/event.ts";
 import { errorFields, log } from "../telemetry/log.ts";
+import { mayPass } from "../contract/job.ts";
 import { attemptDelivery, isFinal, pauseSeconds } from "./delivery.ts";
 import type { Task } from "./object.ts";
 import type { JobOutcome } from "./storage.ts";
@@ -19,12 +20,18 @@ const MAX_WAITS = 120;
 const FIRST_WAIT_SECONDS = 5;
 const LONGEST_WAIT_SECONDS = 60;
 
-/** What a step throws is the platform's trouble, such as an object that moved; it is over soon. */
-const retries = { limit: 5, delay: "5 seconds", backoff: "exponential" } as const;
+/** What a step throws is the platform's trouble, or a variable that is wrong: over in an hour, or never. */
+const GENERATE = {
+  retries: { limit: 10, delay: "5 seconds", backoff: "exponential" },
+  // Longer than a generation may take, with all that is around it.
+  timeout: "15 minutes",
+} as const;
 
-/** Longer than a generation may take, and than a call back may, with all that is around them. */
-const GENERATE = { retries, timeout: "15 minutes" } as const;
-const DELIVER = { retries, timeout: "1 minute" } as const;
+/** What this cannot do either waits for the next attempt of the schedule. */
+const DELIVER = {
+  retries: { limit: 5, delay: "5 seconds", backoff: "exponential" },
+  timeout: "1 minute",
+} as const;
 
 /**
  * One job: has its generation made, and calls back when it is the last of its order to end.
@@ -35,62 +42,80 @@ const DELIVER = { retries, timeout: "1 minute" } as const;
  */
 export class ImageJob extends WorkflowEntrypoint<object> {
   override async run({ instanceId: id }: WorkflowEvent<unknown>, step: WorkflowStep) {
-    const config = configOf(this.env);
-    const jobs = jobsOf(config, "job", id);
-    if (jobs === undefined) return;
     for (let attempt = 1; ; attempt += 1) {
-      const wait = await step.do(`generate ${attempt}`, GENERATE, () =>
-        this.#generate(id, jobs, config, attempt),
+      const wait = await this.#orGiveUp(id, step, () =>
+        step.do(`generate ${attempt}`, GENERATE, () => this.#generate(id, attempt)),
       );
       if (wait === null) break;
       await step.sleep(`wait ${attempt}`, `${wait} seconds`);
     }
     for (let attempt = 1; ; attempt += 1) {
-      const pause = await step.do(`deliver ${attempt}`, DELIVER, () =>
-        deliver(id, jobs, config, attempt),
-      );
+      const pause = await step
+        .do(`deliver ${attempt}`, DELIVER, () => this.#deliver(id, attempt))
+        .catch(() => pauseSeconds(attempt, undefined) ?? null);
       if (pause === null) return;
       await step.sleep(`pause ${attempt}`, `${pause} seconds`);
     }
   }
 
-  /** @returns seconds after which it may try again; `null` when it is over */
-  async #generate(
+  /** A job that cannot be seen to its end must still end: others wait for it, and somebody is to be told. */
+  async #orGiveUp(
     id: string,
-    jobs: JobsStub,
-    config: Config,
-    attempt: number,
+    step: WorkflowStep,
+    generate: () => Promise<number | null>,
   ): Promise<number | null> {
+    try {
+      return await generate();
+    } catch {
+      await step.do("give up", GENERATE, async () => {
+        await this.#jobs(id).finish(id, { failure: { code: "internal_error" } });
+      });
+      return null;
+    }
+  }
+
+  /** @returns seconds after which it may try again; `null` when it is over */
+  async #generate(id: string, attempt: number): Promise<number | null> {
+    const jobs = this.#jobs(id);
     const task = await jobs.task(id);
     if (task === undefined) return null;
     const waitUntil: WaitUntil = (work) => this.ctx.waitUntil(work);
-    const outcome = await made(id, task, { config, jobs, waitUntil });
-    const error = "failure" in outcome ? outcome.failure.code : undefined;
-    // Nothing was begun.
-    if (error === "rate_limit_exceeded" && attempt <= MAX_WAITS) {
-      return waitSeconds(attempt, Math.random());
+    const outcome = await made(id, task, { config: configOf(this.env), jobs, waitUntil });
+    const failure = "failure" in outcome ? outcome.failure : undefined;
+    if (failure !== undefined && mayPass(failure) && attempt <= MAX_WAITS) {
+      return Math.max(waitSeconds(attempt, Math.random()), askedSeconds(failure));
     }
     await jobs.finish(id, outcome);
-    log("info", "job", { id, error });
+    log("info", "job", { id, error: failure?.code });
     return null;
+  }
+
+  /** @returns seconds after which it is to be tried again; `null` when it is over */
+  async #deliver(id: string, attempt: number): Promise<number | null> {
+    const jobs = this.#jobs(id);
+    const delivery = await jobs.delivery(id);
+    if (delivery === undefined) return null;
+    const made = await attemptDelivery(delivery, configOf(this.env));
+    const { outcome, status, retryAfterSeconds } = made;
+    const pause = isFinal(outcome) ? undefined : pauseSeconds(attempt, retryAfterSeconds);
+    await jobs.attempted(made, pause === undefined ? undefined : nowSeconds() + pause);
+    log("info", "delivery", { id: delivery.eventId, job: id, attempt, outcome, status });
+    return pause ?? null;
+  }
+
+  #jobs(id: string): JobsStub {
+    const jobs = jobsOf(configOf(this.env), "job", id);
+    if (jobs === undefined) throw new Error("a job's Workflow is named by its id");
+    return jobs;
   }
 }
 
-/** @returns seconds after which it is to be tried again; `null` when it is over */
-async function deliver(
-  id: string,
-  jobs: JobsStub,
-  config: Config,
-  attempt: number,
-): Promise<number | null> {
-  const delivery = await jobs.delivery(id);
-  if (delivery === undefined) return null;
-  const made = await attemptDelivery(delivery, config);
-  const { outcome, status, retryAfterSeconds } = made;
-  const pause = isFinal(outcome) ? undefined : pauseSeconds(attempt, retryAfterSeconds);
-  await jobs.attempted(made, pause === undefined ? undefined : nowSeconds() + pause);
-  log("info", "delivery", { id: delivery.eventId, job: id, attempt, outcome, status });
-  return pause ?? null;
+/** How long an upstream's wish is heeded at a time. */
+const LONGEST_ASKED_SECONDS = 60 * 60;
+
+function askedSeconds(failure: Failure): number {
+  const asked = "retryAfterSeconds" in failure ? (failure.retryAfterSeconds ?? 0) : 0;
+  return Math.min(asked, LONGEST_ASKED_SECONDS);
 }
 
 interface Making {

@@ -5,18 +5,29 @@ import type { AppEnv } from "./context.ts";
 const MAX_CHARS = 255;
 
 /**
- * The Idempotency-Key of a request (IETF draft, httpapi-idempotency-key-header); an empty one is none.
+ * What a client calls a request by, so that the same one again is known (Idempotency-Key: IETF draft,
+ * httpapi-idempotency-key-header; webhook-id: Standard Webhooks); an empty name is none.
  *
  * @throws {GatewayError} `string_above_max_length`
  */
-export function idempotencyKeyOf(c: Context<AppEnv>): string | undefined {
-  const header = c.req.header("idempotency-key");
-  if (header === undefined || header === "") return undefined;
-  if (header.length <= MAX_CHARS) return header;
+function keyOf(header: "Idempotency-Key" | "webhook-id", c: Context<AppEnv>): string | undefined {
+  const value = c.req.header(header);
+  if (value === undefined || value === "") return undefined;
+  if (value.length <= MAX_CHARS) return value;
   throw new GatewayError({
     code: "string_above_max_length",
-    param: "Idempotency-Key",
+    param: header,
     maxChars: MAX_CHARS,
-    chars: header.length,
+    chars: value.length,
   });
+}
+
+/** Of a request. */
+export function idempotencyKeyOf(c: Context<AppEnv>): string | undefined {
+  return keyOf("Idempotency-Key", c);
+}
+
+/** Of a webhook that nobody has signed. */
+export function webhookIdOf(c: Context<AppEnv>): string | undefined {
+  return keyOf("webhook-id", c);
 }

@@ -47,7 +47,10 @@ export function batchesRoutes(app: Hono<AppEnv>): void {
         directives: parseCacheControl(undefined),
         origin: new URL(c.req.url).origin,
         webhookUrl: checkedUrl,
-        fingerprint: [...keys, checkedUrl].join(" "),
+        fingerprint: JSON.stringify([
+          requests.map(({ customId }, index) => [customId, keys[index]]),
+          checkedUrl,
+        ]),
       },
     );
     const view = await jobsOf(config, "batch", id)?.batch(id);

@@ -1,6 +1,6 @@
 import type { Context } from "hono";
 import { requireWebhookUrl } from "../access/webhook-url.ts";
-import { requireNoStream } from "../contract/job.ts";
+import { mayPass, requireNoStream } from "../contract/job.ts";
 import type { ResponseFormat } from "../contract/models.ts";
 import type { ImageRequest } from "../contract/request.ts";
 import { GatewayError } from "../errors.ts";
@@ -102,6 +102,12 @@ export async function jobAnswer(
     return await respond(found, format, { ...options, job: fields });
   } catch (error) {
     if (!(error instanceof GatewayError)) throw error;
-    return failureResponse(error.failure, c, fields);
+    if (error.failure.code === "generation_not_found") {
+      return failureResponse(error.failure, c, fields);
+    }
+    // The job learns of it only now, and may try again.
+    return mayPass(error.failure)
+      ? pendingResponse({ id, created, ...fields, status: "queued" }, c)
+      : failureResponse(error.failure, c, { ...fields, status: "failed" });
   }
 }

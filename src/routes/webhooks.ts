@@ -8,7 +8,7 @@ import { verifyWebhook } from "../jobs/signature.ts";
 import { parseCacheControl } from "../lib/cache-control.ts";
 import { webhookCallerOf, WEBHOOK_SENDER, type Caller } from "../middleware/caller.ts";
 import type { AppEnv } from "../middleware/context.ts";
-import { idempotencyKeyOf } from "../middleware/idempotency-key.ts";
+import { idempotencyKeyOf, webhookIdOf } from "../middleware/idempotency-key.ts";
 import { jsonBytes, parseJson } from "../middleware/json-body.ts";
 import { orderedJob, webhookJob } from "./jobs.ts";
 
@@ -31,7 +31,7 @@ export function webhooksRoutes(app: Hono<AppEnv>): void {
   app.post(`${PATH}/:token`, async (c) => {
     const caller = await webhookCallerOf(c.req.param("token"), c);
     const bytes = await jsonBytes(c);
-    return taken(bytes, caller, c.req.header("webhook-id"), c);
+    return taken(bytes, caller, webhookIdOf(c), c);
   });
 }
 

@@ -152,6 +152,11 @@ describe("a batch", () => {
     expect(batches[0]?.id).toBe(batches[1]?.id);
     const other = await order({ requests: [request("a", newPrompt())] }, key);
     expect(await errorOf(other)).toEqual([422, "idempotency_key_reused", null]);
+    const renamed = await order(
+      { requests: requests.map(({ body }) => ({ custom_id: "b", body })) },
+      key,
+    );
+    expect(await errorOf(renamed)).toEqual([422, "idempotency_key_reused", null]);
   });
 });
 

@@ -197,6 +197,18 @@ describe("a webhook with a token in its address", () => {
     expect(new Set(ids).size).toBe(1);
   });
 
+  it("is a job of its own where the sender's id is empty", async () => {
+    const token = await tokenFor();
+    const empty = { "webhook-id": "" };
+    const ids = [
+      await idOf(await sendPlain(token, newBody(), empty)),
+      await idOf(await sendPlain(token, newBody(), empty)),
+    ];
+    expect(new Set(ids).size).toBe(2);
+    const long = await sendPlain(token, newBody(), { "webhook-id": "a".repeat(256) });
+    expect(await errorOf(long)).toEqual([400, "string_above_max_length", "webhook-id"]);
+  });
+
   it("is refused under the Idempotency-Key of another request", async () => {
     const token = await tokenFor();
     const key = { "idempotency-key": newId() };

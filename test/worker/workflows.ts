@@ -6,6 +6,8 @@ import { bindings } from "./gateway.ts";
 export interface Jobs {
   /** Waits until all that were ordered so far are over. */
   done(): Promise<void>;
+  /** Has a step of all that are ordered from now on fail, as where the platform is in trouble. */
+  failStep(name: string, times?: number): Promise<void>;
 }
 
 /**
@@ -19,11 +21,20 @@ export function jobsWithoutPauses(): Jobs {
   };
   beforeEach(async () => {
     workflow = await introspectWorkflow(bindings().IMAGE_JOB);
-    await workflow.modifyAll((instance) => instance.disableSleeps());
+    await workflow.modifyAll(async (instance) => {
+      await instance.disableSleeps();
+      await instance.disableRetryDelays();
+    });
   });
   afterEach(async () => {
     await done();
     await workflow?.dispose();
   });
-  return { done };
+  return {
+    done,
+    async failStep(name, times) {
+      const error = new Error("the platform is in trouble");
+      await workflow?.modifyAll((instance) => instance.mockStepError({ name }, error, times));
+    },
+  };
 }
