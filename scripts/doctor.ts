@@ -38,7 +38,8 @@ async function report(origin: string, adminKey: string | undefined): Promise<boo
   return failed === 0;
 }
 
-function line({ name, ok, detail, cure }: Finding): string {
-  const said = `  ${ok ? "ok    " : "failed"}  ${name.padEnd(14)}${detail}`;
-  return ok || cure === undefined ? said : `${said}\n${" ".repeat(24)}→ ${cure}`;
+function line({ name, ok, detail, cure, isSkipped = false }: Finding): string {
+  const found = ok ? "ok" : "failed";
+  const said = `  ${(isSkipped ? "–" : found).padEnd(8)}${name.padEnd(14)}${detail}`;
+  return (ok && !isSkipped) || cure === undefined ? said : `${said}\n${" ".repeat(24)}→ ${cure}`;
 }

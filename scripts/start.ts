@@ -8,6 +8,10 @@ const SIMULATED_SECONDS = 2;
 /** The same each time: a picture of yesterday is one of this very upstream. */
 const SIMULATOR_PORT = 9787;
 
+/** What is simulated spends no real budget, and is kept apart from what is real. */
+const STORAGE = "--persist-to";
+const SIMULATED_STORAGE = ".wrangler/simulated";
+
 /** `npm start -- --simulated` uses the simulator whatever is in .dev.vars. */
 const SIMULATED = "--simulated";
 const isSimulated = process.argv.includes(SIMULATED);
@@ -31,7 +35,9 @@ const {
   flags: [
     // Without .dev.vars, which would bring the key along.
     ...(isSimulated ? ["--env-file", "/dev/null"] : []),
-    // npm start -- --persist-to …
+    ...(simulator === undefined || wranglerFlags.includes(STORAGE)
+      ? []
+      : [STORAGE, SIMULATED_STORAGE]),
     ...wranglerFlags,
   ],
 });

@@ -15,6 +15,9 @@ const EXPOSED_HEADERS = [
   "ratelimit",
   "ratelimit-policy",
   "server-timing",
+  "preference-applied",
+  "content-location",
+  "allow",
 ];
 
 /** What a script may send. */

@@ -97,6 +97,7 @@ export const jobs = (): Route[] => [
         ...REQUEST,
         "malformed_value",
         "stream_in_job",
+        "idempotency_key_reused",
         ...ACCESS.filter((code) => code !== "missing_token"),
       ),
     },

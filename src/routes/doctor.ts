@@ -36,9 +36,10 @@ function upstreamCheck(listing: Listing): DoctorCheck {
     case "unlisted":
       return {
         name,
-        ok: listing.status < 500,
+        // A redirect or a fault comes of a request for a picture too; many servers have no list.
+        ok: listing.status < 300 || listing.status === 404 || listing.status === 405,
         detail: `reached; it answers GET /models with ${listing.status} and no list, so the key is not known to be good`,
-        cure: "Have one picture made: the first answer tells.",
+        cure: "Check UPSTREAM_BASE_URL, which ends in /v1 for most.",
       };
     case "refused":
       return {
@@ -71,18 +72,16 @@ function modelCheck(listing: Listing, { defaultModel, models }: Config): DoctorC
   if (listing.kind === "listed" && !listing.ids.includes(id)) {
     return { name, ok: false, detail: `the upstream does not list ${id}`, cure };
   }
+  const isListed = listing.kind === "listed" ? "the upstream has it" : "the upstream was not asked";
   const shutdown = knownModel(id)?.shutdown ?? undefined;
-  const detail =
-    shutdown === undefined
-      ? `${id}, by default`
-      : `${id}, by default, which OpenAI itself retires on ${shutdown}`;
-  return { name, ok: true, detail };
+  const retired = shutdown === undefined ? "" : `; OpenAI itself retires it on ${shutdown}`;
+  return { name, ok: true, detail: `${id}, by default: ${isListed}${retired}` };
 }
 
 async function kvCheck({ cache }: Config): Promise<string> {
   const key = `doctor/${crypto.randomUUID()}`;
   await cache.put(key, key, { expirationTtl: 60 });
-  if ((await cache.get(key)) !== key) throw new Error("it has not what was written");
+  if ((await cache.get(key)) !== key) throw new Unwell("it has not what was written");
   await cache.delete(key);
   return "written and read";
 }
@@ -105,12 +104,17 @@ async function workflowCheck({ imageJobs }: Config): Promise<string> {
 async function budgetCheck(config: Config): Promise<string> {
   const { budgetPerDay } = config;
   const left = budgetPerDay - (await spentToday(config));
-  if (left <= 0) throw new Error("the day's money is spent");
+  if (left <= 0) throw new Unwell("the day's money is spent");
   return `${dollars(left)} of today's ${dollars(budgetPerDay)} are left`;
 }
 
 function dollars(micro: MicroDollars): string {
   return `$${(micro / MICRO_PER_DOLLAR).toFixed(2)}`;
+}
+
+/** What was found to be wrong, in our own words. */
+class Unwell extends Error {
+  override readonly name = "Unwell";
 }
 
 type Tried = "kv" | "object" | "workflow" | "budget";
@@ -126,7 +130,9 @@ const CURES: Record<Tried, string> = {
 async function tried(name: Tried, check: () => Promise<string>): Promise<DoctorCheck> {
   try {
     return { name, ok: true, detail: await check() };
-  } catch {
-    return { name, ok: false, detail: "it does not work", cure: CURES[name] };
+  } catch (error) {
+    // What others say of themselves may hold what it was about.
+    const detail = error instanceof Unwell ? error.message : "it does not work";
+    return { name, ok: false, detail, cure: CURES[name] };
   }
 }

@@ -29,7 +29,7 @@ export async function upstreamModels({ baseUrl, apiKey }: UpstreamConfig): Promi
     const { status, body } = response;
     if (!response.ok || body === null) {
       await body?.cancel();
-      return status === 401 || status === 403
+      return [401, 402, 403].includes(status)
         ? { kind: "refused", status }
         : { kind: "unlisted", status };
     }

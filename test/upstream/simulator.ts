@@ -108,12 +108,9 @@ export async function startSimulator(options: SimulatorOptions = {}): Promise<Si
 
   /** Which key is good the key itself says, as the prompt does elsewhere. */
   function listModels(authorization: string | undefined, response: ServerResponse): void {
-    if (authorization === "Bearer sk-revoked") {
-      sendJson(response, 401, envelope("This API key is not good.", "invalid_api_key"));
-      return;
-    }
-    if (authorization === "Bearer sk-of-a-server-without-a-list") {
-      sendJson(response, 404, envelope("There is no such URL.", "not_found"));
+    const status = /^Bearer sk-answers-(\d{3})$/.exec(authorization ?? "")?.[1];
+    if (status !== undefined) {
+      sendJson(response, Number(status), envelope("As the key says.", "as_the_key_says"));
       return;
     }
     const data = SERVED.map((id) => ({ id, object: "model" }));
