@@ -5,7 +5,29 @@ import { webhookSecret } from "./test/webhooks/secret.ts";
 
 const NO_LIMIT = { limit: 1_000_000, period: 60 } as const;
 
-/** Two kinds of tests: in workerd, the runtime that is deployed to, and from outside over sockets. */
+const workerd = cloudflareTest(({ inject }) => ({
+  wrangler: { configPath: "./wrangler.toml" },
+  miniflare: {
+    // Tests ask more, and more at once, than anybody may.
+    ratelimits: {
+      RATE_LIMIT_REQUESTS: { namespace_id: "1001", simple: NO_LIMIT },
+      RATE_LIMIT_GENERATIONS: { namespace_id: "1002", simple: NO_LIMIT },
+    },
+    bindings: {
+      ADMIN_KEY: "admin-key",
+      BUDGET_USD_PER_DAY: "100000",
+      LOCAL_DEVELOPMENT: "true",
+      MAX_CONCURRENT_PER_CALLER: "1000000",
+      UPSTREAM_API_KEY: "sk-test",
+      UPSTREAM_BASE_URL: inject("upstreamUrl"),
+      WEBHOOK_HOSTS: "127.0.0.1",
+      WEBHOOK_SECRET: webhookSecret("in"),
+      WEBHOOK_SIGNING_SECRET: webhookSecret("out"),
+    },
+  },
+}));
+
+/** In workerd, the runtime that is deployed to, parts and whole; and from outside over sockets. */
 export default defineConfig({
   test: {
     // Tests wait more than they compute.
@@ -13,34 +35,22 @@ export default defineConfig({
     reporters: ["default", "./test/closing-line.ts"],
     projects: [
       {
-        plugins: [
-          cloudflareTest(({ inject }) => ({
-            wrangler: { configPath: "./wrangler.toml" },
-            miniflare: {
-              // Tests ask more, and more at once, than anybody may.
-              ratelimits: {
-                RATE_LIMIT_REQUESTS: { namespace_id: "1001", simple: NO_LIMIT },
-                RATE_LIMIT_GENERATIONS: { namespace_id: "1002", simple: NO_LIMIT },
-              },
-              bindings: {
-                ADMIN_KEY: "admin-key",
-                BUDGET_USD_PER_DAY: "100000",
-                LOCAL_DEVELOPMENT: "true",
-                MAX_CONCURRENT_PER_CALLER: "1000000",
-                UPSTREAM_API_KEY: "sk-test",
-                UPSTREAM_BASE_URL: inject("upstreamUrl"),
-                WEBHOOK_HOSTS: "127.0.0.1",
-                WEBHOOK_SECRET: webhookSecret("in"),
-                WEBHOOK_SIGNING_SECRET: webhookSecret("out"),
-              },
-            },
-          })),
-        ],
+        plugins: [workerd],
         test: {
-          name: "workerd",
-          testTimeout: 20_000,
-          include: ["test/unit/**/*.test.ts", "test/worker/**/*.test.ts"],
+          name: "unit",
+          include: ["test/unit/**/*.test.ts"],
           globalSetup: "test/worker/setup.ts",
+          // What is pure leaves nothing behind for the next file.
+          isolate: false,
+        },
+      },
+      {
+        plugins: [workerd],
+        test: {
+          name: "worker",
+          include: ["test/worker/**/*.test.ts"],
+          globalSetup: "test/worker/setup.ts",
+          testTimeout: 20_000,
         },
       },
       {

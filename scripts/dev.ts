@@ -3,7 +3,8 @@ import { once } from "node:events";
 import { createServer } from "node:net";
 import { join } from "node:path";
 
-const FIRST_PORT = 8787;
+/** The first that is tried. */
+export const FIRST_PORT = Number(process.env["PORT"] ?? 8787);
 const READY_WITHIN_MS = 60_000;
 
 /** The Worker on this machine, as `wrangler dev` runs it. */
@@ -33,7 +34,7 @@ export async function startDev(
   { flags = [], isQuiet = false }: DevOptions = {},
 ): Promise<Dev> {
   const root = join(import.meta.dirname, "..");
-  const port = await freePort(Number(process.env["PORT"] ?? FIRST_PORT));
+  const port = await freePort(FIRST_PORT);
   const url = `http://127.0.0.1:${port}`;
   const output = isQuiet ? "ignore" : "inherit";
   const worker = spawn(

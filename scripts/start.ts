@@ -1,12 +1,12 @@
 import { MISSING_KEY } from "../src/config.ts";
 import { startSimulator } from "../test/upstream/simulator.ts";
-import { freePort, startDev } from "./dev.ts";
+import { FIRST_PORT, freePort, startDev } from "./dev.ts";
 import { devVars } from "./dev-vars.ts";
 
 /** About what a fast model takes, so that waiting can be seen. */
 const SIMULATED_SECONDS = 2;
-/** The same each time: a picture of yesterday is one of this very upstream. */
-const SIMULATOR_PORT = 9787;
+/** The same each time, beside the Worker's: a picture of yesterday is one of this very upstream. */
+const SIMULATOR_PORT = FIRST_PORT + 1000;
 
 /** What is simulated spends no real budget, and is kept apart from what is real. */
 const STORAGE = "--persist-to";

@@ -13,9 +13,9 @@ export interface Local {
   close(): Promise<void>;
 }
 
-/** Test files run at the same time: each worker has ports of its own, or two would find the same one free. */
+/** Test files run at the same time: each has ports of its own, or two would find the same one free. */
 function firstPort(): number {
-  return 8900 + 100 * Number(process.env["VITEST_POOL_ID"] ?? 0);
+  return 8900 + 20 * Number(process.env["VITEST_WORKER_ID"] ?? 0);
 }
 
 const READY = /Darkroom: +(http:\S+)/;
