@@ -163,13 +163,17 @@ export function answered(response: Response, found: Found, c: Context<AppEnv>): 
   return response;
 }
 
-/** Counts a request that cost nothing, once the answer is on its way. */
-export function count(
+/**
+ * Puts into the log which generation a request has become, however it ends; and counts the request, if
+ * it cost nothing, once the answer is on its way.
+ */
+export function noteFound(
   found: Found,
   request: PricedRequest,
   payer: Payer,
   c: Context<AppEnv>,
 ): void {
+  c.get("event").add({ generation: generationIdOf(found) });
   const counting = countFree(found, request, payer, c.get("config"));
   if (counting !== undefined) c.executionCtx.waitUntil(counting);
 }

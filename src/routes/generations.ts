@@ -17,7 +17,7 @@ import { callerOf } from "../middleware/caller.ts";
 import type { AppEnv } from "../middleware/context.ts";
 import { idempotencyKeyOf } from "../middleware/idempotency-key.ts";
 import { jsonBody } from "../middleware/json-body.ts";
-import { count, generateContext, respond, streamed } from "./answer.ts";
+import { generateContext, noteFound, respond, streamed } from "./answer.ts";
 import { isJobId, jobAnswer, orderedJob } from "./jobs.ts";
 
 const PATH = "/v1/images/generations";
@@ -62,7 +62,7 @@ export function generationsRoutes(app: Hono<AppEnv>): void {
       },
       context,
     );
-    count(found, request, caller.payer, c);
+    noteFound(found, request, caller.payer, c);
     if (isStream) return streamed(found, request.response_format, context, c);
     const presetWaitMs = Number.POSITIVE_INFINITY;
     return respond(found, request.response_format, { preferred, presetWaitMs, context, c });

@@ -12,7 +12,7 @@ import { anonymous } from "../middleware/caller.ts";
 import { fileConditions } from "../middleware/conditions.ts";
 import type { AppEnv } from "../middleware/context.ts";
 import { fileResponse } from "../respond/file.ts";
-import { answered, count, firstImage, generateContext } from "./answer.ts";
+import { answered, firstImage, generateContext, noteFound } from "./answer.ts";
 
 /** A page's image says nothing about what is kept; and no browser asks for one again. */
 const NO_DIRECTIVES = { directives: parseCacheControl(undefined), idempotencyKey: undefined };
@@ -40,7 +40,7 @@ export function signedImageRoute(app: Hono<AppEnv>): void {
       { ...NO_DIRECTIVES, requester, waitsForTurn: true },
       context,
     );
-    count(found, request, requester.payer, c);
+    noteFound(found, request, requester.payer, c);
     const made =
       found.kind === "made"
         ? found

@@ -69,6 +69,17 @@ describe("the event of a request", () => {
     expect(events()[1]).not.toHaveProperty("route");
   });
 
+  it("leads to the generation that failed", async () => {
+    vi.spyOn(console, "error").mockImplementation(() => undefined);
+    const body = { ...LOW, prompt: `[upstream status=400] ${crypto.randomUUID()}` };
+    await answer(generationRequest(body), environment());
+    const made = lines
+      .map((line): Record<string, unknown> => JSON.parse(line))
+      .find(({ event }) => event === "generation");
+    expect(events()).toMatchObject([{ status: 400, generation: made?.["id"] }]);
+    expect(made?.["id"]).toMatch(/^gen_/);
+  });
+
   it("is written once, for a gateway that is set up wrongly too", async () => {
     await answer(generationRequest(newBody()), environment({ ACCESS: "nobody" }));
     expect(events()).toMatchObject([{ status: 500, error: "misconfigured" }]);
