@@ -14,7 +14,7 @@ const CUSTOM_ID_MAX_CHARS = 64;
 /** As many as the bodies of sixteen requests: prompts are rarely as long as they may be. */
 export const BATCH_BODIES = 16;
 
-const body = z.object({
+const body = z.strictObject({
   requests: z.array(z.unknown()).min(1).max(MAX_REQUESTS),
 });
 
@@ -40,7 +40,7 @@ export interface BatchRequest {
  * @throws {GatewayError} the first problem, and where it stands
  */
 export function parseBatch(json: unknown, config: Config): BatchRequest[] {
-  const { requests } = parseBody(body.strict(), json, PARAMETERS);
+  const { requests } = parseBody(body, json, PARAMETERS);
   const customIds = new Set<string>();
   return requests.map((value, index) => {
     const at = `requests[${index}]`;

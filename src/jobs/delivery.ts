@@ -28,7 +28,7 @@ const ATTEMPT_TIMEOUT_MS = 15_000;
 
 /** From each attempt to the next (contract.md: Standard Webhooks' own schedule). */
 const PAUSES_SECONDS = [5, 5 * 60, 30 * 60, 2 * 3600, 5 * 3600, 10 * 3600, 10 * 3600] as const;
-const LONGEST_PAUSE_SECONDS = 10 * 3600;
+const LONGEST_PAUSE_SECONDS = Math.max(...PAUSES_SECONDS);
 
 /**
  * How long to wait after an attempt that failed: what the schedule has, or what the receiver asked for,

@@ -1,7 +1,8 @@
 import type { Hono } from "hono";
 import { limitRate } from "../access/rate-limit.ts";
 import { requireWithinLimits } from "../access/token.ts";
-import { BATCH_BODIES, located, parseBatch } from "../contract/batch.ts";
+import type { Config } from "../config.ts";
+import { BATCH_BODIES, located, parseBatch, type BatchRequest } from "../contract/batch.ts";
 import { takeWebhookUrl } from "../contract/job.ts";
 import { GatewayError } from "../errors.ts";
 import { requestKey } from "../generation/key.ts";
@@ -34,12 +35,10 @@ export function batchesRoutes(app: Hono<AppEnv>): void {
     // A batch may cost money as a request for a new picture may; its jobs are counted one by one.
     await limitRate(config, "generations", caller.rateKey);
     const idempotencyKey = idempotencyKeyOf(c);
-    const keys = await Promise.all(
-      requests.map(({ request }) => requestKey(request, config.upstream.baseUrl)),
-    );
+    const isNamed = idempotencyKey !== undefined;
     const id = await submitOrder(
       config,
-      idempotencyKey === undefined ? undefined : `batch/${caller.principal}/${idempotencyKey}`,
+      isNamed ? `batch/${caller.principal}/${idempotencyKey}` : undefined,
       {
         isBatch: true,
         requests,
@@ -47,10 +46,7 @@ export function batchesRoutes(app: Hono<AppEnv>): void {
         directives: parseCacheControl(undefined),
         origin: new URL(c.req.url).origin,
         webhookUrl: checkedUrl,
-        fingerprint: JSON.stringify([
-          requests.map(({ customId }, index) => [customId, keys[index]]),
-          checkedUrl,
-        ]),
+        fingerprint: isNamed ? await fingerprintOf(requests, checkedUrl, config) : undefined,
       },
     );
     const view = await jobsOf(config, "batch", id)?.batch(id);
@@ -71,4 +67,17 @@ export function batchesRoutes(app: Hono<AppEnv>): void {
     if (view.status === "in_progress") c.header("retry-after", String(POLL_SECONDS));
     return c.json(view, 200);
   });
+}
+
+/** What a batch asks for, and under which names: the same key with another of either is refused. */
+async function fingerprintOf(
+  requests: readonly BatchRequest[],
+  webhookUrl: string | undefined,
+  { upstream }: Config,
+): Promise<string> {
+  const named = requests.map(async ({ customId, request }) => [
+    customId,
+    await requestKey(request, upstream.baseUrl),
+  ]);
+  return JSON.stringify([await Promise.all(named), webhookUrl]);
 }

@@ -18,7 +18,7 @@ import type { AppEnv } from "../middleware/context.ts";
 import { idempotencyKeyOf } from "../middleware/idempotency-key.ts";
 import { jsonBody } from "../middleware/json-body.ts";
 import { generateContext, noteFound, respond, streamed } from "./answer.ts";
-import { isJobId, jobAnswer, orderedJob } from "./jobs.ts";
+import { checkedWebhookUrl, isJobId, jobAnswer, orderedJob } from "./jobs.ts";
 
 const PATH = "/v1/images/generations";
 
@@ -41,7 +41,12 @@ export function generationsRoutes(app: Hono<AppEnv>): void {
       if (!parsePrefer(c.req.header("prefer")).respondAsync) {
         throw new GatewayError({ code: "webhook_url_without_async" });
       }
-      const order = { request, requester: caller, directives, webhookUrl };
+      const order = {
+        request,
+        requester: caller,
+        directives,
+        webhookUrl: checkedWebhookUrl(webhookUrl, c),
+      };
       const response = await orderedJob(order, idempotencyKeyOf(c), c);
       response.headers.set("preference-applied", "respond-async");
       return response;

@@ -16,8 +16,14 @@ export interface JobOrder {
   request: ImageRequest;
   requester: Requester;
   directives: CacheDirectives;
-  /** Not trusted; `undefined` where nobody is to be called back. */
-  webhookUrl: unknown;
+  /** As it was checked; `undefined` where nobody is to be called back. */
+  webhookUrl: string | undefined;
+}
+
+/** What an order is known by, and what it then stands for; a nameless one stands for itself. */
+interface OrderName {
+  name: string | undefined;
+  fingerprint: string | undefined;
 }
 
 /** Takes a job of one request, and says where it will be; an Idempotency-Key is the same job again. */
@@ -26,11 +32,12 @@ export async function orderedJob(
   idempotencyKey: string | undefined,
   c: Context<AppEnv>,
 ): Promise<Response> {
-  const config = c.get("config");
-  const { principal } = order.requester;
-  const webhookUrl = checkedWebhookUrl(order.webhookUrl, c);
-  const name = idempotencyKey === undefined ? undefined : `job/${principal}/${idempotencyKey}`;
-  const key = await requestKey(order.request, config.upstream.baseUrl);
+  if (idempotencyKey === undefined) {
+    return submitted(order, { name: undefined, fingerprint: undefined }, c);
+  }
+  const { request, requester, webhookUrl } = order;
+  const key = await requestKey(request, c.get("config").upstream.baseUrl);
+  const name = `job/${requester.principal}/${idempotencyKey}`;
   return submitted(order, { name, fingerprint: `${key} ${webhookUrl ?? ""}` }, c);
 }
 
@@ -46,21 +53,22 @@ export function webhookJob(
 
 async function submitted(
   { request, requester, directives, webhookUrl }: JobOrder,
-  { name, fingerprint }: { name: string | undefined; fingerprint: string | undefined },
+  { name, fingerprint }: OrderName,
   c: Context<AppEnv>,
 ): Promise<Response> {
+  const config = c.get("config");
   requireNoStream(request);
-  const id = await submitOrder(c.get("config"), name, {
+  const id = await submitOrder(config, name, {
     isBatch: false,
     requests: [{ customId: undefined, request }],
     requester,
     directives,
     origin: new URL(c.req.url).origin,
-    webhookUrl: checkedWebhookUrl(webhookUrl, c),
+    webhookUrl,
     fingerprint,
   });
   c.get("event").add({ job: id });
-  const job = await jobsOf(c.get("config"), "job", id)?.job(id);
+  const job = await jobsOf(config, "job", id)?.job(id);
   if (job === undefined) throw new GatewayError({ code: "generation_not_found" });
   const { fields, created } = job;
   return pendingResponse({ id, created, ...fields }, c);

@@ -10,7 +10,7 @@ import { webhookCallerOf, WEBHOOK_SENDER, type Caller } from "../middleware/call
 import type { AppEnv } from "../middleware/context.ts";
 import { idempotencyKeyOf, webhookIdOf } from "../middleware/idempotency-key.ts";
 import { jsonBytes, parseJson } from "../middleware/json-body.ts";
-import { orderedJob, webhookJob } from "./jobs.ts";
+import { checkedWebhookUrl, orderedJob, webhookJob } from "./jobs.ts";
 
 const PATH = "/v1/webhooks/images";
 
@@ -54,7 +54,8 @@ async function taken(
   if (caller.token !== undefined) requireWithinLimits(request, caller.token);
   await limitRate(config, "requests", caller.rateKey);
   const directives = parseCacheControl(undefined);
-  const order = { request, requester: caller, directives, webhookUrl: taken.webhookUrl };
+  const webhookUrl = checkedWebhookUrl(taken.webhookUrl, c);
+  const order = { request, requester: caller, directives, webhookUrl };
   return webhookId === undefined
     ? orderedJob(order, idempotencyKeyOf(c), c)
     : webhookJob(order, webhookId, c);

@@ -1,8 +1,8 @@
-import { reset } from "cloudflare:test";
-import { afterEach, beforeEach, describe, expect, inject, it, vi } from "vitest";
+import { describe, expect, inject, it } from "vitest";
 import type { BatchView } from "../../src/contract/batch.ts";
 import { eventually } from "../eventually.ts";
 import { eventIn, hookAt } from "../webhooks/hook.ts";
+import { quietAndFresh } from "./fresh.ts";
 import { answer, environment, errorOf, upstreamCalls } from "./gateway.ts";
 import { jobsWithoutPauses } from "./workflows.ts";
 
@@ -10,14 +10,7 @@ const env = environment();
 const LOW = { model: "dall-e-2", size: "256x256" };
 const BATCHES = "https://gateway.example/v1/images/batches";
 
-beforeEach(() => {
-  vi.spyOn(console, "log").mockImplementation(() => undefined);
-});
-
-afterEach(async () => {
-  vi.restoreAllMocks();
-  await reset();
-});
+quietAndFresh();
 
 // After the hooks above, so that jobs are over before everything is reset.
 const jobs = jobsWithoutPauses();

@@ -1,20 +1,14 @@
-import { introspectWorkflow, reset } from "cloudflare:test";
-import { afterEach, beforeEach, describe, expect, inject, it, vi } from "vitest";
+import { introspectWorkflow } from "cloudflare:test";
+import { describe, expect, inject, it } from "vitest";
 import type { JobFields } from "../../src/contract/job.ts";
 import { eventually } from "../eventually.ts";
 import { hookAt, type Hook } from "../webhooks/hook.ts";
+import { quietAndFresh } from "./fresh.ts";
 import { answer, bindings, environment, generationRequest } from "./gateway.ts";
 
 const env = environment();
 
-beforeEach(() => {
-  vi.spyOn(console, "log").mockImplementation(() => undefined);
-});
-
-afterEach(async () => {
-  vi.restoreAllMocks();
-  await reset();
-});
+quietAndFresh();
 
 /** Orders a picture, and waits until its receiver was called for the first time. */
 async function called(hook: Hook): Promise<string> {

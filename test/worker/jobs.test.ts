@@ -1,11 +1,11 @@
-import { reset } from "cloudflare:test";
-import { afterEach, beforeEach, describe, expect, inject, it, vi } from "vitest";
+import { describe, expect, inject, it, vi } from "vitest";
 import { Ledger } from "../../src/access/ledger.ts";
 import { IdempotencyKey } from "../../src/generation/idempotency.ts";
 import { Jobs } from "../../src/jobs/object.ts";
 import { JobsStorage } from "../../src/jobs/storage.ts";
 import { eventually } from "../eventually.ts";
 import { eventIn, hookAt, type Hook } from "../webhooks/hook.ts";
+import { quietAndFresh } from "./fresh.ts";
 import {
   answer,
   bindings,
@@ -21,14 +21,7 @@ import { jobsWithoutPauses } from "./workflows.ts";
 const env = environment();
 const LOW = { model: "dall-e-2", size: "256x256" };
 
-beforeEach(() => {
-  vi.spyOn(console, "log").mockImplementation(() => undefined);
-});
-
-afterEach(async () => {
-  vi.restoreAllMocks();
-  await reset();
-});
+quietAndFresh();
 
 // After the hooks above, so that jobs are over before everything is reset.
 const jobs = jobsWithoutPauses();

@@ -316,7 +316,9 @@ describe("an object that breaks after the upstream has answered", () => {
     const { worst } = costOf(parseImageRequest(body, testConfig()), new Map());
     await eventually(async () => {
       const { rows } = await usageOf(testConfig());
-      expect(rows).toMatchObject([{ images: 0, spent: worst() }]);
+      // What cost nothing is counted a second late, and may be that of the test before.
+      const paid = rows.filter(({ spent }) => spent > 0);
+      expect(paid).toMatchObject([{ images: 0, spent: worst() }]);
     });
   });
 });

@@ -1,20 +1,13 @@
-import { reset } from "cloudflare:test";
-import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { describe, expect, it, vi } from "vitest";
 import { Ledger } from "../../src/access/ledger.ts";
 import { signQuery } from "../../src/access/signed-url.ts";
+import { quietAndFresh } from "./fresh.ts";
 import { answer, environment, upstreamCalls } from "./gateway.ts";
 
 const SECRET = "a-secret-that-is-long-enough-for-hs256";
 const env = environment({ TOKEN_SECRET: SECRET });
 
-beforeEach(() => {
-  vi.spyOn(console, "log").mockImplementation(() => undefined);
-});
-
-afterEach(async () => {
-  vi.restoreAllMocks();
-  await reset();
-});
+quietAndFresh();
 
 describe("a signed address", () => {
   it("waits for its turn where too many of its network go on: no browser would ask again", async () => {

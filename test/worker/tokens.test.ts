@@ -1,9 +1,9 @@
-import { reset } from "cloudflare:test";
-import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { describe, expect, it } from "vitest";
 import { spentToday } from "../../src/access/budget.ts";
 import { verifyToken } from "../../src/access/token.ts";
 import { eventually } from "../eventually.ts";
 import { testConfig } from "../unit/config-of.ts";
+import { quietAndFresh } from "./fresh.ts";
 import { answer, environment, errorOf, generationRequest, upstreamCalls } from "./gateway.ts";
 
 const SECRET = "a-secret-that-is-long-enough-for-hs256";
@@ -11,14 +11,7 @@ const ADMIN = { authorization: "Bearer admin-key" };
 const env = environment({ ACCESS: "token", TOKEN_SECRET: SECRET });
 const LOW = { model: "dall-e-2", size: "256x256" };
 
-beforeEach(() => {
-  vi.spyOn(console, "log").mockImplementation(() => undefined);
-});
-
-afterEach(async () => {
-  vi.restoreAllMocks();
-  await reset();
-});
+quietAndFresh();
 
 interface Minted {
   token: string;

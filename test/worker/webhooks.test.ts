@@ -1,12 +1,12 @@
-import { reset } from "cloudflare:test";
 import { Webhook } from "standardwebhooks";
-import { afterEach, beforeEach, describe, expect, inject, it, vi } from "vitest";
+import { describe, expect, inject, it } from "vitest";
 import { usageOf } from "../../src/access/budget.ts";
 import { mintToken, type TokenLimits } from "../../src/access/token.ts";
 import { eventually } from "../eventually.ts";
 import { testConfig } from "../unit/config-of.ts";
 import { eventIn, hookAt } from "../webhooks/hook.ts";
 import { webhookSecret } from "../webhooks/secret.ts";
+import { quietAndFresh } from "./fresh.ts";
 import { answer, environment, errorOf, upstreamCalls } from "./gateway.ts";
 import { jobsWithoutPauses } from "./workflows.ts";
 
@@ -15,14 +15,7 @@ const env = environment({ ACCESS: "token", TOKEN_SECRET: SECRET });
 const LOW = { model: "dall-e-2", size: "256x256" };
 const TARGET = "https://gateway.example/v1/webhooks/images";
 
-beforeEach(() => {
-  vi.spyOn(console, "log").mockImplementation(() => undefined);
-});
-
-afterEach(async () => {
-  vi.restoreAllMocks();
-  await reset();
-});
+quietAndFresh();
 
 // After the hooks above, so that jobs are over before everything is reset.
 const jobs = jobsWithoutPauses();
@@ -71,6 +64,12 @@ async function idOf(response: Response): Promise<string> {
   const { id } = await response.json<{ id: string }>();
   expect(response.headers.get("location")).toBe(`/v1/images/generations/${id}`);
   return id;
+}
+
+/** Who has paid. What cost nothing is counted a second late, and may be that of the test before. */
+async function paid() {
+  const { rows } = await usageOf(testConfig());
+  return rows.filter(({ spent }) => spent > 0);
 }
 
 /** Makes sure that the upstream was called once for a prompt. */
@@ -170,8 +169,7 @@ describe("a signed webhook", () => {
     const body = newBody();
     await send(body);
     await eventually(async () => {
-      const { rows } = await usageOf(testConfig());
-      expect(rows).toMatchObject([{ caller: "webhook", model: "dall-e-2", images: 1 }]);
+      expect(await paid()).toMatchObject([{ caller: "webhook", model: "dall-e-2", images: 1 }]);
     });
   });
 });
@@ -181,8 +179,7 @@ describe("a webhook with a token in its address", () => {
     const body = newBody();
     await idOf(await sendPlain(await tokenFor(), body));
     await eventually(async () => {
-      const { rows } = await usageOf(testConfig());
-      expect(rows).toMatchObject([{ caller: "n8n", images: 1 }]);
+      expect(await paid()).toMatchObject([{ caller: "n8n", images: 1 }]);
     });
   });
 
