@@ -2,7 +2,9 @@ import { describe, expect, it } from "vitest";
 import { newPrompt, read, stage, type ErrorAnswer } from "../e2e/stage.ts";
 import { expectFault, type Fault } from "./fault.ts";
 
-const theStage = stage({ UPSTREAM_TIMEOUT_SECONDS: "2" });
+const theStage = stage();
+/** For the faults that are about time: the others may take as long as a busy machine needs. */
+const impatient = stage({ UPSTREAM_TIMEOUT_SECONDS: "2" });
 
 const INVALID = { status: 502, code: "upstream_invalid_response" };
 const FREE = { retryable: true };
@@ -109,7 +111,8 @@ function withRetries(fault: Fault): Fault {
 
 describe("a fault of the upstream", () => {
   it.each(FAULTS)("$name", async (fault) => {
-    await expectFault(theStage, withRetries(fault));
+    const isAboutTime = fault.code === "upstream_timeout";
+    await expectFault(isAboutTime ? impatient : theStage, withRetries(fault));
   });
 
   it("that goes on is given up after two more attempts", async () => {
@@ -127,9 +130,9 @@ describe("a fault of the upstream", () => {
       model: "dall-e-2",
       size: "256x256",
     };
-    expect((await theStage.post(body)).status).toBe(504);
-    expect(theStage.upstream.received(body.prompt)).toHaveLength(1);
-    const again = await theStage.post(body);
+    expect((await impatient.post(body)).status).toBe(504);
+    expect(impatient.upstream.received(body.prompt)).toHaveLength(1);
+    const again = await impatient.post(body);
     expect(again.status).toBe(200);
     expect(again.headers.get("cache-status")).toBe("darkroom; fwd=miss; stored");
   });
