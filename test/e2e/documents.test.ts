@@ -5,6 +5,9 @@ import { BINDINGS, SECRETS, VARIABLES } from "../../src/environment.ts";
 import { toWire } from "../../src/errors.ts";
 import { SAMPLES } from "../../src/openapi/errors.ts";
 
+const MAX_DELAY_SECONDS = 900;
+const MAX_TIMEOUT_SECONDS = 600;
+
 const root = join(import.meta.dirname, "../..");
 
 function text(path: string): string {
@@ -69,6 +72,17 @@ describe("a deployment from a fresh clone", () => {
   it.each([...BINDINGS])("is given %s, and so is staging", (name) => {
     const given = new RegExp(`(?:name|binding) = "${name}"`, "g");
     expect(wrangler.match(given)).toHaveLength(2);
+  });
+
+  it("lets an object finish for 15 minutes before its code is replaced, on staging too", () => {
+    const strategy = (table: string) =>
+      `[${table}]\nmode = "deferred"\nmax_delay = ${MAX_DELAY_SECONDS}\n`;
+    const { env = "", top = "" } =
+      /^(?<top>[\s\S]*?)(?<env>\[env\.staging\][\s\S]*)$/.exec(wrangler)?.groups ?? {};
+    expect(top).toContain(strategy("durable_objects.code_update_strategy"));
+    expect(env).toContain(strategy("env.staging.durable_objects.code_update_strategy"));
+    // The longest generation that a gateway can be configured for, and its copies.
+    expect(MAX_DELAY_SECONDS).toBeGreaterThan(MAX_TIMEOUT_SECONDS);
   });
 
   it.each([...SECRETS])("is told what %s is", (name) => {
