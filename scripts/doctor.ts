@@ -34,12 +34,19 @@ async function report(origin: string, adminKey: string | undefined): Promise<boo
   const findings = await examine(origin, adminKey);
   for (const finding of findings) console.log(line(finding));
   const failed = findings.filter(({ ok }) => !ok).length;
-  console.log(failed === 0 ? "\n  All is well.\n" : `\n  ${failed} to be seen to.\n`);
+  const warnings = findings.filter(({ ok, warning = false }) => ok && warning).length;
+  const later = warnings === 0 ? "" : ` ${warnings} to change in time.`;
+  console.log(
+    failed === 0 ? `\n  All is well.${later}\n` : `\n  ${failed} to be seen to.${later}\n`,
+  );
   return failed === 0;
 }
 
-function line({ name, ok, detail, cure, isSkipped = false }: Finding): string {
-  const found = ok ? "ok" : "failed";
+function line({ name, ok, detail, cure, warning = false, isSkipped = false }: Finding): string {
+  const passed = warning ? "warning" : "ok";
+  const found = ok ? passed : "failed";
   const said = `  ${(isSkipped ? "–" : found).padEnd(8)}${name.padEnd(14)}${detail}`;
-  return (ok && !isSkipped) || cure === undefined ? said : `${said}\n${" ".repeat(24)}→ ${cure}`;
+  return (ok && !warning && !isSkipped) || cure === undefined
+    ? said
+    : `${said}\n${" ".repeat(24)}→ ${cure}`;
 }

@@ -5,6 +5,8 @@ export interface Finding {
   detail: string;
   /** What to do about it. */
   cure?: string | undefined;
+  /** True if it works now, and the operator should change something in time. */
+  warning?: boolean;
   /** Whether it was not looked at. */
   isSkipped?: boolean;
 }

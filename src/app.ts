@@ -4,6 +4,7 @@ import { configuration } from "./middleware/configuration.ts";
 import type { AppEnv } from "./middleware/context.ts";
 import { cors } from "./middleware/cors.ts";
 import { errorResponse, failureResponse } from "./middleware/errors.ts";
+import { pathHint } from "./middleware/path-hint.ts";
 import { requestEvent } from "./middleware/request-event.ts";
 import { securityHeaders } from "./middleware/security-headers.ts";
 import { batchesRoutes } from "./routes/batches.ts";
@@ -14,9 +15,10 @@ import { imagesRoute } from "./routes/images.ts";
 import { modelsRoutes } from "./routes/models.ts";
 import { openApiRoute } from "./routes/openapi.ts";
 import { pageRoute } from "./routes/page.ts";
-import { signedImageRoute } from "./routes/signed-image.ts";
+import { methodsHere, signedImageRoute } from "./routes/signed-image.ts";
 import { tokensRoutes } from "./routes/tokens.ts";
 import { usageRoute } from "./routes/usage.ts";
+import { variationsRoute } from "./routes/variations.ts";
 import { webhooksRoutes } from "./routes/webhooks.ts";
 
 export const app = new Hono<AppEnv>();
@@ -28,7 +30,8 @@ app.use(configuration());
 app.use(
   methodNotAllowed({
     app,
-    onMethodNotAllowed: (c, allow) => failureResponse({ code: "method_not_allowed", allow }, c),
+    onMethodNotAllowed: (c, methods) =>
+      failureResponse({ code: "method_not_allowed", allow: methodsHere(methods, c) }, c),
   }),
 );
 
@@ -37,6 +40,7 @@ generationsRoutes(app);
 signedImageRoute(app);
 webhooksRoutes(app);
 batchesRoutes(app);
+variationsRoute(app);
 imagesRoute(app);
 modelsRoutes(app);
 tokensRoutes(app);
@@ -45,5 +49,5 @@ doctorRoute(app);
 healthRoute(app);
 openApiRoute(app);
 
-app.notFound((c) => failureResponse({ code: "not_found" }, c));
+app.notFound((c) => failureResponse({ code: "not_found", hint: pathHint(new URL(c.req.url)) }, c));
 app.onError(errorResponse);

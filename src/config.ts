@@ -7,6 +7,7 @@ import {
   type ModelRules,
 } from "./contract/models.ts";
 import { MICRO_PER_DOLLAR, type MicroDollars, type Prices } from "./contract/pricing.ts";
+import { isOpenAiUrl, type RetirementPolicy } from "./contract/retirement.ts";
 import { environment } from "./environment.ts";
 import { GatewayError } from "./errors.ts";
 import { isPublicUrl } from "./lib/public-url.ts";
@@ -80,7 +81,7 @@ export interface TurnstileConfig {
   verifyUrl: string;
 }
 
-export interface UpstreamConfig {
+export interface UpstreamConfig extends RetirementPolicy {
   /** Without a slash at its end. */
   baseUrl: string;
   /** `undefined` where the secret is not set: what is cached is served all the same. */
@@ -93,6 +94,8 @@ export interface UpstreamConfig {
 export interface ServedModel {
   id: string;
   upstreamId: string;
+  /** True if `MODEL_ALIASES` says what the upstream is sent: then nothing else replaces it. */
+  isAlias: boolean;
   rules: ModelRules;
 }
 
@@ -153,8 +156,8 @@ function parseConfig(env: object): Config {
   }
   const budgetPerDay = vars.BUDGET_USD_PER_DAY ?? DEFAULT_BUDGET;
 
-  const models = servedModels(vars.MODELS, vars.MODEL_ALIASES);
   const defaultModel = vars.DEFAULT_MODEL ?? DEFAULT_MODEL;
+  const models = servedModels(vars.MODELS, vars.MODEL_ALIASES, defaultModel);
   if (!models.has(defaultModel)) {
     throw misconfigured("DEFAULT_MODEL must be one of MODELS");
   }
@@ -194,6 +197,8 @@ function parseConfig(env: object): Config {
     upstream: {
       baseUrl,
       apiKey,
+      isOpenAi: isOpenAiUrl(url),
+      retiredModels: vars.RETIRED_MODELS,
       timeoutSeconds: vars.UPSTREAM_TIMEOUT_SECONDS,
       maxRetries: vars.UPSTREAM_MAX_RETRIES,
     },
@@ -226,18 +231,24 @@ function turnstileOf(vars: z.infer<typeof environment>): TurnstileConfig | undef
 /**
  * The models by the id that clients use. An alias is served too: a name that nobody may ask for
  * would be no alias. Its rules are those of the model behind it, where the table knows that one.
+ *
+ * A default that the table knows is served too, even if `MODELS` does not list it: an upgrade that
+ * changes the default must not stop a gateway.
  */
 function servedModels(
   ids: readonly string[],
   aliasesByFrom: ReadonlyMap<string, string>,
+  defaultModel: string,
 ): ReadonlyMap<string, ServedModel> {
   const listed = ids.length > 0 ? ids : KNOWN_MODELS.map((model) => model.id);
-  const names = new Set([...listed, ...aliasesByFrom.keys()]);
+  const preset = knownModel(defaultModel) === undefined ? [] : [defaultModel];
+  const names = new Set([...listed, ...aliasesByFrom.keys(), ...preset]);
   return new Map(
     [...names].map((id) => {
-      const upstreamId = aliasesByFrom.get(id) ?? id;
+      const alias = aliasesByFrom.get(id);
+      const upstreamId = alias ?? id;
       const rules = (knownModel(upstreamId) ?? knownModel(id))?.rules ?? NEWEST_RULES;
-      return [id, { id, upstreamId, rules }];
+      return [id, { id, upstreamId, isAlias: alias !== undefined, rules }];
     }),
   );
 }
@@ -249,7 +260,7 @@ export function servedModel(config: Config, id: string): ServedModel | undefined
   const base = config.models.get(baseModelId(id));
   if (base === undefined) return undefined;
   const aliased = base.upstreamId !== base.id;
-  return { id, upstreamId: aliased ? base.upstreamId : id, rules: base.rules };
+  return { ...base, id, upstreamId: aliased ? base.upstreamId : id };
 }
 
 function misconfigured(...problems: string[]): GatewayError {

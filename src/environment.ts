@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { RETIRED_MODELS } from "./contract/retirement.ts";
 import { MICRO_PER_DOLLAR, pricesSchema, type Prices } from "./contract/pricing.ts";
 
 /** KV's shortest life of an entry, and about the longest that a number of seconds is good for. */
@@ -165,6 +166,9 @@ export const environment = z.object({
   RATE_LIMIT_REQUESTS: rateLimit,
   REFUSAL_TTL_SECONDS: integer(TTL_MIN_SECONDS, TTL_MAX_SECONDS, 60 * 60),
   REQUIRE_DOCUMENTED_FIELDS: flag,
+  RETIRED_MODELS: text.pipe(
+    z.enum(RETIRED_MODELS, 'must be "auto", "replace" or "keep"').optional().default("auto"),
+  ),
   REVOCATIONS: objects,
   TOKEN_SECRET: secrets,
   TURNSTILE_SECRET: text,

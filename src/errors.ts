@@ -29,11 +29,13 @@ export type Failure =
   | { code: "integer_above_max_value"; param: string; max: number }
   | { code: "unknown_parameter"; param: string; model: string | undefined }
   | { code: "model_not_served"; model: string }
+  | { code: "model_retired"; model: string; shutdown: string; successor: string }
   | { code: "size_not_allowed"; model: string; reason: string }
   | { code: "stream_with_many_images" }
   | { code: "invalid_png_output_compression" }
   | { code: "transparent_without_alpha"; format: string }
-  | { code: "not_found" }
+  | { code: "not_found"; hint: PathHint | undefined }
+  | { code: "endpoint_retired" }
   | { code: "model_not_found" }
   | { code: "image_not_found" }
   | { code: "range_not_satisfiable"; sizeBytes: number }
@@ -98,6 +100,13 @@ export type WebhookProblem = "missing" | "timestamp" | "mismatch";
 
 /** Which limit was met; the first two are the platform's, by time. */
 export type RateLimitReason = "requests" | "generations" | "concurrency";
+
+/** Why a path that ends like one of ours leads nowhere: the client has a wrong base URL. */
+export interface PathHint {
+  problem: "base_url" | "double_version" | "extra_slash" | "azure";
+  /** The gateway's own. */
+  origin: string;
+}
 
 /** What the upstream said about a request it refused, already bounded and cleaned. */
 export interface UpstreamError {
@@ -196,6 +205,11 @@ export function toWire(failure: Failure): WireError {
         { code: "invalid_value", param: "model" },
         `The model '${shortened(failure.model)}' is not served here. ${SEE_MODELS}.`,
       );
+    case "model_retired":
+      return userError(
+        { code: "invalid_value", param: "model" },
+        `OpenAI shut down the model '${shortened(failure.model)}' on ${failure.shutdown}. Use '${failure.successor}', or another model of GET /v1/models.`,
+      );
     case "size_not_allowed":
       return userError(
         { code: "invalid_value", param: "size" },
@@ -217,7 +231,13 @@ export function toWire(failure: Failure): WireError {
         `A transparent background needs 'output_format' png or webp: ${failure.format} has no alpha channel.`,
       );
     case "not_found":
-      return invalid(failure, "There is nothing at this URL.", { status: 404 });
+      return invalid(failure, notFoundMessage(failure.hint), { status: 404 });
+    case "endpoint_retired":
+      return invalid(
+        failure,
+        "OpenAI retired image variations together with dall-e-2. Use /v1/images/edits.",
+        { status: 410 },
+      );
     case "model_not_found":
       return invalid(
         { code: failure.code, param: "model" },
@@ -407,6 +427,23 @@ export function toWire(failure: Failure): WireError {
         failure,
         "Something went wrong in this gateway. The x-request-id header names this request.",
       );
+  }
+}
+
+function notFoundMessage(hint: PathHint | undefined): string {
+  const nothing = "There is nothing at this URL.";
+  if (hint === undefined) return nothing;
+  const { problem, origin } = hint;
+  const set = `Set the base URL of the client to ${origin}/v1`;
+  switch (problem) {
+    case "base_url":
+      return `${nothing} ${set}.`;
+    case "double_version":
+      return `${nothing} The path has '/v1' twice. ${set}, or to ${origin} if the client adds '/v1' itself.`;
+    case "extra_slash":
+      return `${nothing} The path has a '/' too many. ${set}, without '/' at its end.`;
+    case "azure":
+      return `${nothing} The path is Azure's. Use a client for the OpenAI API, not for Azure. ${set}.`;
   }
 }
 

@@ -1,4 +1,6 @@
+import { readFile } from "node:fs/promises";
 import { convertV4MiniflareOptions, Miniflare } from "miniflare";
+import { CLOCK_PATH, clockedWorker } from "./clock.ts";
 import { webhookSecret } from "./webhooks/secret.ts";
 
 /** The Worker on a socket of its own, as a client meets it. */
@@ -9,6 +11,8 @@ export interface Gateway {
   logs(): string;
   /** The KV namespace that it caches in. */
   cache: Awaited<ReturnType<Miniflare["getKVNamespace"]>>;
+  /** Sets its clock, milliseconds since the epoch; only where it was started with one. */
+  setClock(nowMs: number): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -17,6 +21,8 @@ export interface GatewayOptions {
   directory?: string;
   /** Requests, and generations, of one network in a minute. */
   rateLimit?: number;
+  /** The time at its start, milliseconds since the epoch; the machine's where absent. */
+  nowMs?: number;
 }
 
 /** A key that stands out wherever it turns up. */
@@ -34,7 +40,7 @@ export const WEBHOOK_SIGNING_SECRET = webhookSecret("out");
 export async function startGateway(
   bundle: string,
   bindings: Record<string, string | undefined>,
-  { directory, rateLimit = 1_000_000 }: GatewayOptions = {},
+  { directory, rateLimit = 1_000_000, nowMs }: GatewayOptions = {},
 ): Promise<Gateway> {
   const lines: string[] = [];
   const vars: Record<string, string | undefined> = {
@@ -54,9 +60,7 @@ export async function startGateway(
   const miniflare = new Miniflare(
     convertV4MiniflareOptions({
       name: "darkroom",
-      modules: true,
-      modulesRoot: "/",
-      scriptPath: bundle,
+      ...(await modulesOf(bundle, nowMs !== undefined)),
       compatibilityDate: "2026-10-23",
       kvNamespaces: ["CACHE"],
       durableObjects: {
@@ -82,10 +86,28 @@ export async function startGateway(
     }),
   );
   const url = await miniflare.ready;
+  const setClock = async (to: number) => {
+    const { status } = await fetch(`${url.origin}${CLOCK_PATH}${to}`);
+    if (status !== 204) throw new Error("this gateway has no clock to set");
+  };
+  if (nowMs !== undefined) await setClock(nowMs);
   return {
+    setClock,
     url: url.origin,
     logs: () => lines.join("\n"),
     cache: await miniflare.getKVNamespace("CACHE"),
     close: () => miniflare.dispose(),
+  };
+}
+
+/** The Worker's modules: the bundle alone, or behind a clock that can be set. */
+async function modulesOf(bundle: string, hasClock: boolean) {
+  if (!hasClock) return { modules: true as const, modulesRoot: "/", scriptPath: bundle };
+  const name = "bundle.js";
+  return {
+    modules: [
+      { type: "ESModule" as const, path: "clock.js", contents: clockedWorker(name) },
+      { type: "ESModule" as const, path: name, contents: await readFile(bundle, "utf8") },
+    ],
   };
 }

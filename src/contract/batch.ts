@@ -37,9 +37,10 @@ export interface BatchRequest {
  * before anything is begun.
  *
  * @param json the body as parsed, not trusted; without `webhook_url`
+ * @param nowMs milliseconds since the epoch
  * @throws {GatewayError} the first problem, and where it stands
  */
-export function parseBatch(json: unknown, config: Config): BatchRequest[] {
+export function parseBatch(json: unknown, config: Config, nowMs: number): BatchRequest[] {
   const { requests } = parseBody(body, json, PARAMETERS);
   const customIds = new Set<string>();
   return requests.map((value, index) => {
@@ -56,7 +57,7 @@ export function parseBatch(json: unknown, config: Config): BatchRequest[] {
     return {
       customId,
       request: located(`${at}.body`, () => {
-        const parsed = parseImageRequest(jsonObject(request), config);
+        const parsed = parseImageRequest(jsonObject(request), config, nowMs);
         requireNoStream(parsed);
         return parsed;
       }),

@@ -3,8 +3,11 @@ import { once } from "../lib/once.ts";
 
 const checkSchema = once(() =>
   z.object({
-    name: z.enum(["upstream", "model", "kv", "object", "workflow", "budget"]),
+    name: z.enum(["upstream", "model", "aliases", "kv", "object", "workflow", "budget"]),
     ok: z.boolean(),
+    warning: z.literal(true).optional().openapi({
+      description: "Present if it works now, and the operator should change something in time.",
+    }),
     detail: z.string(),
     cure: z.string().optional().openapi({ description: "What to do about it." }),
   }),

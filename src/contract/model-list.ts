@@ -11,6 +11,7 @@ import {
   type ModelRules,
 } from "./models.ts";
 import { priceOf, type Prices } from "./pricing.ts";
+import { replacementOf, successorAt, type RetirementPolicy } from "./retirement.ts";
 
 const sizesSchema = once(() =>
   z.union([
@@ -48,7 +49,11 @@ export const modelSchema = once(() =>
       shutdown_date: z
         .string()
         .nullable()
-        .openapi({ description: "The day on which OpenAI itself stops serving it." }),
+        .openapi({ description: "The day on which OpenAI shuts it down, at 00:00 UTC." }),
+      replaced_by: z.string().nullable().openapi({
+        description:
+          "The model that is sent upstream in its place from that day on; null if it is kept.",
+      }),
       default: z
         .boolean()
         .openapi({ description: "Whether a request that names no model gets this one." }),
@@ -77,28 +82,35 @@ export interface ListConfiguration {
   promptMaxChars: number;
   defaultModel: string;
   prices: Prices;
+  upstream: RetirementPolicy;
 }
 
 /**
  * A model as it is listed: the API's four fields and, from the table that validates, what may be
  * asked of it. Every list has its default first.
  *
- * @param configuration its limit of a prompt's length (the model's own still holds), its default, and
- *   its own prices
+ * @param configuration its limit of a prompt's length (the model's own still holds), its default, its
+ *   own prices, and what it does about retired models
+ * @param nowMs milliseconds since the epoch: the price is that of the model that is sent upstream now
  */
 export function listedModel(
-  { id, upstreamId, rules }: ServedModel,
-  { promptMaxChars, defaultModel, prices }: ListConfiguration,
+  model: ServedModel,
+  { promptMaxChars, defaultModel, prices, upstream }: ListConfiguration,
+  nowMs: number,
 ): z.infer<ReturnType<typeof modelSchema>> {
+  const { id, upstreamId, rules } = model;
   const [quality] = rules.qualities;
   const known = knownModel(id) ?? knownModel(upstreamId);
+  const successor = successorAt(model, upstream, nowMs);
+  const upstreamModel = successor ?? upstreamId;
   const forOptions = <Value>(values: readonly Value[]) => (rules.imageOptions ? [...values] : []);
   return {
     id,
     object: "model",
     created: known === undefined ? 0 : Date.parse(known.released) / 1000,
     owned_by: known === undefined ? "upstream" : "openai",
-    shutdown_date: known?.shutdown ?? null,
+    shutdown_date: knownModel(upstreamId)?.shutdown ?? null,
+    replaced_by: successor ?? replacementOf(model, upstream)?.successor ?? null,
     default: id === defaultModel,
     prompt_max_chars: Math.min(promptMaxChars, rules.promptMaxChars),
     max_images: rules.maxImages,
@@ -112,7 +124,7 @@ export function listedModel(
     max_partial_images: rules.imageOptions ? MAX_PARTIAL_IMAGES : 0,
     response_formats: [...RESPONSE_FORMATS],
     default_response_format: rules.defaultResponseFormat,
-    price: priceOf({ upstreamModel: upstreamId, size: rules.defaultSize, quality }, prices),
+    price: priceOf({ upstreamModel, size: rules.defaultSize, quality }, prices),
   };
 }
 

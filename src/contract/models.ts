@@ -43,8 +43,10 @@ export interface KnownModel {
   id: string;
   /** The day of its release, YYYY-MM-DD. */
   released: string;
-  /** The day on which OpenAI itself stops serving it; other upstreams may go on. */
+  /** The day on which OpenAI shuts it down, at 00:00 UTC, YYYY-MM-DD; `null` if none is announced. */
   shutdown: string | null;
+  /** The id of the model that OpenAI recommends in its place; `null` where `shutdown` is. */
+  successor: string | null;
   rules: ModelRules;
 }
 
@@ -120,28 +122,43 @@ export const FAMILIES: readonly { name: string; rules: ModelRules }[] = [
 /** What an id in `MODELS` gets that the table does not know: a new model is a config line. */
 export const NEWEST_RULES = GPT_IMAGE_2_5;
 
+const SUNBURST_2_6 = "gpt-image-2.6-sunburst";
+const FLARE_2_6 = "gpt-image-2.6-flare";
+
 /**
- * Every model known by name. Rules: the Images API reference, "Create image", November 2026;
- * shutdown days: OpenAI's list of deprecations.
+ * Every model known by name. Rules: the Images API reference, "Create image", November 2026.
+ *
+ * Shutdown days and successors: OpenAI's page "Deprecations", November 2026. It recommends both
+ * models of the 2.6 family for each model that it retires. The small and the cheap models are
+ * followed by flare here, the others by sunburst.
  */
 export const KNOWN_MODELS: readonly KnownModel[] = [
-  { id: "gpt-image-1", released: "2025-04-23", shutdown: "2026-10-23", rules: GPT_IMAGE_1 },
-  { id: "gpt-image-1-mini", released: "2025-10-06", shutdown: "2026-12-01", rules: GPT_IMAGE_1 },
-  { id: "gpt-image-1.5", released: "2025-12-16", shutdown: "2026-12-01", rules: GPT_IMAGE_1 },
-  {
-    id: "chatgpt-image-latest",
-    released: "2025-12-16",
-    shutdown: "2026-12-01",
-    rules: GPT_IMAGE_1,
-  },
-  { id: "gpt-image-2", released: "2026-04-21", shutdown: null, rules: GPT_IMAGE_2 },
-  { id: "gpt-image-2.5-sunburst", released: "2026-09-08", shutdown: null, rules: GPT_IMAGE_2_5 },
-  { id: "gpt-image-2.5-flare", released: "2026-09-08", shutdown: null, rules: GPT_IMAGE_2_5 },
-  { id: "gpt-image-2.6-sunburst", released: "2026-11-04", shutdown: null, rules: GPT_IMAGE_2_5 },
-  { id: "gpt-image-2.6-flare", released: "2026-11-04", shutdown: null, rules: GPT_IMAGE_2_5 },
-  { id: "dall-e-2", released: "2022-11-03", shutdown: "2026-05-12", rules: DALL_E_2 },
-  { id: "dall-e-3", released: "2023-11-06", shutdown: "2026-05-12", rules: DALL_E_3 },
+  retired("gpt-image-1", "2025-04-23", "2026-10-23", SUNBURST_2_6, GPT_IMAGE_1),
+  retired("gpt-image-1-mini", "2025-10-06", "2026-12-01", FLARE_2_6, GPT_IMAGE_1),
+  retired("gpt-image-1.5", "2025-12-16", "2026-12-01", SUNBURST_2_6, GPT_IMAGE_1),
+  retired("chatgpt-image-latest", "2025-12-16", "2026-12-01", SUNBURST_2_6, GPT_IMAGE_1),
+  active("gpt-image-2", "2026-04-21", GPT_IMAGE_2),
+  active("gpt-image-2.5-sunburst", "2026-09-08", GPT_IMAGE_2_5),
+  active("gpt-image-2.5-flare", "2026-09-08", GPT_IMAGE_2_5),
+  active(SUNBURST_2_6, "2026-11-04", GPT_IMAGE_2_5),
+  active(FLARE_2_6, "2026-11-04", GPT_IMAGE_2_5),
+  retired("dall-e-2", "2022-11-03", "2026-05-12", FLARE_2_6, DALL_E_2),
+  retired("dall-e-3", "2023-11-06", "2026-05-12", SUNBURST_2_6, DALL_E_3),
 ];
+
+function active(id: string, released: string, rules: ModelRules): KnownModel {
+  return { id, released, shutdown: null, successor: null, rules };
+}
+
+function retired(
+  id: string,
+  released: string,
+  shutdown: string,
+  successor: string,
+  rules: ModelRules,
+): KnownModel {
+  return { id, released, shutdown, successor, rules };
+}
 
 const SNAPSHOT_SUFFIX = /-\d{4}-\d{2}-\d{2}$/;
 

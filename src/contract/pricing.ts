@@ -149,10 +149,22 @@ const FIXED_TOKENS: Record<string, Record<string, number>> = {
 /** What `auto` may become at most. */
 const DEAREST_FIXED_SIZE = "1024x1536";
 
-/** The same guide's formula for gpt-image-2 and later: patches along the longer edge. */
-const PATCHES: Record<string, number> = { low: 16, medium: 48, high: 96 };
-/** `auto` may become any size: this one costs the most, square and of 8,294,400 pixels. */
-const LARGEST_FREE_SIZE = { width: 2880, height: 2880 };
+/** The same guide's formula for gpt-image-2 and later: patches along the longer edge, by quality. */
+const GPT_IMAGE_2_PATCHES = { low: 16, medium: 48, high: 96 };
+const GPT_IMAGE_2_5_PATCHES = { low: 16, medium: 24, high: 48, xhigh: 64, max: 96 };
+const MOST_PATCHES = 96;
+
+/**
+ * How many times the formula's tokens gpt-image-2.6 uses. The guide has no figures for it. Third parties
+ * measured 664 tokens for `low` at 1536x1024, where the formula says 158.
+ */
+const GPT_IMAGE_2_6_FACTORS: Record<string, number> = { low: 4.5, medium: 4.5 };
+
+/**
+ * The edge that stands for `auto`: a square, the shape that costs the most, with as many pixels as
+ * 1536x1024, the largest size of the gpt-image-1 series. An image that is larger is charged in full.
+ */
+const AUTO_EDGE = Math.sqrt(1536 * 1024);
 
 /** The output tokens of one picture; a quality that is not in the tables is taken as the dearest. */
 function outputTokens({ upstreamModel, size, quality }: Priced): number {
@@ -162,12 +174,12 @@ function outputTokens({ upstreamModel, size, quality }: Priced): number {
     const row = FIXED_TOKENS[size] ?? FIXED_TOKENS[DEAREST_FIXED_SIZE];
     return row?.[quality] ?? row?.["high"] ?? 0;
   }
-  const [, width, height] = /^(\d+)x(\d+)$/.exec(size) ?? [];
-  const { width: w, height: h } =
-    width === undefined || height === undefined
-      ? LARGEST_FREE_SIZE
-      : { width: Number(width), height: Number(height) };
-  return patchTokens(w, h, PATCHES[quality] ?? 96);
+  const [, width = AUTO_EDGE, height = AUTO_EDGE] = /^(\d+)x(\d+)$/.exec(size) ?? [];
+  const is25OrLater = /^gpt-image-2\.[56]/.test(model);
+  const patches: Record<string, number> = is25OrLater ? GPT_IMAGE_2_5_PATCHES : GPT_IMAGE_2_PATCHES;
+  const tokens = patchTokens(Number(width), Number(height), patches[quality] ?? MOST_PATCHES);
+  const is26 = model.startsWith("gpt-image-2.6");
+  return Math.ceil(tokens * (is26 ? (GPT_IMAGE_2_6_FACTORS[quality] ?? 1) : 1));
 }
 
 function patchTokens(width: number, height: number, long: number): number {

@@ -17,13 +17,16 @@ import {
   type ResponseFormat,
 } from "./models.ts";
 import { jsonObject } from "./parse.ts";
+import { successorAt, withdrawalAt } from "./retirement.ts";
 
 /** A valid request with every default in place, in the API's own names. */
 export interface ImageRequest {
   /** What the client asked for. */
   model: string;
-  /** What the upstream is sent: the same, or the alias's other side. */
+  /** What the upstream is sent: the same, the alias's other side, or a retired model's successor. */
   upstreamModel: string;
+  /** The model that `upstreamModel` replaces, because OpenAI has shut it down; absent if none. */
+  retiredModel?: string;
   rules: ModelRules;
   prompt: string;
   n: number;
@@ -81,16 +84,18 @@ const REQUIRED_BY_DOCUMENT = ["prompt", "n", "size"] as const;
  * is the answer.
  *
  * @param json the body as parsed, not trusted
+ * @param nowMs milliseconds since the epoch: a model may be retired
  * @param preferredFormat stands in for an `output_format` that was left open, where the model has one
  * @throws {GatewayError} one of the rows of the contract's table of errors
  */
 export function parseImageRequest(
   json: unknown,
   config: Config,
+  nowMs: number,
   preferredFormat?: ImageType,
 ): ImageRequest {
   const body = withoutNulls(jsonObject(json), config.requireDocumentedFields);
-  const model = requestedModel(body["model"], config);
+  const model = requestedModel(body["model"], config, nowMs);
   if (preferredFormat !== undefined && model.rules.imageOptions) {
     body["output_format"] ??= preferredFormat;
   }
@@ -113,7 +118,25 @@ export function parseImageRequest(
   };
   const failure = combinationFailure(request) ?? sizeFailure(request);
   if (failure !== undefined) throw new GatewayError(failure);
-  return request;
+  return withSuccessor(request, config, nowMs);
+}
+
+/**
+ * Returns a request with the successor of its model, if that model is retired now. A request that is
+ * stored for later is resolved again before it is sent.
+ *
+ * The request stays valid, because a successor accepts what its predecessor accepts. An alias is
+ * sent as `MODEL_ALIASES` has it.
+ *
+ * @param nowMs milliseconds since the epoch
+ */
+export function withSuccessor(request: ImageRequest, config: Config, nowMs: number): ImageRequest {
+  const { model, upstreamModel, retiredModel } = request;
+  const wasAlias = retiredModel === undefined && upstreamModel !== model;
+  const isAlias = wasAlias || servedModel(config, model)?.isAlias === true;
+  const successor = successorAt({ id: model, isAlias }, config.upstream, nowMs);
+  if (successor === undefined) return request;
+  return { ...request, upstreamModel: successor, retiredModel: model };
 }
 
 /** "null is the same as absent, for every optional field"; a name that nobody knows stays to be refused. */
@@ -125,13 +148,17 @@ function withoutNulls(json: object, documentedRequired: boolean): Record<string,
   );
 }
 
-function requestedModel(id: unknown, config: Config): ServedModel {
+function requestedModel(id: unknown, config: Config, nowMs: number): ServedModel {
   if (id !== undefined && typeof id !== "string") {
     throw new GatewayError(invalidType("model", "string", id));
   }
   const model = servedModel(config, id ?? config.defaultModel);
   if (model === undefined) {
     throw new GatewayError({ code: "model_not_served", model: id ?? config.defaultModel });
+  }
+  const retirement = withdrawalAt(model, config.upstream, nowMs);
+  if (retirement !== undefined) {
+    throw new GatewayError({ code: "model_retired", model: model.id, ...retirement });
   }
   return model;
 }

@@ -1,6 +1,6 @@
 import { countUsage, type Payer } from "../access/budget.ts";
 import type { Config } from "../config.ts";
-import { costOf, type PricedRequest } from "../contract/pricing.ts";
+import { costOfRecord, type PricedRequest } from "../contract/pricing.ts";
 import type { Found } from "./found.ts";
 
 /**
@@ -17,13 +17,13 @@ export function countFree(
   const { outcome } = found;
   const isCollapsed = outcome.kind !== "hit" && outcome.collapsed;
   if (outcome.kind !== "hit" && !isCollapsed) return undefined;
-  const { actual } = costOf(request, config.prices);
-  const saved = found.kind === "made" ? actual(found.record.usage, found.record.images.length) : 0;
+  // A hit may be an image of the model that the request's own has replaced.
+  const record = found.kind === "made" ? found.record : undefined;
   return countUsage(config, {
     caller,
-    model: request.upstreamModel,
+    model: record?.model ?? request.upstreamModel,
     hits: isCollapsed ? 0 : 1,
     collapsed: isCollapsed ? 1 : 0,
-    saved,
+    saved: record === undefined ? 0 : costOfRecord(record, config.prices),
   });
 }

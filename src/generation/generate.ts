@@ -2,6 +2,7 @@ import type { Payer } from "../access/budget.ts";
 import { limitRate } from "../access/rate-limit.ts";
 import type { ResponseFormat } from "../contract/models.ts";
 import type { ImageRequest } from "../contract/request.ts";
+import { msSinceShutdown, retirementOf } from "../contract/retirement.ts";
 import { GatewayError, mayHaveCharged } from "../errors.ts";
 import type { CacheDirectives } from "../lib/cache-control.ts";
 import { generationIdOf, hitOutcome, madeFrom, type Found } from "./found.ts";
@@ -15,7 +16,7 @@ import {
 import { claimIdempotencyKey, IDEMPOTENCY_SECONDS, type Idempotency } from "./idempotency.ts";
 import { NOW, type Progress } from "./job.ts";
 import { findKept, findKeptById, type GenerateContext } from "./kept.ts";
-import { requestKey } from "./key.ts";
+import { requestIdentity, requestKeys, type RequestKeys } from "./key.ts";
 
 /** For whom a request is answered. */
 export interface Requester {
@@ -56,11 +57,17 @@ export async function generate(
 ): Promise<Found> {
   const { config, event } = context;
   const { directives, idempotencyKey, requester, waitsForTurn = false } = options;
-  const key = await requestKey(request, config.upstream.baseUrl);
+  const { baseUrl } = config.upstream;
+  const keys = await requestKeys(request, baseUrl);
   const idempotency =
     idempotencyKey === undefined
       ? undefined
-      : await claimIdempotencyKey(config, requester.principal, idempotencyKey, key);
+      : await claimIdempotencyKey(
+          config,
+          requester.principal,
+          idempotencyKey,
+          await requestIdentity(request, baseUrl),
+        );
   const bound = await findBound(idempotency, request, context);
   if (bound !== undefined) return bound;
 
@@ -71,13 +78,13 @@ export async function generate(
   );
   const kept = isShared
     ? await event.time("cache", () =>
-        findKept(key, request.response_format, maxAgeSeconds, context),
+        findKept(keys, request.response_format, maxAgeSeconds, context),
       )
     : undefined;
   const found =
     kept?.kind === "fresh"
       ? kept.made
-      : await findOrStart(key, request, maxAgeSeconds, {
+      : await findOrStart(keys, request, maxAgeSeconds, {
           directives,
           isShared,
           idempotency,
@@ -139,17 +146,21 @@ interface StartOptions {
 }
 
 async function findOrStart(
-  key: string,
+  keys: RequestKeys,
   request: ImageRequest,
   maxAgeSeconds: number,
   { directives, isShared, idempotency, requester, waitsForTurn, context, kind }: StartOptions,
 ): Promise<Found> {
   const { config } = context;
-  if (directives.onlyIfCached) {
-    const made = isShared ? await findMade(config, key, maxAgeSeconds) : undefined;
-    if (made === undefined) throw new GatewayError({ code: "not_cached" });
-    return foundInObject(made.started, made.handle, context, kind);
-  }
+  const { key, retiredKey } = keys;
+  const { onlyIfCached } = directives;
+  const completed = (each: string | undefined) =>
+    isShared && each !== undefined ? findMade(config, each, maxAgeSeconds) : undefined;
+  const current = onlyIfCached ? await completed(key) : undefined;
+  const isAsked = onlyIfCached || isJustRetired(request, Date.now());
+  const made = current ?? (isAsked ? await completed(retiredKey) : undefined);
+  if (made !== undefined) return foundInObject(made.started, made.handle, context, kind);
+  if (onlyIfCached) throw new GatewayError({ code: "not_cached" });
   await limitRate(config, "generations", requester.rateKey);
   const job = {
     key,
@@ -167,6 +178,17 @@ async function findOrStart(
   if (started.joined) return foundInObject(started, handle, context, kind);
   const outcome = { kind, collapsed: false, stored: !directives.noStore };
   return { kind: "pending", isRunning: false, created: started.created, handle, outcome };
+}
+
+/**
+ * KV may not have an image yet that was completed just before its model was retired. Its object has
+ * it for ten minutes after a generation of at most ten, or as long as the copy to KV is retried.
+ */
+const HANDOVER_MS = 60 * 60 * 1000;
+
+function isJustRetired({ retiredModel }: ImageRequest, nowMs: number): boolean {
+  const retirement = retiredModel === undefined ? undefined : retirementOf(retiredModel);
+  return retirement !== undefined && msSinceShutdown(retirement, nowMs) < HANDOVER_MS;
 }
 
 /** Begins, again and again while it is refused only because others of its requester go on. */

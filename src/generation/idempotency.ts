@@ -2,13 +2,15 @@ import { DurableObject } from "cloudflare:workers";
 import type { Config } from "../config.ts";
 import { GatewayError } from "../errors.ts";
 import { callObject } from "./call.ts";
+import type { RequestIdentity } from "./key.ts";
 
 /** How long a key means the same generation. */
 export const IDEMPOTENCY_SECONDS = 24 * 60 * 60;
 
+/** What identifies the first request that came with a key; version 0.1.0 stored no fingerprint. */
 interface Claim {
-  /** The request key of the first request that came with it. */
   requestKey: string;
+  fingerprint?: string;
   /** Its generation, once there is one. */
   generationId?: string;
 }
@@ -16,17 +18,17 @@ interface Claim {
 /** What an Idempotency-Key stands for: one request, and the generation that answers it. */
 export class IdempotencyKey extends DurableObject<object> {
   /** Takes the key for a request, unless another has it. */
-  async claim(requestKey: string): Promise<Claim> {
+  async claim(requestKey: string, fingerprint: string): Promise<Claim> {
     const claim = await this.ctx.storage.get<Claim>("claim");
     if (claim !== undefined) return claim;
-    await this.ctx.storage.put<Claim>("claim", { requestKey });
+    await this.ctx.storage.put<Claim>("claim", { requestKey, fingerprint });
     await this.ctx.storage.setAlarm(Date.now() + IDEMPOTENCY_SECONDS * 1000);
-    return { requestKey };
+    return { requestKey, fingerprint };
   }
 
   /** Says which generation answers the request. */
-  async bind(requestKey: string, generationId: string): Promise<void> {
-    await this.ctx.storage.put<Claim>("claim", { requestKey, generationId });
+  async bind(requestKey: string, generationId: string, fingerprint: string): Promise<void> {
+    await this.ctx.storage.put<Claim>("claim", { requestKey, generationId, fingerprint });
   }
 
   override async alarm(): Promise<void> {
@@ -53,17 +55,22 @@ export async function claimIdempotencyKey(
   config: Config,
   principal: string,
   idempotencyKey: string,
-  requestKey: string,
+  { requestKey, fingerprint }: RequestIdentity,
 ): Promise<Idempotency> {
   // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- wrangler.toml binds the class
   const objects = config.idempotencyKeys as DurableObjectNamespace<IdempotencyKey>;
   const name = `${principal}/${idempotencyKey}`;
   const objectId = objects.idFromName(name);
-  const claim = await callObject(() => objects.get(objectId).claim(requestKey));
-  if (claim.requestKey !== requestKey) throw new GatewayError({ code: "idempotency_key_reused" });
+  const claim = await callObject(() => objects.get(objectId).claim(requestKey, fingerprint));
+  const isSame =
+    claim.fingerprint === undefined
+      ? claim.requestKey === requestKey
+      : claim.fingerprint === fingerprint;
+  if (!isSame) throw new GatewayError({ code: "idempotency_key_reused" });
   return {
     name: `idempotent/${name}`,
     generationId: claim.generationId,
-    bind: (generationId) => callObject(() => objects.get(objectId).bind(requestKey, generationId)),
+    bind: (generationId) =>
+      callObject(() => objects.get(objectId).bind(requestKey, generationId, fingerprint)),
   };
 }

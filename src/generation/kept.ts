@@ -6,6 +6,7 @@ import { GatewayError } from "../errors.ts";
 import type { RequestEvent } from "../telemetry/event.ts";
 import { errorFields, log } from "../telemetry/log.ts";
 import { hitOutcome, type MadeGeneration } from "./found.ts";
+import type { RequestKeys } from "./key.ts";
 
 export interface GenerateContext {
   config: Config;
@@ -22,27 +23,34 @@ export type Kept =
 
 /**
  * What KV has for a request. A store that fails has nothing, and so has a record whose images are
- * gone.
+ * gone. Both keys of a request whose model is retired are read at the same time; the first one wins.
  *
  * @throws {GatewayError} `moderation_blocked` where the upstream has refused the request lately
  */
 export async function findKept(
-  key: string,
+  { key, retiredKey }: RequestKeys,
   responseFormat: ResponseFormat,
   maxAgeSeconds: number,
   context: GenerateContext,
 ): Promise<Kept> {
   const { cache, config } = context;
-  const record = await readingCache(context, () => cache.recordByKey(key));
-  if (record === undefined) {
+  const keys = retiredKey === undefined ? [key] : [key, retiredKey];
+  const read = await Promise.all(
+    keys.map((each) => readingCache(context, () => cache.recordByKey(each))),
+  );
+  const records = read.filter((record) => record !== undefined);
+  if (records.length === 0) {
     const refusal = await readingCache(context, () => cache.refusal(key));
     if (refusal !== undefined) throw new GatewayError(refusal);
     return { kind: "none" };
   }
-  const { ageSeconds } = hitOutcome(record, config);
-  if (ageSeconds > maxAgeSeconds) return { kind: "stale" };
-  const made = await readingCache(context, () => withImages(record, responseFormat, context));
-  return made === undefined ? { kind: "none" } : { kind: "fresh", made };
+  const fresh = records.filter((record) => hitOutcome(record, config).ageSeconds <= maxAgeSeconds);
+  if (fresh.length === 0) return { kind: "stale" };
+  for (const record of fresh) {
+    const made = await readingCache(context, () => withImages(record, responseFormat, context));
+    if (made !== undefined) return { kind: "fresh", made };
+  }
+  return { kind: "none" };
 }
 
 /** The generation of an id, if KV has it. */

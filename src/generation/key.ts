@@ -1,30 +1,82 @@
 import type { ImageRequest } from "../contract/request.ts";
 
+/** The cache keys of a request. */
+export interface RequestKeys {
+  /** New images are stored under this one. */
+  key: string;
+  /**
+   * The key of the same request before its model was retired: images under it are still hits.
+   * `undefined` if the model is not retired.
+   */
+  retiredKey: string | undefined;
+}
+
 /**
- * The cache key: SHA-256 of the canonical request, in hexadecimal.
- *
- * Everything that changes the picture is in it, as resolved: defaults are written out and aliases
- * followed, so that a request means the same however it is spelled. What only changes the delivery
- * (`response_format`, `stream`, `partial_images`) or names the user is not. The upstream is in it
- * too: two servers do not paint the same picture.
+ * Returns the keys under which a request may be cached.
  *
  * @param baseUrl of the upstream
  */
-export async function requestKey(request: ImageRequest, baseUrl: string): Promise<string> {
-  const digest = await crypto.subtle.digest(
-    "SHA-256",
-    new TextEncoder().encode(canonicalRequest(request, baseUrl)),
-  );
-  return new Uint8Array(digest).toHex();
+export async function requestKeys(request: ImageRequest, baseUrl: string): Promise<RequestKeys> {
+  const [key, retiredKey] = await Promise.all([
+    requestKey(request, baseUrl),
+    request.retiredModel === undefined ? undefined : keyBeforeRetirement(request, baseUrl),
+  ]);
+  return { key, retiredKey };
 }
 
-/** A list has one order and no names to spell differently. The first element is its version. */
-function canonicalRequest(request: ImageRequest, baseUrl: string): string {
-  const { upstreamModel, prompt, n, size, quality, style, options } = request;
-  return JSON.stringify([
-    "darkroom/1",
-    baseUrl,
-    upstreamModel,
+/** Identifies a request that a client repeats under the same Idempotency-Key. */
+export interface RequestIdentity {
+  /**
+   * SHA-256 of the request as it was parsed, with the model that the client requests. Neither a
+   * retirement nor a change of `MODEL_ALIASES` or `UPSTREAM_BASE_URL` changes it.
+   */
+  fingerprint: string;
+  /**
+   * What version 0.1.0 stores and compares instead: the cache key under the model before its
+   * retirement. Stored with the fingerprint, so that each version reads what the other wrote.
+   */
+  requestKey: string;
+}
+
+/**
+ * Returns the identity of a request: equal for a repetition, different for another request.
+ *
+ * @param baseUrl of the upstream
+ */
+export async function requestIdentity(
+  request: ImageRequest,
+  baseUrl: string,
+): Promise<RequestIdentity> {
+  const [fingerprint, key] = await Promise.all([
+    sha256(["darkroom-request/1", request.model, ...imageParameters(request)]),
+    keyBeforeRetirement(request, baseUrl),
+  ]);
+  return { fingerprint, requestKey: key };
+}
+
+/**
+ * The cache key: SHA-256 of the canonical request, in hexadecimal.
+ *
+ * Everything that changes the picture is in it, as resolved: defaults are written out, aliases and
+ * successors of retired models followed, so that a request means the same however it is spelled. What
+ * only changes the delivery (`response_format`, `stream`, `partial_images`) or names the user is not.
+ * The upstream is in it too: two servers do not paint the same picture.
+ *
+ * @param baseUrl of the upstream
+ */
+export function requestKey(request: ImageRequest, baseUrl: string): Promise<string> {
+  // A list has one order and no names to spell differently. The first element is its version.
+  return sha256(["darkroom/1", baseUrl, request.upstreamModel, ...imageParameters(request)]);
+}
+
+function keyBeforeRetirement(request: ImageRequest, baseUrl: string): Promise<string> {
+  const { retiredModel: upstreamModel = request.upstreamModel } = request;
+  return requestKey({ ...request, upstreamModel }, baseUrl);
+}
+
+/** Returns everything except the model that changes the image. */
+function imageParameters({ prompt, n, size, quality, style, options }: ImageRequest) {
+  return [
     prompt,
     n,
     size,
@@ -34,5 +86,10 @@ function canonicalRequest(request: ImageRequest, baseUrl: string): string {
     options?.output_format ?? null,
     options?.output_compression ?? null,
     options?.moderation ?? null,
-  ]);
+  ];
+}
+
+async function sha256(list: readonly (string | number | null)[]): Promise<string> {
+  const bytes = new TextEncoder().encode(JSON.stringify(list));
+  return new Uint8Array(await crypto.subtle.digest("SHA-256", bytes)).toHex();
 }

@@ -3,6 +3,7 @@ import { releaseBudget, reserveBudget, settleBudget } from "../access/budget.ts"
 import { kvCache, type CachedImage } from "../cache/cache.ts";
 import { configOf, type Config } from "../config.ts";
 import { costOf, costOfRecord, MICRO_PER_DOLLAR } from "../contract/pricing.ts";
+import { withSuccessor } from "../contract/request.ts";
 import { failureOf, mayHaveCharged, type Failure } from "../errors.ts";
 import { nowSeconds } from "../lib/clock.ts";
 import { newIdInObject } from "../lib/object-id.ts";
@@ -173,11 +174,14 @@ export class Generation extends DurableObject<object> {
     const { id, job } = generation;
     this.#dispatching = id;
     const startedMs = Date.now();
+    let { request } = job;
     let failure: Failure | undefined;
     try {
       const config = configOf(this.env);
-      this.#storage.save({ ...generation, state: "dispatched" });
-      const made = await dispatch(job.request, {
+      // The model may have been retired since the generation was queued.
+      request = withSuccessor(request, config, startedMs);
+      this.#storage.save({ ...generation, job: { ...job, request }, state: "dispatched" });
+      const made = await dispatch(request, {
         config: config.upstream,
         localDevelopment: config.localDevelopment,
         sink: (slot, bytes) => this.#storage.writeImage(id, slot, bytes),
@@ -188,7 +192,7 @@ export class Generation extends DurableObject<object> {
       });
       this.#update(id, {
         state: "done",
-        record: newRecord(id, job.request, made, nowSeconds()),
+        record: newRecord(id, request, made, nowSeconds()),
         slots: made.images.map((image) => image.slot),
         endedMs: Date.now(),
       });
@@ -205,8 +209,8 @@ export class Generation extends DurableObject<object> {
     }
     log("info", "generation", {
       id,
-      model: job.request.upstreamModel,
-      n: job.request.n,
+      model: request.upstreamModel,
+      n: request.n,
       upstream_ms: Date.now() - startedMs,
       cost_usd: this.#costOf(id),
       error: failure?.code,

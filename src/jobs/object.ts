@@ -58,7 +58,7 @@ export class Jobs extends DurableObject<object> {
   async accept(order: Order): Promise<Accepted | undefined> {
     const known = this.#storage.order();
     if (known !== undefined) {
-      return known.fingerprint === order.fingerprint ? this.#accepted(known) : undefined;
+      return isSameOrder(known, order) ? this.#accepted(known) : undefined;
     }
     const objectId = this.ctx.id.toString();
     const { requests, ...rest } = order;
@@ -191,4 +191,11 @@ export class Jobs extends DurableObject<object> {
     const open = this.#storage.jobs().filter(({ outcome }) => outcome === undefined);
     return { id, openJobs: open.map((job) => job.id) };
   }
+}
+
+/** Compares what two orders under one name ask for; version 0.1.0 stored cache keys only. */
+function isSameOrder(known: StoredOrder, order: Order): boolean {
+  return known.requestFingerprint === undefined
+    ? known.fingerprint === order.fingerprint
+    : known.requestFingerprint === order.requestFingerprint;
 }

@@ -14,9 +14,11 @@ export interface Order {
   /** Who is to be told when all of it is over. */
   webhookUrl: string | undefined;
   /**
-   * What is asked for, where another order under the same name must be refused; `undefined` where the
-   * name alone says that it is the same.
+   * Identifies what is ordered, where another order under the same name must be refused; absent where
+   * the name alone identifies it.
    */
+  requestFingerprint?: string | undefined;
+  /** The same, as version 0.1.0 stores and compares it: made of cache keys. */
   fingerprint: string | undefined;
 }
 

@@ -10,6 +10,7 @@ import type { WaitUntil } from "../respond/body.ts";
 import { RequestEvent } from "../telemetry/event.ts";
 import { errorFields, log } from "../telemetry/log.ts";
 import { mayPass } from "../contract/job.ts";
+import { withSuccessor } from "../contract/request.ts";
 import { attemptDelivery, isFinal, pauseSeconds } from "./delivery.ts";
 import type { Task } from "./object.ts";
 import type { JobOutcome } from "./storage.ts";
@@ -132,11 +133,13 @@ interface Making {
  */
 async function made(
   id: string,
-  { request, requester, directives }: Task,
+  { request: stored, requester, directives }: Task,
   { config, jobs, waitUntil }: Making,
 ): Promise<JobOutcome> {
   const cache = kvCache(config.cache, config.cacheTtlSeconds);
   const context = { config, cache, event: new RequestEvent(id) };
+  // A job may wait for days: its model may have been retired since it was submitted.
+  const request = withSuccessor(stored, config, Date.now());
   let isBound = false;
   try {
     const found = await generate(

@@ -167,7 +167,7 @@ export const generations = (): Route[] => [
       ...errorResponses(
         "invalid_signature",
         "signature_expired",
-        "not_found",
+        "method_not_allowed",
         ...REQUEST.filter((code) => code !== "unsupported_media_type"),
         "not_acceptable",
         "rate_limit_exceeded",
@@ -175,6 +175,16 @@ export const generations = (): Route[] => [
         ...UPSTREAM,
       ),
     },
+  },
+  {
+    method: "post",
+    path: "/v1/images/variations",
+    operationId: "createVariation",
+    summary: "Retired with dall-e-2",
+    deprecated: true,
+    tags: TAG,
+    security: [],
+    responses: errorResponses("endpoint_retired"),
   },
   {
     method: "get",

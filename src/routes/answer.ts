@@ -153,6 +153,7 @@ export function answered(response: Response, found: Found, c: Context<AppEnv>): 
     const isPaid = outcome.kind !== "hit" && !collapsed;
     const cost = isPaid ? costOfRecord(record, c.get("config").prices) : 0;
     event.add({
+      upstream_model: record.model,
       bytes: record.images.reduce((sum, { bytes }) => sum + bytes, 0),
       cost_usd: cost / MICRO_PER_DOLLAR,
     });

@@ -5,7 +5,8 @@ import type { Config } from "../config.ts";
 import { BATCH_BODIES, located, parseBatch, type BatchRequest } from "../contract/batch.ts";
 import { takeWebhookUrl } from "../contract/job.ts";
 import { GatewayError } from "../errors.ts";
-import { requestKey } from "../generation/key.ts";
+import { requestIdentity, type RequestIdentity } from "../generation/key.ts";
+import type { Order } from "../jobs/order.ts";
 import { jobsOf, submitOrder } from "../jobs/submit.ts";
 import { parseCacheControl } from "../lib/cache-control.ts";
 import { callerOf } from "../middleware/caller.ts";
@@ -23,7 +24,7 @@ export function batchesRoutes(app: Hono<AppEnv>): void {
     const config = c.get("config");
     const json = await jsonBody(c, config.maxBodyBytes * BATCH_BODIES);
     const { body, webhookUrl } = takeWebhookUrl(json);
-    const requests = parseBatch(body, config);
+    const requests = parseBatch(body, config, Date.now());
     const checkedUrl = checkedWebhookUrl(webhookUrl, c);
     const caller = await callerOf(c);
     const { token } = caller;
@@ -46,7 +47,9 @@ export function batchesRoutes(app: Hono<AppEnv>): void {
         directives: parseCacheControl(undefined),
         origin: new URL(c.req.url).origin,
         webhookUrl: checkedUrl,
-        fingerprint: isNamed ? await fingerprintOf(requests, checkedUrl, config) : undefined,
+        ...(isNamed
+          ? await fingerprintsOf(requests, checkedUrl, config)
+          : { fingerprint: undefined }),
       },
     );
     const view = await jobsOf(config, "batch", id)?.batch(id);
@@ -70,14 +73,18 @@ export function batchesRoutes(app: Hono<AppEnv>): void {
 }
 
 /** What a batch asks for, and under which names: the same key with another of either is refused. */
-async function fingerprintOf(
+async function fingerprintsOf(
   requests: readonly BatchRequest[],
   webhookUrl: string | undefined,
   { upstream }: Config,
-): Promise<string> {
-  const named = requests.map(async ({ customId, request }) => [
-    customId,
-    await requestKey(request, upstream.baseUrl),
-  ]);
-  return JSON.stringify([await Promise.all(named), webhookUrl]);
+): Promise<Pick<Order, "fingerprint" | "requestFingerprint">> {
+  const named = await Promise.all(
+    requests.map(async ({ customId, request }) => ({
+      customId,
+      ...(await requestIdentity(request, upstream.baseUrl)),
+    })),
+  );
+  const joined = (by: keyof RequestIdentity) =>
+    JSON.stringify([named.map((each) => [each.customId, each[by]]), webhookUrl]);
+  return { fingerprint: joined("requestKey"), requestFingerprint: joined("fingerprint") };
 }

@@ -1,10 +1,17 @@
 import type { Hono } from "hono";
 import { requireAdmin } from "../access/admin.ts";
 import { spentToday } from "../access/budget.ts";
-import type { Config } from "../config.ts";
+import { servedModel, type Config } from "../config.ts";
 import type { DoctorCheck } from "../contract/doctor.ts";
-import { knownModel } from "../contract/models.ts";
 import { MICRO_PER_DOLLAR, type MicroDollars } from "../contract/pricing.ts";
+import {
+  msSinceShutdown,
+  replacementOf,
+  retirementOf,
+  successorAt,
+  withdrawalAt,
+  type Retirement,
+} from "../contract/retirement.ts";
 import { findMade } from "../generation/handle.ts";
 import type { AppEnv } from "../middleware/context.ts";
 import { upstreamModels, type Listing } from "../upstream/models.ts";
@@ -15,16 +22,18 @@ export function doctorRoute(app: Hono<AppEnv>): void {
     const config = c.get("config");
     await requireAdmin(c.req.header("authorization"), config.adminKey);
     const listing = await upstreamModels(config.upstream);
+    const nowMs = Date.now();
     const checks = [
       upstreamCheck(listing),
-      modelCheck(listing, config),
+      modelCheck(listing, config, nowMs),
+      aliasesCheck(config, nowMs),
       await tried("kv", () => kvCheck(config)),
       await tried("object", () => objectCheck(config)),
       await tried("workflow", () => workflowCheck(config)),
       await tried("budget", () => budgetCheck(config)),
     ];
     c.header("cache-control", "no-store");
-    return c.json({ object: "doctor", now_ms: Date.now(), checks });
+    return c.json({ object: "doctor", now_ms: nowMs, checks });
   });
 }
 
@@ -65,17 +74,66 @@ function upstreamCheck(listing: Listing): DoctorCheck {
   }
 }
 
-function modelCheck(listing: Listing, { defaultModel, models }: Config): DoctorCheck {
+function modelCheck(listing: Listing, config: Config, nowMs: number): DoctorCheck {
   const name = "model";
-  const id = models.get(defaultModel)?.upstreamId ?? defaultModel;
-  const cure = `Set DEFAULT_MODEL, or MODEL_ALIASES = "${defaultModel}=…" to a model that it has.`;
+  const { defaultModel, upstream } = config;
+  const model = servedModel(config, defaultModel);
+  if (model === undefined) throw new Error("the configuration serves its default");
+  const withdrawal = withdrawalAt(model, upstream, nowMs);
+  if (withdrawal !== undefined) {
+    const detail = `${defaultModel}, by default: ${shutdownOf(withdrawal, nowMs)}, so a request that names no model is an error`;
+    return { name, ok: false, detail, cure: `Set DEFAULT_MODEL = "${withdrawal.successor}".` };
+  }
+  const id = successorAt(model, upstream, nowMs) ?? model.upstreamId;
   if (listing.kind === "listed" && !listing.ids.includes(id)) {
+    const cure = `Set DEFAULT_MODEL, or MODEL_ALIASES = "${defaultModel}=…" to a model that it has.`;
     return { name, ok: false, detail: `the upstream does not list ${id}`, cure };
   }
   const isListed = listing.kind === "listed" ? "the upstream has it" : "the upstream was not asked";
-  const shutdown = knownModel(id)?.shutdown ?? undefined;
-  const retired = shutdown === undefined ? "" : `; OpenAI itself retires it on ${shutdown}`;
-  return { name, ok: true, detail: `${id}, by default: ${isListed}${retired}` };
+  const replacement = replacementOf(model, upstream);
+  if (replacement !== undefined) {
+    const { successor } = replacement;
+    const detail = `${defaultModel}, by default: ${shutdownOf(replacement, nowMs)}, and from that day on ${successor} is sent in its place (${id}: ${isListed})`;
+    const cure = `Nothing fails. Set DEFAULT_MODEL = "${successor}" when your clients are ready for its parameters and prices.`;
+    return { name, ok: true, warning: true, detail, cure };
+  }
+  const retirement = model.isAlias ? undefined : retirementOf(id);
+  const retired = retirement === undefined ? "" : `; ${shutdownOf(retirement, nowMs)}`;
+  const detail = `${id}, by default: ${isListed}${retired}`;
+  if (retirement === undefined || !upstream.isOpenAi) return { name, ok: true, detail };
+  const cure = `Remove RETIRED_MODELS = "keep", or set DEFAULT_MODEL = "${retirement.successor}".`;
+  return { name, ok: true, warning: true, detail, cure };
+}
+
+/** Looks for aliases of models that OpenAI shuts down: an alias is never replaced. */
+function aliasesCheck({ models, upstream }: Config, nowMs: number): DoctorCheck {
+  const name = "aliases";
+  const leading = [...models.values()].flatMap(({ id, upstreamId, isAlias }) => {
+    const retirement = isAlias && upstream.isOpenAi ? retirementOf(upstreamId) : undefined;
+    return retirement === undefined ? [] : [{ id, upstreamId, retirement }];
+  });
+  const [first] = leading;
+  if (first === undefined) {
+    return { name, ok: true, detail: "none is sent as a model that OpenAI shuts down" };
+  }
+  const details = leading.map(
+    ({ id, upstreamId, retirement }) =>
+      `${id} is sent as ${upstreamId}: ${shutdownOf(retirement, nowMs)}`,
+  );
+  const failing = leading.some(({ retirement }) => msSinceShutdown(retirement, nowMs) >= 0);
+  const cures = leading.map(({ id, retirement }) => `${id}=${retirement.successor}`);
+  return {
+    name,
+    ok: !failing,
+    ...(failing ? {} : { warning: true }),
+    detail: details.join("; "),
+    cure: `Set MODEL_ALIASES = "${cures.join(",")}".`,
+  };
+}
+
+function shutdownOf(retirement: Retirement, nowMs: number): string {
+  const verb = msSinceShutdown(retirement, nowMs) >= 0 ? "shut" : "shuts";
+  return `OpenAI ${verb} it down on ${retirement.shutdown}`;
 }
 
 async function kvCheck({ cache }: Config): Promise<string> {

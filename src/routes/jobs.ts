@@ -5,8 +5,9 @@ import type { ResponseFormat } from "../contract/models.ts";
 import type { ImageRequest } from "../contract/request.ts";
 import { GatewayError } from "../errors.ts";
 import { findById, type Requester } from "../generation/generate.ts";
-import { requestKey } from "../generation/key.ts";
+import { requestIdentity } from "../generation/key.ts";
 import { jobsOf, submitOrder } from "../jobs/submit.ts";
+import type { Order } from "../jobs/order.ts";
 import type { CacheDirectives } from "../lib/cache-control.ts";
 import type { AppEnv } from "../middleware/context.ts";
 import { failureResponse } from "../middleware/errors.ts";
@@ -21,9 +22,8 @@ export interface JobOrder {
 }
 
 /** What an order is known by, and what it then stands for; a nameless one stands for itself. */
-interface OrderName {
+interface OrderName extends Pick<Order, "fingerprint" | "requestFingerprint"> {
   name: string | undefined;
-  fingerprint: string | undefined;
 }
 
 /** Takes a job of one request, and says where it will be; an Idempotency-Key is the same job again. */
@@ -36,9 +36,14 @@ export async function orderedJob(
     return submitted(order, { name: undefined, fingerprint: undefined }, c);
   }
   const { request, requester, webhookUrl } = order;
-  const key = await requestKey(request, c.get("config").upstream.baseUrl);
-  const name = `job/${requester.principal}/${idempotencyKey}`;
-  return submitted(order, { name, fingerprint: `${key} ${webhookUrl ?? ""}` }, c);
+  const identity = await requestIdentity(request, c.get("config").upstream.baseUrl);
+  const withUrl = (text: string) => `${text} ${webhookUrl ?? ""}`;
+  const named = {
+    name: `job/${requester.principal}/${idempotencyKey}`,
+    fingerprint: withUrl(identity.requestKey),
+    requestFingerprint: withUrl(identity.fingerprint),
+  };
+  return submitted(order, named, c);
 }
 
 /** Takes a job that a webhook brings; another delivery of the same webhook is the same job. */
@@ -53,7 +58,7 @@ export function webhookJob(
 
 async function submitted(
   { request, requester, directives, webhookUrl }: JobOrder,
-  { name, fingerprint }: OrderName,
+  { name, ...fingerprints }: OrderName,
   c: Context<AppEnv>,
 ): Promise<Response> {
   const config = c.get("config");
@@ -65,7 +70,7 @@ async function submitted(
     directives,
     origin: new URL(c.req.url).origin,
     webhookUrl,
-    fingerprint,
+    ...fingerprints,
   });
   c.get("event").add({ job: id });
   const job = await jobsOf(config, "job", id)?.job(id);

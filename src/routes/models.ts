@@ -1,6 +1,7 @@
 import type { Hono } from "hono";
 import { servedModel } from "../config.ts";
 import { listedModel } from "../contract/model-list.ts";
+import { withdrawalAt } from "../contract/retirement.ts";
 import { GatewayError } from "../errors.ts";
 import type { AppEnv } from "../middleware/context.ts";
 
@@ -8,14 +9,20 @@ import type { AppEnv } from "../middleware/context.ts";
 export function modelsRoutes(app: Hono<AppEnv>): void {
   app.get("/v1/models", (c) => {
     const config = c.get("config");
-    const data = [...config.models.values()].map((model) => listedModel(model, config));
+    const nowMs = Date.now();
+    const data = [...config.models.values()]
+      .filter((model) => withdrawalAt(model, config.upstream, nowMs) === undefined)
+      .map((model) => listedModel(model, config, nowMs));
     return c.json({ object: "list", data });
   });
 
   app.get("/v1/models/:id", (c) => {
     const config = c.get("config");
+    const nowMs = Date.now();
     const model = servedModel(config, c.req.param("id"));
-    if (model === undefined) throw new GatewayError({ code: "model_not_found" });
-    return c.json(listedModel(model, config));
+    if (model === undefined || withdrawalAt(model, config.upstream, nowMs) !== undefined) {
+      throw new GatewayError({ code: "model_not_found" });
+    }
+    return c.json(listedModel(model, config, nowMs));
   });
 }

@@ -9,7 +9,7 @@ const TURNSTILE_ORIGIN = "https://challenges.cloudflare.com";
 export function pageRoute(app: Hono<AppEnv>): void {
   app.get("/", async (c) => {
     const { assets, turnstile } = c.get("config");
-    if (assets === undefined) throw new GatewayError({ code: "not_found" });
+    if (assets === undefined) throw new GatewayError({ code: "not_found", hint: undefined });
     const page = await assets.fetch(c.req.raw);
     const headers = new Headers(page.headers);
     const policy = headers.get("content-security-policy");

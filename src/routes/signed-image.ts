@@ -1,4 +1,4 @@
-import type { Hono } from "hono";
+import type { Context, Hono } from "hono";
 import { limitRate, networkOf } from "../access/rate-limit.ts";
 import { verifyQuery } from "../access/signed-url.ts";
 import { parseImageRequest } from "../contract/request.ts";
@@ -6,7 +6,6 @@ import { GatewayError } from "../errors.ts";
 import { result } from "../generation/found.ts";
 import { generate } from "../generation/generate.ts";
 import { parseCacheControl } from "../lib/cache-control.ts";
-import { nowSeconds } from "../lib/clock.ts";
 import { requireOneImage } from "../middleware/accept.ts";
 import { anonymous } from "../middleware/caller.ts";
 import { fileConditions } from "../middleware/conditions.ts";
@@ -17,16 +16,29 @@ import { answered, firstImage, generateContext, noteFound } from "./answer.ts";
 /** A page's image says nothing about what is kept; and no browser asks for one again. */
 const NO_DIRECTIVES = { directives: parseCacheControl(undefined), idempotencyKey: undefined };
 
+const PATH = "/v1/images/generations";
+
+/** The methods of that path where no URL can be signed. */
+const POST_ONLY = ["POST"];
+
+/** Returns the methods that the URL of a request takes, of those that its path is registered with. */
+export function methodsHere(methods: readonly string[], c: Context<AppEnv>): readonly string[] {
+  return c.req.path === PATH && c.get("config").tokenSecrets.length === 0 ? POST_ONLY : methods;
+}
+
 /** `GET /v1/images/generations?…&sig=`: for the `<img>` of a page that holds no key. */
 export function signedImageRoute(app: Hono<AppEnv>): void {
-  app.get("/v1/images/generations", async (c) => {
+  app.get(PATH, async (c) => {
     const context = generateContext(c);
     const { tokenSecrets } = context.config;
-    if (tokenSecrets.length === 0) throw new GatewayError({ code: "not_found" });
-    const now = nowSeconds();
+    if (tokenSecrets.length === 0) {
+      throw new GatewayError({ code: "method_not_allowed", allow: POST_ONLY });
+    }
+    const nowMs = Date.now();
+    const now = Math.floor(nowMs / 1000);
     const query = new URL(c.req.url).searchParams;
     const { parameters, expires } = await verifyQuery(query, tokenSecrets, now);
-    const request = parseImageRequest(fromQuery(parameters), context.config);
+    const request = parseImageRequest(fromQuery(parameters), context.config, nowMs);
     requireOneImage(request.n);
     request.response_format = "b64_json";
     const { model, size, quality, n } = request;

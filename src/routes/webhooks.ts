@@ -47,7 +47,7 @@ async function taken(
   const config = c.get("config");
   const event = c.get("event");
   const taken = takeWebhookUrl(requestInEvent(parseJson(bytes)));
-  const request = parseImageRequest(taken.body, config);
+  const request = parseImageRequest(taken.body, config, Date.now());
   const { model, size, quality, n } = request;
   event.add({ model, size, quality, n });
   event.account = caller.payer.account;

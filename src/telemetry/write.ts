@@ -13,6 +13,7 @@ const BLOBS = [
   "cache",
   "error",
   "generation",
+  "upstream_model",
 ] as const;
 const DOUBLES = ["status", "n", "bytes", "upstream_ms", "total_ms", "cost_usd"] as const;
 

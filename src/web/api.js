@@ -3,7 +3,8 @@ import { authorization } from "./access.js";
 /**
  * @typedef {object} Model What `GET /v1/models` says of a model: its rules, each list's default first.
  * @property {string} id
- * @property {string | null} shutdown_date
+ * @property {string | null} shutdown_date YYYY-MM-DD, the day on which OpenAI shuts it down.
+ * @property {string | null} replaced_by The model that is sent upstream from that day on.
  * @property {boolean} default
  * @property {number} prompt_max_chars
  * @property {number} max_images

@@ -53,9 +53,7 @@ export function offerModels(models) {
  * @param {Model} model
  */
 export function offer(model) {
-  const retired = model.shutdown_date;
-  element("model-note").textContent =
-    retired === null ? "" : `OpenAI's last day for it: ${retired}.`;
+  element("model-note").textContent = retirementNote(model);
   for (const [id, list] of CHOICES) {
     const values = model[list];
     const chosen = select(id).value;
@@ -74,6 +72,21 @@ export function offer(model) {
   if (Number(input("n").value) > model.max_images) input("n").value = String(model.max_images);
   show("n", model.max_images > 1);
   countPrompt(model);
+}
+
+/**
+ * Returns when OpenAI shuts a model down, and what replaces it; an empty text for every other model.
+ *
+ * @param {Model} model
+ */
+function retirementNote({ shutdown_date: day, replaced_by: successor }) {
+  if (day === null) return "";
+  const isPast = Date.now() >= Date.parse(day);
+  const note = `OpenAI ${isPast ? "shut" : "shuts"} it down on ${day}.`;
+  if (successor === null) return note;
+  return isPast
+    ? `${note} ${successor} generates in its place.`
+    : `${note} From then on ${successor} generates in its place.`;
 }
 
 /**

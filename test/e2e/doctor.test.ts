@@ -88,6 +88,19 @@ describe("npm run doctor", () => {
     });
   });
 
+  it("warns of a default that OpenAI shuts down, says what to do, and fails nothing", async () => {
+    const vars = { RETIRED_MODELS: "replace", DEFAULT_MODEL: "gpt-image-1" };
+    await withGateway(vars, async (gateway) => {
+      const { said, code } = await examined(gateway.url);
+      expect(said).toMatch(
+        /warning +model +gpt-image-1, by default: OpenAI shut it down on 2026-10/,
+      );
+      expect(said).toMatch(/→ .*DEFAULT_MODEL = "gpt-image-2.6-sunburst"/);
+      expect(said).toContain("All is well. 1 to change in time.");
+      expect(code).toBe(0);
+    });
+  });
+
   it("takes an upstream that lists no models for what it is", async () => {
     await withGateway({ UPSTREAM_API_KEY: "sk-answers-404" }, async (gateway) => {
       const { said, code } = await examined(gateway.url);

@@ -204,14 +204,14 @@ describe("a signed address", () => {
   });
 });
 
-describe("signed addresses without a secret", () => {
+describe("a GET of the generations without a secret to sign with", () => {
   const closed = stage({ TOKEN_SECRET: undefined });
 
-  it("are not there", async () => {
+  it("is 405, because the URL exists and takes POST", async () => {
     const response = await fetch(
       `${closed.gateway.url}/v1/images/generations?prompt=a&exp=1&sig=b`,
     );
-    expect(response.status).toBe(404);
-    expect((await read<ErrorAnswer>(response)).error.code).toBe("not_found");
+    expect([response.status, response.headers.get("allow")]).toEqual([405, "POST"]);
+    expect((await read<ErrorAnswer>(response)).error.code).toBe("method_not_allowed");
   });
 });

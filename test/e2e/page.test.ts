@@ -140,6 +140,37 @@ describe.skipIf(browserPath === undefined)("in a real browser", { timeout: 30_00
       expect(await page.textContent("#size-rule")).toContain("multiples of 16, up to 3840");
     });
 
+    it.each([
+      ["2026-11-30T23:59:59Z", null, "OpenAI shuts it down on 2026-12-01."],
+      ["2026-12-01T00:00:00Z", null, "OpenAI shut it down on 2026-12-01."],
+      [
+        "2026-11-30T23:59:59Z",
+        "gpt-image-2.6-sunburst",
+        "OpenAI shuts it down on 2026-12-01. From then on gpt-image-2.6-sunburst generates in its place.",
+      ],
+      [
+        "2026-12-01T00:00:00Z",
+        "gpt-image-2.6-sunburst",
+        "OpenAI shut it down on 2026-12-01. gpt-image-2.6-sunburst generates in its place.",
+      ],
+    ])("says at %s what replaces a model: %s", async (time, replacedBy, note) => {
+      const context = await browser.newContext();
+      page = await context.newPage();
+      await page.clock.setFixedTime(time);
+      await page.route("**/v1/models", async (route) => {
+        const response = await route.fetch();
+        const { data } = (await response.json()) as { data: { id: string }[] };
+        const retired = data.find((model) => model.id === "gpt-image-1.5");
+        Object.assign(retired ?? {}, { replaced_by: replacedBy });
+        await route.fulfill({ response, json: { object: "list", data } });
+      });
+      await page.goto(local.url);
+      await page.locator("#model-note").filter({ hasText: note }).waitFor();
+      expect(await page.locator("#model-note").textContent()).toBe(note);
+      await page.selectOption("#model", "gpt-image-2");
+      expect(await page.locator("#model-note").textContent()).toBe("");
+    });
+
     it("puts an error next to the field that it concerns", async () => {
       await openPage();
       await page.fill("#size", "1x1");

@@ -1,7 +1,7 @@
 import sharp from "sharp";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { startSimulator, type Simulator } from "../upstream/simulator.ts";
-import { newPrompt } from "./stage.ts";
+import { newPrompt, read } from "./stage.ts";
 
 let simulator: Simulator;
 
@@ -108,5 +108,28 @@ describe("the simulated upstream", () => {
       statuses.push((await send({ prompt, size: "256x256" })).status);
     }
     expect(statuses).toEqual([503, 503, 200]);
+  });
+});
+
+describe("as OpenAI, on a day", () => {
+  it("refuses the models that OpenAI has shut down, and does not list them", async () => {
+    let now = "2026-11-30T23:59:59Z";
+    const openAi = await startSimulator({ openAiClock: () => Date.parse(now) });
+    const headers = { authorization: "Bearer sk-any" };
+    const asked = async (model: string) => {
+      const body = JSON.stringify({ model, prompt: "a man walks", size: "256x256" });
+      const init = { method: "POST", headers, body };
+      return (await fetch(`${openAi.baseUrl}/images/generations`, init)).status;
+    };
+    const listed = async () => {
+      const response = await fetch(`${openAi.baseUrl}/models`, { headers });
+      return (await read<{ data: { id: string }[] }>(response)).data.map(({ id }) => id);
+    };
+    expect([await asked("gpt-image-1"), await asked("gpt-image-1.5")]).toEqual([404, 200]);
+    expect(await listed()).toContain("gpt-image-1.5");
+    now = "2026-12-01T00:00:00Z";
+    expect([await asked("gpt-image-1.5"), await asked("gpt-image-2.6-flare")]).toEqual([404, 200]);
+    expect(await listed()).not.toContain("gpt-image-1.5");
+    await openAi.close();
   });
 });

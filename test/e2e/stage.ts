@@ -9,14 +9,25 @@ import {
   type Gateway,
   type GatewayOptions,
 } from "../gateway.ts";
+import { testClock } from "../clock.ts";
 import { startSimulator, type Simulator } from "../upstream/simulator.ts";
 
 /** A gateway and the upstream behind it, both on sockets, for the tests of one file. */
 export interface Stage {
   gateway: Gateway;
   upstream: Simulator;
+  /** Sets the clock of both; only on a stage that was set at a time. */
+  setClock(time: string): Promise<void>;
   /** A POST to the generations with a JSON body. */
   post(body: unknown, headers?: Record<string, string>): Promise<Response>;
+}
+
+export interface StageOptions extends Omit<GatewayOptions, "nowMs"> {
+  /**
+   * The time at its start; the upstream then refuses the models that OpenAI has shut down. Absent: the
+   * machine's time, and an upstream that paints for any model.
+   */
+  at?: string;
 }
 
 /** The answer of a generation, as tests read it. */
@@ -43,19 +54,20 @@ export interface ErrorAnswer {
  */
 export function stage(
   vars: Record<string, string | undefined> = {},
-  options: GatewayOptions = {},
+  { at, ...options }: StageOptions = {},
 ): Stage {
+  const clock = at === undefined ? undefined : testClock(at);
   let gateway: Gateway | undefined;
   let upstream: Simulator | undefined;
   beforeAll(async () => {
-    upstream = await startSimulator();
+    upstream = await startSimulator(clock === undefined ? {} : { openAiClock: () => clock.now() });
     gateway = await startGateway(
       inject("bundle"),
       {
         UPSTREAM_BASE_URL: upstream.baseUrl,
         ...vars,
       },
-      options,
+      { ...options, ...(clock === undefined ? {} : { nowMs: clock.now() }) },
     );
   }, 60_000);
   afterAll(async () => {
@@ -72,6 +84,11 @@ export function stage(
     get upstream() {
       if (upstream === undefined) throw new Error("the stage is not set yet");
       return upstream;
+    },
+    async setClock(time) {
+      if (clock === undefined) throw new Error("this stage goes by the machine's clock");
+      clock.set(time);
+      await this.gateway.setClock(clock.now());
     },
     post(body, headers = {}) {
       return fetch(`${this.gateway.url}/v1/images/generations`, {

@@ -40,6 +40,8 @@ describe("an environment with nothing but the bindings", () => {
       upstream: {
         baseUrl: "https://api.openai.com/v1",
         apiKey: undefined,
+        isOpenAi: true,
+        retiredModels: "auto",
         timeoutSeconds: 300,
         maxRetries: 2,
       },
@@ -79,6 +81,29 @@ describe("values", () => {
   });
 });
 
+describe("a model that the table knows", () => {
+  it.each(KNOWN_MODELS.map(({ id }) => id))(
+    "%s is served as the default, whatever else is",
+    (id) => {
+      for (const MODELS of ["", id, "gpt-image-2", "my-model"]) {
+        const config = testConfig({
+          UPSTREAM_BASE_URL: "https://api.openai.com/v1",
+          DEFAULT_MODEL: id,
+          MODELS,
+          PRICES: JSON.stringify({ [id]: { per_image: 0.04 } }),
+        });
+        expect(servedModel(config, id)?.id).toBe(id);
+      }
+    },
+  );
+
+  it("is served as the preset default, in addition to MODELS", () => {
+    const { models, defaultModel } = testConfig({ MODELS: "gpt-image-2" });
+    expect(defaultModel).toBe("gpt-image-1.5");
+    expect([...models.keys()]).toEqual(["gpt-image-2", "gpt-image-1.5"]);
+  });
+});
+
 describe("an alias", () => {
   it("is served, under its own name, with the rules of what is behind it", () => {
     const config = testConfig({ MODEL_ALIASES: "fast=gpt-image-2.6-flare" });
@@ -108,6 +133,7 @@ describe("a bad value is named with the reason", () => {
     ["DEFAULT_MODEL", "unheard-of", "DEFAULT_MODEL must be one of MODELS"],
     ["ALLOWED_ORIGINS", "example.com", 'ALLOWED_ORIGINS must be "*" or a comma-separated list'],
     ["ALLOWED_ORIGINS", "https://example.com/", "ALLOWED_ORIGINS must be"],
+    ["RETIRED_MODELS", "yes", 'RETIRED_MODELS must be "auto", "replace" or "keep"'],
     ["CACHE", undefined, "CACHE must be bound to a KV namespace"],
     ["CACHE", "cache", "CACHE must be bound to a KV namespace"],
     ["GENERATION", undefined, "GENERATION must be bound to a Durable Object class"],

@@ -4,10 +4,18 @@ import { text } from "node:stream/consumers";
 import { setTimeout as sleep } from "node:timers/promises";
 import { directivesIn, numberOf, type Directives } from "./directives.ts";
 import { paint } from "./paint.ts";
+import { isShutDown } from "./shutdowns.ts";
 import { inputTokens, outputTokens } from "./tokens.ts";
 
-/** What it says that it makes; in truth it paints for any model. */
-const SERVED = ["gpt-image-1.5", "gpt-image-2", "dall-e-2", "dall-e-3"];
+/** The models that it lists; without a clock it paints for any model. */
+const SERVED = [
+  "gpt-image-1.5",
+  "gpt-image-2",
+  "gpt-image-2.6-sunburst",
+  "gpt-image-2.6-flare",
+  "dall-e-2",
+  "dall-e-3",
+];
 
 /** A request as the simulator got it. */
 export interface ReceivedRequest {
@@ -32,6 +40,11 @@ export interface SimulatorOptions {
   port?: number;
   /** How long a picture takes. */
   delayMs?: number;
+  /**
+   * Its clock, milliseconds since the epoch: it refuses the models that OpenAI has shut down, as OpenAI
+   * does. Absent: it paints for any model.
+   */
+  openAiClock?: () => number;
 }
 
 /** What a request for pictures asks for, defaults in place. */
@@ -103,7 +116,17 @@ export async function startSimulator(options: SimulatorOptions = {}): Promise<Si
       sendJson(response, 401, envelope("You didn't provide an API key.", "invalid_api_key"));
       return;
     }
+    const model = String(received.body["model"]);
+    if (isGone(model)) {
+      const message = `The model \`${model}\` does not exist or you do not have access to it.`;
+      sendJson(response, 404, envelope(message, "model_not_found"));
+      return;
+    }
     await serveOrder(orderIn(received), received, response);
+  }
+
+  function isGone(model: string): boolean {
+    return options.openAiClock !== undefined && isShutDown(model, options.openAiClock());
   }
 
   /** Which key is good the key itself says, as the prompt does elsewhere. */
@@ -113,7 +136,7 @@ export async function startSimulator(options: SimulatorOptions = {}): Promise<Si
       sendJson(response, Number(status), envelope("As the key says.", "as_the_key_says"));
       return;
     }
-    const data = SERVED.map((id) => ({ id, object: "model" }));
+    const data = SERVED.filter((id) => !isGone(id)).map((id) => ({ id, object: "model" }));
     sendJson(response, 200, { object: "list", data });
   }
 

@@ -291,7 +291,7 @@ describe("a generation", () => {
     await reserveBudget(testConfig(vars), ANN, "gen_before", 20_000);
     const job = {
       key: await keyOf(body),
-      request: parseImageRequest(body, testConfig()),
+      request: parseImageRequest(body, testConfig(), Date.now()),
       store: true,
       keepSeconds: 600,
       maxAgeSeconds: 1000,

@@ -12,13 +12,17 @@ import { app } from "../../src/app.ts";
 import { configOf } from "../../src/config.ts";
 import { parseImageRequest } from "../../src/contract/request.ts";
 import { requestKey } from "../../src/generation/key.ts";
+import type { IdempotencyKey } from "../../src/generation/idempotency.ts";
 import type { Generation } from "../../src/generation/object.ts";
+import type { Jobs } from "../../src/jobs/object.ts";
 import { eventually } from "../eventually.ts";
 
 interface Bindings {
   CACHE: KVNamespace;
   GENERATION: DurableObjectNamespace<Generation>;
+  IDEMPOTENCY: DurableObjectNamespace<IdempotencyKey>;
   BUDGET: DurableObjectNamespace<Budget>;
+  JOBS: DurableObjectNamespace<Jobs>;
   IMAGE_JOB: Workflow;
 }
 
@@ -74,7 +78,7 @@ export async function upstreamCalls(prompt: string): Promise<number> {
 /** The key of a request. */
 export function keyOf(body: unknown): Promise<string> {
   const config = configOf(environment());
-  return requestKey(parseImageRequest(body, config), config.upstream.baseUrl);
+  return requestKey(parseImageRequest(body, config, Date.now()), config.upstream.baseUrl);
 }
 
 /** The object that everybody shares who asks for this. */

@@ -56,7 +56,7 @@ function newBody(directives = "") {
 }
 
 async function jobOf(body: object): Promise<Job> {
-  const request = parseImageRequest(body, testConfig());
+  const request = parseImageRequest(body, testConfig(), Date.now());
   return {
     key: await keyOf(body),
     request,
@@ -313,7 +313,7 @@ describe("an object that breaks after the upstream has answered", () => {
     expect(response.headers.get("x-should-retry")).toBe("false");
     expect(await errorOf(response)).toEqual([502, "upstream_outcome_unknown", null]);
     expect(problems.join()).toContain('"event":"generation_broke"');
-    const { worst } = costOf(parseImageRequest(body, testConfig()), new Map());
+    const { worst } = costOf(parseImageRequest(body, testConfig(), Date.now()), new Map());
     await eventually(async () => {
       const { rows } = await usageOf(testConfig());
       // What cost nothing is counted a second late, and may be that of the test before.

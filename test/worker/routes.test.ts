@@ -1,7 +1,7 @@
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, vi } from "vitest";
 import { version } from "../../package.json";
 import { BINDINGS } from "../../src/environment.ts";
-import { answer, environment } from "./gateway.ts";
+import { answer, environment, generationRequest } from "./gateway.ts";
 
 const ORIGIN = "https://gateway.example";
 
@@ -119,12 +119,113 @@ describe("GET /v1/models/{id}", () => {
   });
 });
 
+describe("OpenAI as the upstream", () => {
+  /** Without a key nothing is sent to it. */
+  const openAi = (vars: Record<string, string> = {}) =>
+    environment({
+      UPSTREAM_BASE_URL: "https://api.openai.com/v1",
+      UPSTREAM_API_KEY: undefined,
+      ...vars,
+    });
+
+  function post(body: object, env: object) {
+    return answer(generationRequest({ prompt: "a man walks", ...body }), env);
+  }
+
+  interface Check {
+    name: string;
+    ok: boolean;
+    warning?: boolean;
+    detail: string;
+    cure?: string;
+  }
+
+  async function checkOf(name: string, env: object): Promise<Check | undefined> {
+    const init = { headers: { authorization: "Bearer admin-key" } };
+    const { checks } = await (await get("/v1/doctor", env, init)).json<{ checks: Check[] }>();
+    return checks.find((check) => check.name === name);
+  }
+
+  async function listed(env: object): Promise<string[]> {
+    const { data } = await (await get("/v1/models", env)).json<{ data: Model[] }>();
+    return data.map(({ id }) => id);
+  }
+
+  it("does not serve dall-e: it is not listed, and the error names its successor", async () => {
+    expect((await listed(openAi())).filter((id) => id.startsWith("dall-e"))).toEqual([]);
+    expect((await get("/v1/models/dall-e-3", openAi())).status).toBe(404);
+    const response = await post({ model: "dall-e-3" }, openAi());
+    expect(response.status).toBe(400);
+    const { error } = await response.json<{ error: { message: string } }>();
+    expect(error).toMatchObject({
+      type: "image_generation_user_error",
+      param: "model",
+      code: "invalid_value",
+    });
+    expect(error.message).toContain("'gpt-image-2.6-sunburst'");
+  });
+
+  it.each([{ RETIRED_MODELS: "keep" }, { MODEL_ALIASES: "dall-e-3=gpt-image-2" }])(
+    "serves dall-e-3 where the operator configures it: %j",
+    async (vars) => {
+      expect(await listed(openAi(vars))).toContain("dall-e-3");
+      expect((await get("/v1/models/dall-e-3", openAi(vars))).status).toBe(200);
+    },
+  );
+
+  it("leaves a gateway with a retired default configured, and its doctor fails", async () => {
+    const env = openAi({ DEFAULT_MODEL: "dall-e-3", MODELS: "dall-e-3" });
+    expect((await get("/health", env)).status).toBe(200);
+    expect((await post({}, env)).status).toBe(400);
+    const check = await checkOf("model", env);
+    expect(check?.ok).toBe(false);
+    expect(check?.cure).toContain('DEFAULT_MODEL = "gpt-image-2.6-sunburst"');
+  });
+
+  it("lists what replaces a retired model, and nothing for an alias", async () => {
+    const env = openAi({ MODEL_ALIASES: "gpt-image-1-mini=gpt-image-2,fast=gpt-image-1" });
+    const model = async (id: string) => (await get(`/v1/models/${id}`, env)).json();
+    expect(await model("gpt-image-1")).toMatchObject({
+      shutdown_date: "2026-10-23",
+      replaced_by: "gpt-image-2.6-sunburst",
+    });
+    expect(await model("gpt-image-1-mini")).toMatchObject({
+      shutdown_date: null,
+      replaced_by: null,
+    });
+    expect(await model("fast")).toMatchObject({ shutdown_date: "2026-10-23", replaced_by: null });
+  });
+
+  it("has the doctor warn of a retired default that RETIRED_MODELS keeps", async () => {
+    const env = openAi({ DEFAULT_MODEL: "gpt-image-1", RETIRED_MODELS: "keep" });
+    const check = await checkOf("model", env);
+    expect(check).toMatchObject({ ok: true, warning: true });
+    expect(check?.cure).toContain('Remove RETIRED_MODELS = "keep"');
+  });
+
+  it("has the doctor fail an alias of a model that is shut down, and warn of one that will be", async () => {
+    const now = vi.spyOn(Date, "now").mockReturnValue(Date.UTC(2026, 10, 30));
+    const aliases = (MODEL_ALIASES: string) => checkOf("aliases", openAi({ MODEL_ALIASES }));
+    expect(await aliases("fast=gpt-image-2.6-flare")).toMatchObject({ ok: true });
+    const failed = await aliases("fast=gpt-image-1,slow=gpt-image-1.5");
+    expect(failed?.ok).toBe(false);
+    expect(failed?.detail).toContain("fast is sent as gpt-image-1: OpenAI shut it down");
+    expect(failed?.cure).toContain("fast=gpt-image-2.6-sunburst,slow=gpt-image-2.6-sunburst");
+    expect(await aliases("fast=gpt-image-1-mini")).toMatchObject({ ok: true, warning: true });
+    now.mockReturnValue(Date.UTC(2026, 11, 1));
+    expect(await aliases("fast=gpt-image-1-mini")).toMatchObject({ ok: false });
+    now.mockRestore();
+  });
+});
+
 describe("every answer", () => {
   it.each([
     ["GET", "/nowhere", 404, "not_found", null],
     ["PUT", "/", 405, "method_not_allowed", "GET, HEAD"],
-    ["GET", "/v1/images/generations", 404, "not_found", null],
-    ["PUT", "/v1/images/generations", 405, "method_not_allowed", "POST, GET, HEAD"],
+    ["GET", "/v1/images/generations", 405, "method_not_allowed", "POST"],
+    ["PUT", "/v1/images/generations", 405, "method_not_allowed", "POST"],
+    ["POST", "/v1/images/variations", 410, "endpoint_retired", null],
+    ["GET", "/v1/images/variations", 405, "method_not_allowed", "POST"],
     ["POST", "/v1/models", 405, "method_not_allowed", "GET, HEAD"],
     ["DELETE", "/health", 405, "method_not_allowed", "GET, HEAD"],
   ])("%s %s is %i %s, in the contract's form", async (method, path, status, code, allow) => {
@@ -153,6 +254,83 @@ describe("every answer", () => {
   it("does not take over an id from outside", async () => {
     const response = await get("/health", environment(), { headers: { "x-request-id": "mine" } });
     expect(response.headers.get("x-request-id")).toMatch(/^req_/);
+  });
+});
+
+describe("/v1/images/generations", () => {
+  it("takes GET too where URLs can be signed", async () => {
+    const signing = environment({ TOKEN_SECRET: "x".repeat(32) });
+    const response = await get("/v1/images/generations", signing, { method: "PUT" });
+    expect(response.headers.get("allow")).toBe("POST, GET, HEAD");
+    expect((await get("/v1/images/generations", signing)).status).toBe(403);
+  });
+
+  it("answers HEAD with 405 where none can be signed", async () => {
+    const response = await get("/v1/images/generations", environment(), { method: "HEAD" });
+    expect([response.status, response.headers.get("allow")]).toEqual([405, "POST"]);
+  });
+});
+
+describe("POST /v1/images/variations", () => {
+  it("says what to use, whatever the body is", async () => {
+    const body = new FormData();
+    body.set("image", new File(["x"], "a.png"));
+    const response = await get("/v1/images/variations", environment(), { method: "POST", body });
+    expect(response.status).toBe(410);
+    const { error } = await response.json<{ error: { message: string } }>();
+    expect(error.message).toContain("/v1/images/edits");
+  });
+});
+
+describe("a path that is nearly ours", () => {
+  async function messageOf(path: string, method = "POST"): Promise<string> {
+    const response = await get(path, environment(), { method });
+    expect(response.status).toBe(404);
+    const { error } = await response.json<{ error: { message: string; code: string } }>();
+    expect(error.code).toBe("not_found");
+    return error.message;
+  }
+
+  it.each([
+    "/images/generations",
+    "/api/v1/images/generations",
+    "/V1/images/generations",
+    "/v1/images/generations/images/generations",
+    "/images/generations/gen_x",
+    "/models",
+    "/v2/models/gpt-image-2",
+    "//v1/images/generations",
+    "/v1//images/generations",
+    "/v1/images/generations/",
+    "/v1/models/",
+    "/v1/v1/images/generations",
+    "/v1/v1/models",
+    "/openai/deployments/my-deployment/images/generations?api-version=2025-04-01-preview",
+    "/openai/v1/images/generations?api-version=preview",
+  ])("%s says which base URL to set", async (path) => {
+    expect(await messageOf(path)).toContain(`Set the base URL of the client to ${ORIGIN}/v1`);
+  });
+
+  it.each([
+    ["/v1/v1/images/generations", `or to ${ORIGIN} if the client adds '/v1' itself`],
+    ["//v1/images/generations", "a '/' too many"],
+    ["/v1/images/generations/", "a '/' too many"],
+    ["/openai/deployments/x/images/generations", "Azure"],
+  ])("%s says why: %s", async (path, reason) => {
+    expect(await messageOf(path)).toContain(reason);
+  });
+
+  it.each(["/nowhere", "/v1", "/v1/chat/completions", "/v1/images/edits", "/wp-login.php"])(
+    "%s gets no hint",
+    async (path) => {
+      expect(await messageOf(path)).toBe("There is nothing at this URL.");
+    },
+  );
+
+  it("repeats nothing of the path", async () => {
+    expect(await messageOf("/openai/deployments/secret-name/images/generations")).not.toContain(
+      "secret-name",
+    );
   });
 });
 

@@ -137,6 +137,7 @@ describe("the event of a request", () => {
           "miss",
           null,
           generation,
+          "dall-e-2",
         ],
         doubles: [200, 1, bytes, upstream_ms, total_ms, 0.016],
       },

@@ -12,7 +12,7 @@ const NONE: Prices = new Map();
 const TEXT = 101;
 
 function request(body: Record<string, unknown>) {
-  return parseImageRequest({ prompt: "x", ...body }, testConfig());
+  return parseImageRequest({ prompt: "x", ...body }, testConfig(), Date.now());
 }
 
 function worst(body: Record<string, unknown>, prices = NONE) {
@@ -35,14 +35,27 @@ describe("the worst case", () => {
   it.each([
     ["gpt-image-2", "1024x1024", "low", 16, 16],
     ["gpt-image-2", "1536x1024", "medium", 48, 32],
-    ["gpt-image-2.5-flare", "3840x2160", "high", 96, 54],
+    ["gpt-image-2", "1024x1024", "auto", 96, 96],
+    ["gpt-image-2.5-flare", "1024x1024", "medium", 24, 24],
+    ["gpt-image-2.5-flare", "3840x2160", "high", 48, 27],
+    ["gpt-image-2.5-flare", "1024x1024", "xhigh", 64, 64],
+    ["gpt-image-2.6-sunburst", "1024x1024", "high", 48, 48],
     ["gpt-image-2.6-sunburst", "1024x1024", "auto", 96, 96],
-    // What the source tells no patches of is taken as the dearest that it does.
     ["gpt-image-2.6-sunburst", "1024x1024", "max", 96, 96],
   ])("of %s, %s, %s is %i by %i patches", (model, size, quality, long, short) => {
     const [width = 0, height = 0] = size.split("x").map(Number);
     const tokens = Math.ceil((long * short * (2_000_000 + width * height)) / 4_000_000);
     expect(worst({ model, size, quality })).toBe(TEXT * 5 + tokens * 30);
+  });
+
+  it.each([
+    ["low", 16, 11],
+    ["medium", 24, 16],
+  ])("of gpt-image-2.6 at %s is 4.5 times the formula", (quality, long, short) => {
+    const formula = Math.ceil((long * short * (2_000_000 + 1536 * 1024)) / 4_000_000);
+    const tokens = Math.ceil(formula * 4.5);
+    const body = { model: "gpt-image-2.6-flare", size: "1536x1024", quality };
+    expect(worst(body)).toBe(TEXT * 5 + tokens * 30);
   });
 
   it.each([
@@ -54,6 +67,18 @@ describe("the worst case", () => {
     expect(worst({ model, size, quality })).toBe(micro);
   });
 
+  it("of a model that the table does not know is that of the most patches", () => {
+    const vars = { MODELS: "gpt-image-9", DEFAULT_MODEL: "gpt-image-9" };
+    const unknown = parseImageRequest(
+      { prompt: "x", size: "1024x1024", quality: "high" },
+      testConfig(vars),
+      Date.now(),
+    );
+    const perToken = 40;
+    const tokens = Math.ceil((96 * 96 * (2_000_000 + 1024 * 1024)) / 4_000_000);
+    expect(costOf(unknown, NONE).worst()).toBe(TEXT * 5 + tokens * perToken);
+  });
+
   it("counts every picture, every partial image and every byte of the prompt", () => {
     const body = { model: "gpt-image-1.5", size: "1024x1024", quality: "low" };
     expect(worst({ ...body, n: 4 })).toBe(TEXT * 5 + 4 * 272 * 32);
@@ -63,12 +88,14 @@ describe("the worst case", () => {
     expect(worst({ ...body, prompt: "🦊" })).toBe((TEXT + 3) * 5 + 272 * 32);
   });
 
-  it("of a free size is never above that of auto", () => {
+  it("of auto covers every size of as many pixels as 1536x1024", () => {
     const auto = worst({ model: "gpt-image-2" });
     fc.assert(
-      fc.property(fc.integer({ min: 64, max: 240 }), fc.integer({ min: 64, max: 240 }), (a, b) => {
+      fc.property(fc.integer({ min: 40, max: 130 }), fc.integer({ min: 40, max: 130 }), (a, b) => {
         const [width, height] = [a * 16, b * 16];
-        fc.pre(width * height <= 8_294_400 && Math.max(a, b) <= 3 * Math.min(a, b));
+        const pixels = width * height;
+        fc.pre(pixels >= 655_360 && pixels <= 1536 * 1024);
+        fc.pre(Math.max(a, b) <= 3 * Math.min(a, b));
         expect(worst({ model: "gpt-image-2", size: `${width}x${height}` })).toBeLessThanOrEqual(
           auto,
         );

@@ -7,7 +7,7 @@ const IRE = "invalid_request_error";
 const IGU = "image_generation_user_error";
 
 function parse(body: unknown, vars: Record<string, unknown> = {}): ImageRequest {
-  return parseImageRequest(body, testConfig(vars));
+  return parseImageRequest(body, testConfig(vars), Date.now());
 }
 
 function refusal(body: unknown, vars: Record<string, unknown> = {}) {

@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { parseImageRequest } from "../../../src/contract/request.ts";
-import { requestKey } from "../../../src/generation/key.ts";
+import { requestIdentity, requestKey, requestKeys } from "../../../src/generation/key.ts";
 import { testConfig } from "../config-of.ts";
 
 const VARS = {
@@ -11,7 +11,7 @@ const VARS = {
 
 function keyOf(body: object, vars: Record<string, unknown> = VARS): Promise<string> {
   const config = testConfig(vars);
-  return requestKey(parseImageRequest(body, config), config.upstream.baseUrl);
+  return requestKey(parseImageRequest(body, config, Date.now()), config.upstream.baseUrl);
 }
 
 const FULL = {
@@ -110,5 +110,61 @@ describe("the key", () => {
         expect(isSame).toBe(one === other);
       }),
     );
+  });
+});
+
+const NOVEMBER = Date.UTC(2026, 10, 30, 23, 59, 59, 999);
+const DECEMBER = Date.UTC(2026, 11, 1);
+const BASE_URL = "https://api.openai.com/v1";
+
+function parseAt(nowMs: number, body: object = {}, vars: Record<string, unknown> = {}) {
+  const config = testConfig({ UPSTREAM_BASE_URL: BASE_URL, ...vars });
+  return parseImageRequest({ prompt: "a man walks", ...body }, config, nowMs);
+}
+
+describe("the keys of a request whose model is retired", () => {
+  it("are the successor's and the retired model's", async () => {
+    const before = await requestKeys(parseAt(NOVEMBER), BASE_URL);
+    const after = await requestKeys(parseAt(DECEMBER), BASE_URL);
+    const successor = parseAt(DECEMBER, { model: "gpt-image-2.6-sunburst" });
+    expect(before.retiredKey).toBeUndefined();
+    expect(after).toEqual({
+      key: await requestKey(successor, BASE_URL),
+      retiredKey: before.key,
+    });
+  });
+});
+
+describe("the fingerprint", () => {
+  const fingerprintOf = async (request: ReturnType<typeof parseAt>, baseUrl = BASE_URL) =>
+    (await requestIdentity(request, baseUrl)).fingerprint;
+
+  it("does not change with a retirement, an alias or another upstream, as the key does", async () => {
+    const fingerprint = await fingerprintOf(parseAt(NOVEMBER));
+    const others = [
+      parseAt(DECEMBER),
+      parseAt(DECEMBER, { model: "gpt-image-1.5" }),
+      parseAt(NOVEMBER, {}, { MODEL_ALIASES: "gpt-image-1.5=gpt-image-2" }),
+    ];
+    for (const other of others) expect(await fingerprintOf(other)).toBe(fingerprint);
+    expect(await fingerprintOf(parseAt(NOVEMBER), "https://other.example/v1")).toBe(fingerprint);
+  });
+
+  it.each([
+    { model: "gpt-image-2.6-sunburst" },
+    { prompt: "another" },
+    { n: 2 },
+    { size: "1024x1024" },
+    { output_format: "webp" },
+  ])("changes with %o", async (change) => {
+    expect(await fingerprintOf(parseAt(DECEMBER, change))).not.toBe(
+      await fingerprintOf(parseAt(DECEMBER)),
+    );
+  });
+
+  it("comes with the key that version 0.1.0 compares, which a retirement does not change", async () => {
+    const before = await requestIdentity(parseAt(NOVEMBER), BASE_URL);
+    expect(await requestIdentity(parseAt(DECEMBER), BASE_URL)).toEqual(before);
+    expect(before.requestKey).toBe(await requestKey(parseAt(NOVEMBER), BASE_URL));
   });
 });

@@ -23,7 +23,7 @@ const MADE: UpstreamGeneration = {
 const ID = newIdInObject("gen", "0".repeat(64));
 
 function recordOf(body: object, made: UpstreamGeneration = MADE) {
-  return newRecord(ID, parseImageRequest(body, testConfig()), made, 1_795_000_000);
+  return newRecord(ID, parseImageRequest(body, testConfig(), Date.now()), made, 1_795_000_000);
 }
 
 describe("a record", () => {

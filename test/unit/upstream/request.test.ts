@@ -4,7 +4,7 @@ import { upstreamBody } from "../../../src/upstream/request.ts";
 import { testConfig } from "../config-of.ts";
 
 function sent(body: object, vars: Record<string, unknown> = {}) {
-  return upstreamBody(parseImageRequest(body, testConfig(vars)));
+  return upstreamBody(parseImageRequest(body, testConfig(vars), Date.now()));
 }
 
 describe("what the upstream is sent", () => {

@@ -1,0 +1,10 @@
+import type { Hono } from "hono";
+import { GatewayError } from "../errors.ts";
+import type { AppEnv } from "../middleware/context.ts";
+
+/** `POST /v1/images/variations`: retired with dall-e-2, the only model that had it. */
+export function variationsRoute(app: Hono<AppEnv>): void {
+  app.post("/v1/images/variations", () => {
+    throw new GatewayError({ code: "endpoint_retired" });
+  });
+}

@@ -1,0 +1,335 @@
+import OpenAI from "openai";
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { eventually } from "../eventually.ts";
+import { ADMIN_KEY } from "../gateway.ts";
+import { eventIn, hookAt } from "../webhooks/hook.ts";
+import { startReceiver, type Receiver } from "../webhooks/receiver.ts";
+import { EXAMPLE_BODY, EXAMPLE_HEADERS } from "./reference.ts";
+import { newPrompt, read, stage, type Answer, type ErrorAnswer } from "./stage.ts";
+
+const NOVEMBER_30 = "2026-11-30T12:00:00Z";
+const LAST_MOMENT = "2026-11-30T23:59:58Z";
+const MIDNIGHT = "2026-12-01T00:00:00Z";
+const DECEMBER_2 = "2026-12-02T12:00:00Z";
+
+const SUNBURST = "gpt-image-2.6-sunburst";
+const FLARE = "gpt-image-2.6-flare";
+
+/** As with OpenAI as the upstream, which the simulator behaves like: `auto` would keep its models. */
+const theStage = stage({ RETIRED_MODELS: "replace" }, { at: NOVEMBER_30 });
+
+let receiver: Receiver;
+beforeAll(async () => {
+  receiver = await startReceiver();
+});
+afterAll(() => receiver.close());
+beforeEach(() => theStage.setClock(NOVEMBER_30));
+
+/** The models that the upstream was sent for a prompt, in order. */
+function sentModels(prompt: string): unknown[] {
+  return theStage.upstream.received(prompt).map(({ body }) => body["model"]);
+}
+
+function post(body: object, headers: Record<string, string> = {}) {
+  return theStage.post({ size: "1024x1024", response_format: "url", ...body }, headers);
+}
+
+async function generated(body: object, headers: Record<string, string> = {}): Promise<Answer> {
+  const response = await post(body, headers);
+  expect(response.status).toBe(200);
+  return read(response);
+}
+
+/** Waits until KV has a generation. */
+async function cached({ id }: Answer): Promise<void> {
+  await eventually(async () => {
+    const { keys } = await theStage.gateway.cache.list({ prefix: "request/" });
+    const records = await Promise.all(
+      keys.map(({ name }) => theStage.gateway.cache.get(name, "text")),
+    );
+    expect(records.some((record) => record?.includes(id))).toBe(true);
+  });
+}
+
+async function getJson<Body>(path: string, headers: Record<string, string> = {}): Promise<Body> {
+  return read<Body>(await fetch(`${theStage.gateway.url}${path}`, { headers }));
+}
+
+describe("the upstream on 2 December", () => {
+  it("refuses the retired models, as OpenAI does", async () => {
+    await theStage.setClock(DECEMBER_2);
+    const response = await fetch(`${theStage.upstream.baseUrl}/images/generations`, {
+      method: "POST",
+      headers: { authorization: "Bearer sk-any" },
+      body: EXAMPLE_BODY,
+    });
+    expect(response.status).toBe(404);
+    expect((await read<ErrorAnswer>(response)).error.code).toBe("model_not_found");
+  });
+});
+
+describe("the reference document's own example", () => {
+  it("generates an image on 2 December, painted by the successor", async () => {
+    await theStage.setClock(DECEMBER_2);
+    const response = await fetch(`${theStage.gateway.url}/v1/images/generations`, {
+      method: "POST",
+      headers: EXAMPLE_HEADERS,
+      body: EXAMPLE_BODY,
+    });
+    expect(response.status).toBe(200);
+    const { model, data } = await read(response);
+    expect(model).toBe(SUNBURST);
+    expect(data[0]?.b64_json).toMatch(/^iVBOR/);
+    expect(sentModels("a man walks").at(-1)).toBe(SUNBURST);
+  });
+
+  it("works for the SDK, which names no model, as a stream too", async () => {
+    await theStage.setClock(DECEMBER_2);
+    const client = new OpenAI({ apiKey: "any", baseURL: `${theStage.gateway.url}/v1` });
+    const prompt = newPrompt();
+    const { data } = await client.images.generate({ prompt, size: "1024x1024" });
+    expect(data?.[0]?.b64_json).toMatch(/^iVBOR/);
+    const streamed = newPrompt();
+    const events: string[] = [];
+    const stream = await client.images.generate({
+      prompt: streamed,
+      model: "gpt-image-1-mini",
+      size: "1024x1024",
+      stream: true,
+      partial_images: 1,
+    });
+    for await (const event of stream) events.push(event.type);
+    expect(events).toEqual(["image_generation.partial_image", "image_generation.completed"]);
+    expect([...sentModels(prompt), ...sentModels(streamed)]).toEqual([SUNBURST, FLARE]);
+  });
+});
+
+describe("midnight UTC", () => {
+  it.each([
+    ["gpt-image-1.5", SUNBURST],
+    ["gpt-image-1.5-2025-12-16", SUNBURST],
+    ["chatgpt-image-latest", SUNBURST],
+    ["gpt-image-1-mini", FLARE],
+  ])("replaces %s by %s, and not a second before", async (model, successor) => {
+    const [before, after] = [newPrompt(), newPrompt()];
+    await theStage.setClock(LAST_MOMENT);
+    expect((await generated({ prompt: before, model })).model).toBe(model);
+    await theStage.setClock(MIDNIGHT);
+    expect((await generated({ prompt: after, model })).model).toBe(successor);
+    expect([...sentModels(before), ...sentModels(after)]).toEqual([model, successor]);
+  });
+
+  it("answers with a cached image without calling the upstream, and names the model that painted it", async () => {
+    const body = { prompt: newPrompt(), model: "gpt-image-1.5" };
+    const before = await generated(body);
+    await cached(before);
+    await theStage.setClock(DECEMBER_2);
+    const response = await post(body);
+    expect(response.headers.get("cache-status")).toContain("hit");
+    expect(await read(response)).toMatchObject({ id: before.id, model: "gpt-image-1.5" });
+    const onlyCached = await post(body, { "cache-control": "only-if-cached" });
+    expect((await read(onlyCached)).id).toBe(before.id);
+    expect(sentModels(body.prompt)).toEqual(["gpt-image-1.5"]);
+  });
+
+  it("answers from the object with an image that was completed just before, and that KV does not have yet", async () => {
+    await theStage.setClock(LAST_MOMENT);
+    const body = { prompt: newPrompt() };
+    const before = await generated(body);
+    await cached(before);
+    // KV's negative cache hides for a minute what was looked up before it was written.
+    const { keys } = await theStage.gateway.cache.list({ prefix: "request/" });
+    await Promise.all(keys.map(({ name }) => theStage.gateway.cache.delete(name)));
+    await theStage.setClock(MIDNIGHT);
+    for (const headers of [{}, { "cache-control": "only-if-cached" }]) {
+      expect((await generated(body, headers)).id).toBe(before.id);
+    }
+    expect(sentModels(body.prompt)).toEqual(["gpt-image-1.5"]);
+  });
+
+  it("lets no-cache replace the cached image with one of the successor", async () => {
+    const body = { prompt: newPrompt() };
+    const before = await generated(body);
+    await cached(before);
+    await theStage.setClock(DECEMBER_2);
+    const after = await generated(body, { "cache-control": "no-cache" });
+    await cached(after);
+    expect([before.model, after.model]).toEqual(["gpt-image-1.5", SUNBURST]);
+    expect((await generated(body)).id).toBe(after.id);
+  });
+
+  it("generates once for a retired model and its successor", async () => {
+    await theStage.setClock(DECEMBER_2);
+    const prompt = newPrompt();
+    const [old, next] = await Promise.all([
+      generated({ prompt, model: "gpt-image-1.5" }),
+      generated({ prompt, model: SUNBURST }),
+    ]);
+    expect(old.id).toBe(next.id);
+    expect(sentModels(prompt)).toEqual([SUNBURST]);
+  });
+});
+
+describe("an Idempotency-Key of 30 November", () => {
+  it("stands for the same generation on 1 December, and costs nothing more", async () => {
+    const key = { "idempotency-key": crypto.randomUUID(), "cache-control": "no-cache" };
+    const body = { prompt: newPrompt() };
+    await theStage.setClock(LAST_MOMENT);
+    const first = await generated(body, key);
+    await theStage.setClock(MIDNIGHT);
+    expect((await generated(body, key)).id).toBe(first.id);
+    expect(sentModels(body.prompt)).toEqual(["gpt-image-1.5"]);
+    const other = await post({ ...body, model: SUNBURST }, key);
+    expect(other.status).toBe(422);
+  });
+
+  it("retries a free failure with the successor", async () => {
+    const key = { "idempotency-key": crypto.randomUUID() };
+    const body = { prompt: newPrompt("[upstream status=500 times=3]") };
+    await theStage.setClock(LAST_MOMENT);
+    expect((await post(body, key)).status).toBe(502);
+    await theStage.setClock(MIDNIGHT);
+    expect((await generated(body, key)).model).toBe(SUNBURST);
+    expect(new Set(sentModels(body.prompt).slice(0, 3))).toEqual(new Set(["gpt-image-1.5"]));
+    expect(sentModels(body.prompt).slice(3)).toEqual([SUNBURST]);
+  });
+});
+
+describe("a job", () => {
+  it("that waits over midnight is painted by the successor, once", async () => {
+    await theStage.setClock(LAST_MOMENT);
+    const hook = hookAt(receiver.origin);
+    // Its first attempt ends with the third 429; then it waits for seconds.
+    const body = { prompt: newPrompt("[upstream status=429 retry-after=0 times=3]") };
+    const submitted = await post(
+      { ...body, webhook_url: hook.url },
+      { prefer: "respond-async", "idempotency-key": body.prompt },
+    );
+    expect(submitted.status).toBe(202);
+    const { id } = await read<{ id: string }>(submitted);
+    await eventually(() => expect(sentModels(body.prompt)).toHaveLength(3));
+    await theStage.setClock(DECEMBER_2);
+    const event = await eventually(async () => {
+      const [first] = await hook.received();
+      return first === undefined ? expect.fail("nothing came") : eventIn(first);
+    });
+    expect(event).toMatchObject({
+      type: "image.generation.completed",
+      data: { job: id, model: SUNBURST },
+    });
+    expect(sentModels(body.prompt)).toEqual([...Array(3).fill("gpt-image-1.5"), SUNBURST]);
+    // The same order again is the same job.
+    const again = await post(
+      { ...body, webhook_url: hook.url },
+      { prefer: "respond-async", "idempotency-key": body.prompt },
+    );
+    expect((await read<{ id: string }>(again)).id).toBe(id);
+  }, 40_000);
+});
+
+describe("a batch of retired models and their successors", () => {
+  it("is completed on 2 December, and is the same batch as on 30 November", async () => {
+    const prompt = newPrompt();
+    const models = ["gpt-image-1.5", "gpt-image-1-mini", SUNBURST];
+    const requests = models.map((model) => ({
+      custom_id: model,
+      body: { prompt, model, size: "1024x1024" },
+    }));
+    const submit = (key: string) =>
+      fetch(`${theStage.gateway.url}/v1/images/batches`, {
+        method: "POST",
+        headers: { "content-type": "application/json", "idempotency-key": key },
+        body: JSON.stringify({ requests }),
+      });
+    interface Batch {
+      id: string;
+      status: string;
+      results: { status: string; response?: Answer }[];
+    }
+    const [november, december] = [crypto.randomUUID(), crypto.randomUUID()];
+    const before = await read<Batch>(await submit(november));
+    await eventually(async () => {
+      const { status } = await getJson<Batch>(`/v1/images/batches/${before.id}`);
+      expect(status).toBe("completed");
+    });
+    await theStage.setClock(DECEMBER_2);
+    expect((await read<Batch>(await submit(november))).id).toBe(before.id);
+
+    await theStage.setClock(DECEMBER_2);
+    const changed = newPrompt();
+    for (const { body } of requests) body.prompt = changed;
+    const { id } = await read<Batch>(await submit(december));
+    const done = await eventually(async () => {
+      const batch = await getJson<Batch>(`/v1/images/batches/${id}`);
+      expect(batch.status).toBe("completed");
+      return batch;
+    });
+    expect(done.results.map(({ response }) => response?.model)).toEqual([
+      SUNBURST,
+      FLARE,
+      SUNBURST,
+    ]);
+    expect(new Set(sentModels(changed))).toEqual(new Set([FLARE, SUNBURST]));
+    expect(sentModels(changed)).toHaveLength(2);
+  }, 40_000);
+});
+
+describe("the retirement is visible", () => {
+  interface Model {
+    id: string;
+    shutdown_date: string | null;
+    replaced_by: string | null;
+    price: object;
+  }
+
+  it("in GET /v1/models, with the day, the successor and today's price", async () => {
+    const before = await getJson<Model>("/v1/models/gpt-image-1.5");
+    await theStage.setClock(DECEMBER_2);
+    const after = await getJson<Model>("/v1/models/gpt-image-1.5");
+    const successor = await getJson<Model>(`/v1/models/${SUNBURST}`);
+    const told = { shutdown_date: "2026-12-01", replaced_by: SUNBURST };
+    expect([before, after]).toMatchObject([told, told]);
+    expect(before.price).not.toEqual(successor.price);
+    expect(after.price).toEqual(successor.price);
+    expect(successor).toMatchObject({ shutdown_date: null, replaced_by: null });
+  });
+
+  it("in the log and the usage, which name the model that painted", async () => {
+    await theStage.setClock(DECEMBER_2);
+    const { id, usage } = await generated({ prompt: newPrompt(), quality: "low" });
+    const line = await eventually(() => {
+      const lines = theStage.gateway.logs().split("\n");
+      const found = lines.find((each) => each.includes(id) && each.includes('"request"'));
+      return found ?? expect.fail("no line");
+    });
+    expect(JSON.parse(line)).toMatchObject({ model: "gpt-image-1.5", upstream_model: SUNBURST });
+    const generation = theStage.gateway
+      .logs()
+      .split("\n")
+      .find((each) => each.includes(id) && each.includes('"generation"'));
+    const cost = Number(usage["input_tokens"]) * 5 + Number(usage["output_tokens"]) * 30;
+    expect(JSON.parse(String(generation))).toMatchObject({ model: SUNBURST, cost_usd: cost / 1e6 });
+    const authorization = `Bearer ${ADMIN_KEY}`;
+    const { days } = await getJson<{ days: { callers: { model: string }[] }[] }>("/v1/usage", {
+      authorization,
+    });
+    expect(days[0]?.callers.map(({ model }) => model)).toContain(SUNBURST);
+  });
+
+  it("in the doctor, as a warning that is no failure", async () => {
+    const checks = async () => {
+      const authorization = `Bearer ${ADMIN_KEY}`;
+      const { checks: all } = await getJson<{
+        checks: { name: string; ok: boolean; warning?: boolean; detail: string; cure?: string }[];
+      }>("/v1/doctor", { authorization });
+      return all.find(({ name }) => name === "model");
+    };
+    expect(await checks()).toMatchObject({ ok: true, warning: true });
+    expect((await checks())?.detail).toContain("OpenAI shuts it down on 2026-12-01");
+    await theStage.setClock(DECEMBER_2);
+    const after = await checks();
+    expect(after).toMatchObject({ ok: true, warning: true });
+    expect(after?.detail).toContain(`OpenAI shut it down on 2026-12-01`);
+    expect(after?.cure).toContain(`DEFAULT_MODEL = "${SUNBURST}"`);
+  });
+});

@@ -1,0 +1,235 @@
+import { describe, expect, it } from "vitest";
+import { KNOWN_MODELS, knownModel, sizeProblem } from "../../../src/contract/models.ts";
+import { costOf } from "../../../src/contract/pricing.ts";
+import { parseImageRequest, withSuccessor } from "../../../src/contract/request.ts";
+import {
+  isOpenAiUrl,
+  replacementOf,
+  successorAt,
+  withdrawalAt,
+  type RetirementPolicy,
+} from "../../../src/contract/retirement.ts";
+import { testConfig } from "../config-of.ts";
+import { failureOf } from "../failure.ts";
+
+const OPENAI: RetirementPolicy = { retiredModels: "auto", isOpenAi: true };
+const OTHER: RetirementPolicy = { retiredModels: "auto", isOpenAi: false };
+
+const RETIRED_GPT_IMAGE = KNOWN_MODELS.flatMap(({ id, shutdown, successor, rules }) =>
+  shutdown !== null && successor !== null && rules.imageOptions
+    ? [{ id, midnight: Date.parse(`${shutdown}T00:00:00Z`), successor }]
+    : [],
+);
+const DALL_E = ["dall-e-2", "dall-e-3"];
+
+/** Long after every shutdown that is announced. */
+const AFTER_ALL = Date.UTC(2027, 0, 1);
+
+function named(id: string, isAlias = false) {
+  return { id, isAlias };
+}
+
+describe("the table", () => {
+  it("has the successors of the contract", () => {
+    expect(
+      Object.fromEntries(RETIRED_GPT_IMAGE.map(({ id, successor }) => [id, successor])),
+    ).toEqual({
+      "gpt-image-1": "gpt-image-2.6-sunburst",
+      "gpt-image-1-mini": "gpt-image-2.6-flare",
+      "gpt-image-1.5": "gpt-image-2.6-sunburst",
+      "chatgpt-image-latest": "gpt-image-2.6-sunburst",
+    });
+  });
+
+  it.each(KNOWN_MODELS.filter(({ shutdown }) => shutdown !== null))(
+    "names a successor for $id that outlives it",
+    ({ shutdown, successor }) => {
+      const next = knownModel(String(successor));
+      expect(next).toBeDefined();
+      expect((next?.shutdown ?? "9999") > String(shutdown)).toBe(true);
+    },
+  );
+
+  it.each(RETIRED_GPT_IMAGE)("lets $successor accept all that $id accepts", ({ id, successor }) => {
+    const [from, to] = [knownModel(id)?.rules, knownModel(successor)?.rules];
+    if (from === undefined || to === undefined) return expect.fail("unknown");
+    expect(to.imageOptions).toBe(from.imageOptions);
+    expect(to.promptMaxChars).toBeGreaterThanOrEqual(from.promptMaxChars);
+    expect(to.maxImages).toBeGreaterThanOrEqual(from.maxImages);
+    expect(to.qualities).toEqual(expect.arrayContaining([...from.qualities]));
+    // What is at the default is not sent: both defaults must mean the same.
+    expect([to.qualities[0], to.defaultSize]).toEqual([from.qualities[0], from.defaultSize]);
+    if (from.sizes.kind !== "listed") return expect.fail("free sizes");
+    for (const size of from.sizes.sizes) expect(sizeProblem(size, to.sizes)).toBeUndefined();
+  });
+});
+
+describe("a retired model", () => {
+  it.each(RETIRED_GPT_IMAGE)("$id is sent until midnight UTC", ({ id, midnight, successor }) => {
+    expect(successorAt(named(id), OPENAI, midnight - 1)).toBeUndefined();
+    expect(successorAt(named(id), OPENAI, midnight)).toBe(successor);
+    expect(successorAt(named(id), OPENAI, AFTER_ALL)).toBe(successor);
+  });
+
+  it("has its dated snapshot replaced with it", () => {
+    const snapshot = named("gpt-image-1.5-2025-12-16");
+    expect(successorAt(snapshot, OPENAI, Date.UTC(2026, 10, 30, 23, 59, 59, 999))).toBeUndefined();
+    expect(successorAt(snapshot, OPENAI, Date.UTC(2026, 11, 1))).toBe("gpt-image-2.6-sunburst");
+  });
+
+  it.each([
+    ["auto", true, true],
+    ["auto", false, false],
+    ["replace", true, true],
+    ["replace", false, true],
+    ["keep", true, false],
+    ["keep", false, false],
+  ] as const)(
+    "with %s and OpenAI as the upstream %s is replaced: %s",
+    (retiredModels, isOpenAi, is) => {
+      const policy = { retiredModels, isOpenAi };
+      expect(successorAt(named("gpt-image-1"), policy, AFTER_ALL) !== undefined).toBe(is);
+      expect(replacementOf(named("gpt-image-1"), policy) !== undefined).toBe(is);
+    },
+  );
+
+  it("is kept where an alias says what is sent", () => {
+    expect(successorAt(named("gpt-image-1", true), OPENAI, AFTER_ALL)).toBeUndefined();
+    expect(withdrawalAt(named("dall-e-3", true), OPENAI, AFTER_ALL)).toBeUndefined();
+  });
+
+  it.each(["gpt-image-2", "gpt-image-2.6-flare", "gpt-image-9", "my-model"])(
+    "%s is not replaced",
+    (id) => {
+      expect(successorAt(named(id), OPENAI, AFTER_ALL)).toBeUndefined();
+      expect(withdrawalAt(named(id), OPENAI, AFTER_ALL)).toBeUndefined();
+    },
+  );
+});
+
+describe("a dall-e model", () => {
+  const midnight = Date.UTC(2026, 4, 12);
+
+  it.each(DALL_E)("%s is withdrawn where OpenAI is the upstream, and never replaced", (id) => {
+    expect(withdrawalAt(named(id), OPENAI, midnight - 1)).toBeUndefined();
+    expect(withdrawalAt(named(id), OPENAI, midnight)).toMatchObject({ shutdown: "2026-05-12" });
+    expect(
+      successorAt(named(id), { ...OPENAI, retiredModels: "replace" }, AFTER_ALL),
+    ).toBeUndefined();
+  });
+
+  it.each(DALL_E)(
+    "%s stays where another server is the upstream, or RETIRED_MODELS is keep",
+    (id) => {
+      expect(withdrawalAt(named(id), OTHER, AFTER_ALL)).toBeUndefined();
+      expect(
+        withdrawalAt(named(id), { ...OTHER, retiredModels: "replace" }, AFTER_ALL),
+      ).toBeUndefined();
+      expect(
+        withdrawalAt(named(id), { ...OPENAI, retiredModels: "keep" }, AFTER_ALL),
+      ).toBeUndefined();
+    },
+  );
+});
+
+describe("OpenAI's own host", () => {
+  it.each([
+    ["https://api.openai.com/v1", true],
+    ["https://API.OPENAI.COM/v1", true],
+    ["https://api.openai.com./v1", true],
+    ["https://eu.api.openai.com/v1", true],
+    ["https://openai.com/v1", false],
+    ["https://api.openai.com.evil.example/v1", false],
+    ["https://notapi.openai.com/v1", false],
+    ["https://xapi.openai.com/v1", false],
+    ["https://me.openai.azure.com/openai/v1", false],
+  ])("of %s is recognised: %s", (url, is) => {
+    expect(isOpenAiUrl(new URL(url))).toBe(is);
+  });
+});
+
+describe("a request", () => {
+  const MIDNIGHT = Date.UTC(2026, 11, 1);
+  const onOpenAi = { UPSTREAM_BASE_URL: "https://api.openai.com/v1" };
+
+  function parse(body: object, nowMs: number, vars: Record<string, unknown> = onOpenAi) {
+    return parseImageRequest({ prompt: "a man walks", ...body }, testConfig(vars), nowMs);
+  }
+
+  it("that names no model is sent as the default's successor from midnight on", () => {
+    expect(parse({}, MIDNIGHT - 1)).toMatchObject({
+      model: "gpt-image-1.5",
+      upstreamModel: "gpt-image-1.5",
+    });
+    expect(parse({}, MIDNIGHT - 1)).not.toHaveProperty("retiredModel");
+    expect(parse({}, MIDNIGHT)).toMatchObject({
+      model: "gpt-image-1.5",
+      upstreamModel: "gpt-image-2.6-sunburst",
+      retiredModel: "gpt-image-1.5",
+    });
+  });
+
+  it("is validated as the model that it names, not as the successor", () => {
+    const free = { model: "gpt-image-1.5", size: "2048x1152" };
+    expect(failureOf(() => parse(free, MIDNIGHT))).toMatchObject({ code: "size_not_allowed" });
+    const max = { model: "gpt-image-1.5", quality: "max" };
+    expect(failureOf(() => parse(max, MIDNIGHT))).toMatchObject({ code: "invalid_value" });
+  });
+
+  it("is sent as its alias has it, whatever is retired", () => {
+    const aliased = {
+      ...onOpenAi,
+      MODEL_ALIASES: "gpt-image-1.5=gpt-image-2,fast=gpt-image-1-mini",
+    };
+    expect(parse({}, MIDNIGHT, aliased).upstreamModel).toBe("gpt-image-2");
+    expect(parse({ model: "fast" }, MIDNIGHT, aliased).upstreamModel).toBe("gpt-image-1-mini");
+    const kept = { ...onOpenAi, MODEL_ALIASES: "gpt-image-1.5=gpt-image-1.5" };
+    expect(parse({}, MIDNIGHT, kept).upstreamModel).toBe("gpt-image-1.5");
+  });
+
+  it("that was stored before midnight is resolved again after it, once", () => {
+    const stored = parse({}, MIDNIGHT - 1);
+    const config = testConfig(onOpenAi);
+    const resolved = withSuccessor(stored, config, MIDNIGHT);
+    expect(resolved).toEqual(parse({}, MIDNIGHT));
+    expect(withSuccessor(resolved, config, MIDNIGHT)).toEqual(resolved);
+    // An alias that has been removed from the configuration since then.
+    expect(
+      withSuccessor({ ...stored, upstreamModel: "gpt-image-2" }, config, MIDNIGHT),
+    ).toMatchObject({
+      upstreamModel: "gpt-image-2",
+    });
+  });
+
+  it.each([
+    ["dall-e-2", "gpt-image-2.6-flare"],
+    ["dall-e-3", "gpt-image-2.6-sunburst"],
+  ])("for %s is an error that names %s", (model, successor) => {
+    expect(failureOf(() => parse({ model }, MIDNIGHT))).toEqual({
+      code: "model_retired",
+      model,
+      shutdown: "2026-05-12",
+      successor,
+    });
+    expect(parse({ model }, MIDNIGHT, {}).upstreamModel).toBe(model);
+  });
+
+  it.each([
+    ["gpt-image-1.5", "gpt-image-2.6-sunburst"],
+    ["gpt-image-1-mini", "gpt-image-2.6-flare"],
+  ])("for %s costs what %s costs", (model, successor) => {
+    const body = { size: "1024x1536", quality: "low", n: 2 };
+    const none = new Map();
+    const cost = costOf(parse({ ...body, model }, MIDNIGHT), none).worst();
+    expect(cost).toBe(costOf(parse({ ...body, model: successor }, MIDNIGHT), none).worst());
+    expect(cost).not.toBe(costOf(parse({ ...body, model }, MIDNIGHT - 1), none).worst());
+  });
+
+  it("that the default budget allows before midnight is allowed after it", () => {
+    const { budgetPerDay } = testConfig({ BUDGET_USD_PER_DAY: "" });
+    for (const { id, midnight } of RETIRED_GPT_IMAGE) {
+      const worst = costOf(parse({ model: id, n: 10 }, midnight), new Map()).worst();
+      expect(worst).toBeLessThanOrEqual(budgetPerDay);
+    }
+  });
+});

@@ -1,0 +1,154 @@
+import { runInDurableObject } from "cloudflare:test";
+import { describe, expect, inject, it } from "vitest";
+import { usageOf } from "../../src/access/budget.ts";
+import { parseImageRequest } from "../../src/contract/request.ts";
+import { NOW } from "../../src/generation/job.ts";
+import { requestIdentity } from "../../src/generation/key.ts";
+import { objectIdOf } from "../../src/lib/object-id.ts";
+import { eventually } from "../eventually.ts";
+import { testConfig } from "../unit/config-of.ts";
+import { hookAt } from "../webhooks/hook.ts";
+import { quietAndFresh } from "./fresh.ts";
+import {
+  answer,
+  bindings,
+  changeEnvironment,
+  environment,
+  errorOf,
+  generationRequest,
+  keyOf,
+  sharedObject,
+  upstreamCalls,
+} from "./gateway.ts";
+import { jobsWithoutPauses } from "./workflows.ts";
+
+const env = environment();
+const LOW = { model: "dall-e-2", size: "256x256" };
+
+quietAndFresh();
+const jobs = jobsWithoutPauses();
+
+function newBody() {
+  return { ...LOW, prompt: crypto.randomUUID() };
+}
+
+function post(body: object, headers: Record<string, string>) {
+  return answer(generationRequest(body, headers), env);
+}
+
+async function idOf(response: Response): Promise<string> {
+  return (await response.json<{ id: string }>()).id;
+}
+
+/** The object of an Idempotency-Key of a client without a token. */
+function keyObject(idempotencyKey: string) {
+  const objects = bindings().IDEMPOTENCY;
+  return objects.get(objects.idFromName(`public/${idempotencyKey}`));
+}
+
+/** Takes from a stored order what version 0.1.0 did not store. */
+async function asVersion010(prefix: "job" | "batch", id: string): Promise<void> {
+  const objects = bindings().JOBS;
+  const object = objects.get(objects.idFromString(String(objectIdOf(prefix, id))));
+  await runInDurableObject(object, (_, state) => {
+    const { requestFingerprint, ...order } = state.storage.kv.get<Record<string, unknown>>(
+      "order",
+    ) ?? { requestFingerprint: undefined };
+    expect(requestFingerprint).toEqual(expect.any(String));
+    state.storage.kv.put("order", order);
+  });
+}
+
+describe("an Idempotency-Key that version 0.1.0 stored", () => {
+  it("stands for its request, and for no other", async () => {
+    const body = newBody();
+    const key = crypto.randomUUID();
+    const id = await idOf(await post(body, {}));
+    await runInDurableObject(keyObject(key), async (_, state) => {
+      await state.storage.put("claim", { requestKey: await keyOf(body), generationId: id });
+    });
+    const headers = { "idempotency-key": key, "cache-control": "no-cache" };
+    expect(await idOf(await post(body, headers))).toBe(id);
+    expect(await upstreamCalls(body.prompt)).toBe(1);
+    expect(await errorOf(await post({ ...body, n: 2 }, headers))).toEqual([
+      422,
+      "idempotency_key_reused",
+      null,
+    ]);
+  });
+
+  it("has a form that version 0.1.0 reads, when this version stores it", async () => {
+    const body = newBody();
+    const key = crypto.randomUUID();
+    const generationId = await idOf(await post(body, { "idempotency-key": key }));
+    const config = testConfig();
+    const request = parseImageRequest(body, config, Date.now());
+    const { fingerprint } = await requestIdentity(request, config.upstream.baseUrl);
+    const stored = await runInDurableObject(keyObject(key), (_, state) =>
+      state.storage.get("claim"),
+    );
+    expect(stored).toEqual({ requestKey: await keyOf(body), generationId, fingerprint });
+  });
+});
+
+describe("an order that version 0.1.0 stored", () => {
+  it("is the same job for the same request, and for no other", async () => {
+    const body = { ...newBody(), webhook_url: hookAt(inject("receiverUrl")).url };
+    const headers = { prefer: "respond-async", "idempotency-key": crypto.randomUUID() };
+    const id = await idOf(await post(body, headers));
+    await jobs.done();
+    await asVersion010("job", id);
+    const again = await post(body, headers);
+    expect((await again.json<{ job: string }>()).job).toBe(id);
+    expect((await post({ ...body, n: 2 }, headers)).status).toBe(422);
+  });
+
+  it("is the same batch for the same requests, and for no others", async () => {
+    const key = { "idempotency-key": crypto.randomUUID() };
+    const submit = (requests: object[]) =>
+      answer(
+        new Request("https://gateway.example/v1/images/batches", {
+          method: "POST",
+          headers: { "content-type": "application/json", ...key },
+          body: JSON.stringify({ requests }),
+        }),
+        env,
+      );
+    const requests = [{ custom_id: "a", body: newBody() }];
+    const id = await idOf(await submit(requests));
+    await jobs.done();
+    await asVersion010("batch", id);
+    expect(await idOf(await submit(requests))).toBe(id);
+    expect((await submit([{ custom_id: "b", body: newBody() }])).status).toBe(422);
+  });
+});
+
+describe("a generation that was queued before its model was retired", () => {
+  it("is painted by the successor, and charged at the successor's price", async () => {
+    const body = { model: "gpt-image-1", size: "1024x1024", quality: "low", prompt: "" };
+    body.prompt = crypto.randomUUID();
+    const object = await sharedObject(body);
+    await changeEnvironment(object, { RETIRED_MODELS: "replace" });
+    const request = parseImageRequest(body, testConfig(), Date.now());
+    expect(request.upstreamModel).toBe("gpt-image-1");
+    const payer = { caller: "public", account: "network/local", token: undefined };
+    const key = await keyOf(body);
+    const { id } = await object.start({
+      key,
+      request,
+      payer,
+      store: true,
+      keepSeconds: 600,
+      maxAgeSeconds: 1000,
+    });
+    const done = await object.progress(id, { ...NOW, waitMs: 10_000, seen: 99 });
+    expect(done?.record?.model).toBe("gpt-image-2.6-sunburst");
+    const tokens = Number(done?.record?.usage.output_tokens);
+    await eventually(async () => {
+      const [row] = (await usageOf(testConfig())).rows;
+      expect(row).toMatchObject({ model: "gpt-image-2.6-sunburst", images: 1 });
+      const inputTokens = Number(done?.record?.usage.input_tokens);
+      expect(row?.spent).toBe(inputTokens * 5 + tokens * 30);
+    });
+  });
+});
