@@ -434,12 +434,12 @@ function notFoundMessage(hint: PathHint | undefined): string {
   const nothing = "There is nothing at this URL.";
   if (hint === undefined) return nothing;
   const { problem, origin } = hint;
-  const set = `Set the base URL of the client to ${origin}/v1`;
+  const set = `Set the base URL of the client to '${origin}/v1'`;
   switch (problem) {
     case "base_url":
       return `${nothing} ${set}.`;
     case "double_version":
-      return `${nothing} The path has '/v1' twice. ${set}, or to ${origin} if the client adds '/v1' itself.`;
+      return `${nothing} The path has '/v1' twice. ${set}, or to '${origin}' if the client adds '/v1' itself.`;
     case "extra_slash":
       return `${nothing} The path has a '/' too many. ${set}, without '/' at its end.`;
     case "azure":

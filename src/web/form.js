@@ -82,11 +82,9 @@ export function offer(model) {
 function retirementNote({ shutdown_date: day, replaced_by: successor }) {
   if (day === null) return "";
   const isPast = Date.now() >= Date.parse(day);
-  const note = `OpenAI ${isPast ? "shut" : "shuts"} it down on ${day}.`;
-  if (successor === null) return note;
-  return isPast
-    ? `${note} ${successor} generates in its place.`
-    : `${note} From then on ${successor} generates in its place.`;
+  if (successor === null) return `OpenAI ${isPast ? "shut" : "shuts"} it down on ${day}.`;
+  const since = isPast ? `Since ${day}` : `From ${day} on`;
+  return `${since}, ${successor} generates in its place.`;
 }
 
 /**

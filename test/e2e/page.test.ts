@@ -146,12 +146,12 @@ describe.skipIf(browserPath === undefined)("in a real browser", { timeout: 30_00
       [
         "2026-11-30T23:59:59Z",
         "gpt-image-2.6-sunburst",
-        "OpenAI shuts it down on 2026-12-01. From then on gpt-image-2.6-sunburst generates in its place.",
+        "From 2026-12-01 on, gpt-image-2.6-sunburst generates in its place.",
       ],
       [
         "2026-12-01T00:00:00Z",
         "gpt-image-2.6-sunburst",
-        "OpenAI shut it down on 2026-12-01. gpt-image-2.6-sunburst generates in its place.",
+        "Since 2026-12-01, gpt-image-2.6-sunburst generates in its place.",
       ],
     ])("says at %s what replaces a model: %s", async (time, replacedBy, note) => {
       const context = await browser.newContext();

@@ -308,11 +308,11 @@ describe("a path that is nearly ours", () => {
     "/openai/deployments/my-deployment/images/generations?api-version=2025-04-01-preview",
     "/openai/v1/images/generations?api-version=preview",
   ])("%s says which base URL to set", async (path) => {
-    expect(await messageOf(path)).toContain(`Set the base URL of the client to ${ORIGIN}/v1`);
+    expect(await messageOf(path)).toContain(`Set the base URL of the client to '${ORIGIN}/v1'`);
   });
 
   it.each([
-    ["/v1/v1/images/generations", `or to ${ORIGIN} if the client adds '/v1' itself`],
+    ["/v1/v1/images/generations", `or to '${ORIGIN}' if the client adds '/v1' itself`],
     ["//v1/images/generations", "a '/' too many"],
     ["/v1/images/generations/", "a '/' too many"],
     ["/openai/deployments/x/images/generations", "Azure"],
