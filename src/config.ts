@@ -245,7 +245,9 @@ function servedModels(
   const names = new Set([...listed, ...aliasesByFrom.keys(), ...preset]);
   return new Map(
     [...names].map((id) => {
-      const alias = aliasesByFrom.get(id);
+      const alias =
+        aliasesByFrom.get(id) ??
+        (id === defaultModel ? aliasesByFrom.get(baseModelId(id)) : undefined);
       const upstreamId = alias ?? id;
       const rules = (knownModel(upstreamId) ?? knownModel(id))?.rules ?? NEWEST_RULES;
       return [id, { id, upstreamId, isAlias: alias !== undefined, rules }];

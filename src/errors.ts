@@ -441,7 +441,7 @@ function notFoundMessage(hint: PathHint | undefined): string {
     case "double_version":
       return `${nothing} The path has '/v1' twice. ${set}, or to '${origin}' if the client adds '/v1' itself.`;
     case "extra_slash":
-      return `${nothing} The path has a '/' too many. ${set}, without '/' at its end.`;
+      return `${nothing} The path has an extra '/'. ${set}, without '/' at its end.`;
     case "azure":
       return `${nothing} The path is Azure's. Use a client for the OpenAI API, not for Azure. ${set}.`;
   }

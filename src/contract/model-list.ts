@@ -52,7 +52,7 @@ export const modelSchema = once(() =>
         .openapi({ description: "The day on which OpenAI shuts it down, at 00:00 UTC." }),
       replaced_by: z.string().nullable().openapi({
         description:
-          "The model that is sent upstream in its place from that day on; null if it is kept.",
+          "The model that is sent upstream in its place from that day on; null if none is.",
       }),
       default: z
         .boolean()
@@ -101,8 +101,7 @@ export function listedModel(
   const { id, upstreamId, rules } = model;
   const [quality] = rules.qualities;
   const known = knownModel(id) ?? knownModel(upstreamId);
-  const successor = successorAt(model, upstream, nowMs);
-  const upstreamModel = successor ?? upstreamId;
+  const upstreamModel = successorAt(model, upstream, nowMs) ?? upstreamId;
   const forOptions = <Value>(values: readonly Value[]) => (rules.imageOptions ? [...values] : []);
   return {
     id,
@@ -110,7 +109,7 @@ export function listedModel(
     created: known === undefined ? 0 : Date.parse(known.released) / 1000,
     owned_by: known === undefined ? "upstream" : "openai",
     shutdown_date: knownModel(upstreamId)?.shutdown ?? null,
-    replaced_by: successor ?? replacementOf(model, upstream)?.successor ?? null,
+    replaced_by: replacementOf(model, upstream)?.successor ?? null,
     default: id === defaultModel,
     prompt_max_chars: Math.min(promptMaxChars, rules.promptMaxChars),
     max_images: rules.maxImages,

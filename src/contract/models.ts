@@ -129,8 +129,8 @@ const FLARE_2_6 = "gpt-image-2.6-flare";
  * Every model known by name. Rules: the Images API reference, "Create image", November 2026.
  *
  * Shutdown days and successors: OpenAI's page "Deprecations", November 2026. It recommends both
- * models of the 2.6 family for each model that it retires. The small and the cheap models are
- * followed by flare here, the others by sunburst.
+ * models of the 2.6 family for each model that it retires. Which one is our choice: flare for the small
+ * and the cheap models, sunburst for the others.
  */
 export const KNOWN_MODELS: readonly KnownModel[] = [
   retired("gpt-image-1", "2025-04-23", "2026-10-23", SUNBURST_2_6, GPT_IMAGE_1),

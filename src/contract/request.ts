@@ -125,18 +125,27 @@ export function parseImageRequest(
  * Returns a request with the successor of its model, if that model is retired now. A request that is
  * stored for later is resolved again before it is sent.
  *
- * The request stays valid, because a successor accepts what its predecessor accepts. An alias is
- * sent as `MODEL_ALIASES` has it.
+ * The request stays valid, because a successor accepts what its predecessor accepts. An alias wins: the
+ * one of the time at which the request was parsed, otherwise the one of now.
  *
  * @param nowMs milliseconds since the epoch
  */
 export function withSuccessor(request: ImageRequest, config: Config, nowMs: number): ImageRequest {
-  const { model, upstreamModel, retiredModel } = request;
-  const wasAlias = retiredModel === undefined && upstreamModel !== model;
-  const isAlias = wasAlias || servedModel(config, model)?.isAlias === true;
+  const original = asRequested(request);
+  const { model } = original;
+  if (original.upstreamModel !== model) return original;
+  const { upstreamId, isAlias } = servedModel(config, model) ?? {
+    upstreamId: model,
+    isAlias: false,
+  };
   const successor = successorAt({ id: model, isAlias }, config.upstream, nowMs);
-  if (successor === undefined) return request;
-  return { ...request, upstreamModel: successor, retiredModel: model };
+  if (successor === undefined) return { ...original, upstreamModel: upstreamId };
+  return { ...original, upstreamModel: successor, retiredModel: model };
+}
+
+/** Returns a request as it was before a successor replaced its model: the form that is stored. */
+export function asRequested({ retiredModel, ...request }: ImageRequest): ImageRequest {
+  return retiredModel === undefined ? request : { ...request, upstreamModel: retiredModel };
 }
 
 /** "null is the same as absent, for every optional field"; a name that nobody knows stays to be refused. */

@@ -64,10 +64,9 @@ export function successorAt(
   nowMs: number,
 ): string | undefined {
   const replacement = replacementOf(model, policy);
-  if (replacement === undefined || !isPast(replacement, nowMs)) return undefined;
-  const { successor } = replacement;
-  // The successor may have been shut down in its turn.
-  return successorAt({ id: successor, isAlias: false }, policy, nowMs) ?? successor;
+  return replacement !== undefined && isPast(replacement, nowMs)
+    ? replacement.successor
+    : undefined;
 }
 
 /**

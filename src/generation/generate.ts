@@ -31,6 +31,8 @@ export interface GenerateOptions {
   requester: Requester;
   directives: CacheDirectives;
   idempotencyKey: string | undefined;
+  /** The time at which the request's model was resolved, milliseconds since the epoch. */
+  nowMs: number;
   /** Whether it waits while its requester has too many going on, rather than being refused. */
   waitsForTurn?: boolean;
 }
@@ -56,7 +58,7 @@ export async function generate(
   context: GenerateContext,
 ): Promise<Found> {
   const { config, event } = context;
-  const { directives, idempotencyKey, requester, waitsForTurn = false } = options;
+  const { directives, idempotencyKey, requester, nowMs, waitsForTurn = false } = options;
   const { baseUrl } = config.upstream;
   const keys = await requestKeys(request, baseUrl);
   const idempotency =
@@ -90,6 +92,7 @@ export async function generate(
           idempotency,
           requester,
           waitsForTurn,
+          nowMs,
           context,
           kind: kept?.kind === "none" ? "miss" : "request",
         });
@@ -141,6 +144,7 @@ interface StartOptions {
   idempotency: Idempotency | undefined;
   requester: Requester;
   waitsForTurn: boolean;
+  nowMs: number;
   context: GenerateContext;
   kind: "miss" | "request";
 }
@@ -149,17 +153,28 @@ async function findOrStart(
   keys: RequestKeys,
   request: ImageRequest,
   maxAgeSeconds: number,
-  { directives, isShared, idempotency, requester, waitsForTurn, context, kind }: StartOptions,
+  {
+    directives,
+    isShared,
+    idempotency,
+    requester,
+    waitsForTurn,
+    nowMs,
+    context,
+    kind,
+  }: StartOptions,
 ): Promise<Found> {
   const { config } = context;
   const { key, retiredKey } = keys;
   const { onlyIfCached } = directives;
-  const completed = (each: string | undefined) =>
-    isShared && each !== undefined ? findMade(config, each, maxAgeSeconds) : undefined;
-  const current = onlyIfCached ? await completed(key) : undefined;
-  const isAsked = onlyIfCached || isJustRetired(request, Date.now());
-  const made = current ?? (isAsked ? await completed(retiredKey) : undefined);
-  if (made !== undefined) return foundInObject(made.started, made.handle, context, kind);
+  const inObject = (each: string | undefined) =>
+    isShared && each !== undefined
+      ? findMade(config, each, maxAgeSeconds, !onlyIfCached)
+      : undefined;
+  const current = onlyIfCached ? await inObject(key) : undefined;
+  const isLookedUp = onlyIfCached || isJustRetired(request, nowMs);
+  const found = current ?? (isLookedUp ? await inObject(retiredKey) : undefined);
+  if (found !== undefined) return foundInObject(found.started, found.handle, context, kind);
   if (onlyIfCached) throw new GatewayError({ code: "not_cached" });
   await limitRate(config, "generations", requester.rateKey);
   const job = {
@@ -181,8 +196,9 @@ async function findOrStart(
 }
 
 /**
- * KV may not have an image yet that was completed just before its model was retired. Its object has
- * it for ten minutes after a generation of at most ten, or as long as the copy to KV is retried.
+ * A generation that was started just before its model was retired may still be in progress, or completed
+ * and not yet in KV. Its object has it: for at most ten minutes until the end, and ten minutes after it,
+ * or as long as the copy to KV is retried.
  */
 const HANDOVER_MS = 60 * 60 * 1000;
 

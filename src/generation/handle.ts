@@ -81,15 +81,20 @@ export async function startGeneration(
   return { started, handle: new GenerationHandle(config, objectId, started.id) };
 }
 
-/** What the shared object of a key has ready, if that is not older than asked for. */
+/**
+ * Returns what the shared object of a key has completed, if that is not older than requested.
+ *
+ * @param orInProgress true if a generation that is queued or in progress will do as well
+ */
 export async function findMade(
   config: Config,
   key: string,
   maxAgeSeconds: number,
+  orInProgress = false,
 ): Promise<{ started: Started; handle: GenerationHandle } | undefined> {
   const objects = objectsOf(config);
   const objectId = objects.idFromName(key);
-  const started = await callObject(() => objects.get(objectId).made(maxAgeSeconds));
+  const started = await callObject(() => objects.get(objectId).made(maxAgeSeconds, orInProgress));
   if (started === undefined) return undefined;
   return { started, handle: new GenerationHandle(config, objectId, started.id) };
 }

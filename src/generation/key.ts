@@ -1,4 +1,4 @@
-import type { ImageRequest } from "../contract/request.ts";
+import { asRequested, type ImageRequest } from "../contract/request.ts";
 
 /** The cache keys of a request. */
 export interface RequestKeys {
@@ -28,7 +28,8 @@ export async function requestKeys(request: ImageRequest, baseUrl: string): Promi
 export interface RequestIdentity {
   /**
    * SHA-256 of the request as it was parsed, with the model that the client requests. Neither a
-   * retirement nor a change of `MODEL_ALIASES` or `UPSTREAM_BASE_URL` changes it.
+   * retirement nor a change of `MODEL_ALIASES` or `UPSTREAM_BASE_URL` changes it. Defaults are in it: a
+   * change of `DEFAULT_MODEL` does, if the client names no model.
    */
   fingerprint: string;
   /**
@@ -57,10 +58,10 @@ export async function requestIdentity(
 /**
  * The cache key: SHA-256 of the canonical request, in hexadecimal.
  *
- * Everything that changes the picture is in it, as resolved: defaults are written out, aliases and
+ * Everything that changes the image is in it, as resolved: defaults are written out, aliases and
  * successors of retired models followed, so that a request means the same however it is spelled. What
  * only changes the delivery (`response_format`, `stream`, `partial_images`) or names the user is not.
- * The upstream is in it too: two servers do not paint the same picture.
+ * The upstream is in it too: two servers do not generate the same image.
  *
  * @param baseUrl of the upstream
  */
@@ -70,8 +71,7 @@ export function requestKey(request: ImageRequest, baseUrl: string): Promise<stri
 }
 
 function keyBeforeRetirement(request: ImageRequest, baseUrl: string): Promise<string> {
-  const { retiredModel: upstreamModel = request.upstreamModel } = request;
-  return requestKey({ ...request, upstreamModel }, baseUrl);
+  return requestKey(asRequested(request), baseUrl);
 }
 
 /** Returns everything except the model that changes the image. */

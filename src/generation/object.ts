@@ -91,10 +91,17 @@ export class Generation extends DurableObject<object> {
     return generation;
   }
 
-  /** What is made already and not older than that; nothing is begun. */
-  made(maxAgeSeconds: number): Started | undefined {
+  /**
+   * Returns the generation that is completed and not older than that; `undefined` if there is none.
+   * Starts nothing.
+   *
+   * @param orInProgress true if one that is queued or in progress will do as well
+   */
+  async made(maxAgeSeconds: number, orInProgress = false): Promise<Started | undefined> {
+    while (this.#beginning !== undefined) await this.#beginning;
     const current = this.#usable(maxAgeSeconds);
-    return current?.record === undefined ? undefined : { ...progressOf(current, []), joined: true };
+    if (current === undefined || (current.record === undefined && !orInProgress)) return undefined;
+    return { ...progressOf(current, []), joined: true };
   }
 
   /**

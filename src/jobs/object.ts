@@ -2,7 +2,7 @@ import { DurableObject } from "cloudflare:workers";
 import type { BatchView } from "../contract/batch.ts";
 import type { JobFields } from "../contract/job.ts";
 import type { ResponseFormat } from "../contract/models.ts";
-import type { ImageRequest } from "../contract/request.ts";
+import { asRequested, type ImageRequest } from "../contract/request.ts";
 import type { Failure } from "../errors.ts";
 import type { Requester } from "../generation/generate.ts";
 import type { CacheDirectives } from "../lib/cache-control.ts";
@@ -66,7 +66,8 @@ export class Jobs extends DurableObject<object> {
       id: newIdInObject("job", objectId),
       position,
       customId,
-      request,
+      // Which model is sent is decided at each attempt.
+      request: asRequested(request),
       responseFormat: request.response_format,
       generationId: undefined,
       outcome: undefined,
@@ -193,9 +194,9 @@ export class Jobs extends DurableObject<object> {
   }
 }
 
-/** Compares what two orders under one name ask for; version 0.1.0 stored cache keys only. */
+/** Returns true if two orders under one name request the same. Version 0.1.0 sends and stores cache keys only. */
 function isSameOrder(known: StoredOrder, order: Order): boolean {
-  return known.requestFingerprint === undefined
+  return known.requestFingerprint === undefined || order.requestFingerprint === undefined
     ? known.fingerprint === order.fingerprint
     : known.requestFingerprint === order.requestFingerprint;
 }

@@ -139,13 +139,14 @@ async function made(
   const cache = kvCache(config.cache, config.cacheTtlSeconds);
   const context = { config, cache, event: new RequestEvent(id) };
   // A job may wait for days: its model may have been retired since it was submitted.
-  const request = withSuccessor(stored, config, Date.now());
+  const nowMs = Date.now();
+  const request = withSuccessor(stored, config, nowMs);
   let isBound = false;
   try {
     const found = await generate(
       // Nobody reads the pictures here.
       { ...request, response_format: "url" },
-      { requester, directives, idempotencyKey: id },
+      { requester, directives, idempotencyKey: id, nowMs },
       context,
     );
     isBound = true;

@@ -1,7 +1,8 @@
 import type { PathHint } from "../errors.ts";
 
-/** What OpenAI clients append to their base URL, with an id or without. */
-const ENDPOINT = /\/(?:images\/(?:generations|edits|variations|batches)|models)(?:\/[^/]+)?\/*$/i;
+/** What clients append to their base URL, with an id or without. */
+const ENDPOINT =
+  /\/(?:images\/(?:generations|edits|variations|batches)|webhooks\/images|models|tokens|usage)(?:\/[^/]+)?\/*$/i;
 
 /**
  * Returns what is wrong with a path that leads nowhere, if it ends like one of ours: then the client has

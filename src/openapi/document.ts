@@ -34,7 +34,7 @@ export function openApiDocument(origin: string): object {
       title: "Darkroom",
       version,
       description:
-        "The OpenAI Images API, kept: a picture is paid for once, and never lost. Every error has the same form; a method that a URL does not take is 405 with `Allow`, and a path that is not in this document is 404 `not_found`.",
+        "The OpenAI Images API, kept: an image is paid for once, and never lost. Every error has the same form; a method that a URL does not take is 405 with `Allow`, and a path that is not in this document is 404 `not_found`.",
       license: { name: "As the repository says" },
     },
     servers: [{ url: origin }],

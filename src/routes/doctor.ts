@@ -102,7 +102,7 @@ function modelCheck(listing: Listing, config: Config, nowMs: number): DoctorChec
   const detail = `${id}, by default: ${isListed}${retired}`;
   if (retirement === undefined || !upstream.isOpenAi) return { name, ok: true, detail };
   const cure = `Remove RETIRED_MODELS = "keep", or set DEFAULT_MODEL = "${retirement.successor}".`;
-  return { name, ok: true, warning: true, detail, cure };
+  return { name, ...inTime(msSinceShutdown(retirement, nowMs) < 0), detail, cure };
 }
 
 /** Looks for aliases of models that OpenAI shuts down: an alias is never replaced. */
@@ -121,14 +121,16 @@ function aliasesCheck({ models, upstream }: Config, nowMs: number): DoctorCheck 
       `${id} is sent as ${upstreamId}: ${shutdownOf(retirement, nowMs)}`,
   );
   const failing = leading.some(({ retirement }) => msSinceShutdown(retirement, nowMs) >= 0);
-  const cures = leading.map(({ id, retirement }) => `${id}=${retirement.successor}`);
-  return {
-    name,
-    ok: !failing,
-    ...(failing ? {} : { warning: true }),
-    detail: details.join("; "),
-    cure: `Set MODEL_ALIASES = "${cures.join(",")}".`,
-  };
+  const aliases = [...models.values()]
+    .filter(({ isAlias }) => isAlias)
+    .map(({ id, upstreamId }) => `${id}=${retirementOf(upstreamId)?.successor ?? upstreamId}`);
+  const cure = `Set MODEL_ALIASES = "${aliases.join(",")}".`;
+  return { name, ...inTime(!failing), detail: details.join("; "), cure };
+}
+
+/** A warning as long as it is in time, a failure from then on. */
+function inTime(is: boolean): Pick<DoctorCheck, "ok" | "warning"> {
+  return is ? { ok: true, warning: true } : { ok: false };
 }
 
 function shutdownOf(retirement: Retirement, nowMs: number): string {

@@ -30,7 +30,8 @@ export function generationsRoutes(app: Hono<AppEnv>): void {
     const context = generateContext(c);
     const { body, webhookUrl } = takeWebhookUrl(await jsonBody(c));
     const preferred = preferredImage(c);
-    const request = parseImageRequest(body, context.config, Date.now(), preferred);
+    const nowMs = Date.now();
+    const request = parseImageRequest(body, context.config, nowMs, preferred);
     const { model, size, quality, n, options } = request;
     context.event.add({ model, size, quality, n });
     const caller = await callerOf(c);
@@ -64,6 +65,7 @@ export function generationsRoutes(app: Hono<AppEnv>): void {
         requester: caller,
         directives,
         idempotencyKey: idempotencyKeyOf(c),
+        nowMs,
       },
       context,
     );

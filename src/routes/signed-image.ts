@@ -21,7 +21,7 @@ const PATH = "/v1/images/generations";
 /** The methods of that path where no URL can be signed. */
 const POST_ONLY = ["POST"];
 
-/** Returns the methods that the URL of a request takes, of those that its path is registered with. */
+/** Returns the methods that a request's URL accepts, of those that its path is registered with. */
 export function methodsHere(methods: readonly string[], c: Context<AppEnv>): readonly string[] {
   return c.req.path === PATH && c.get("config").tokenSecrets.length === 0 ? POST_ONLY : methods;
 }
@@ -49,7 +49,7 @@ export function signedImageRoute(app: Hono<AppEnv>): void {
     await limitRate(context.config, "requests", requester.rateKey);
     const found = await generate(
       request,
-      { ...NO_DIRECTIVES, requester, waitsForTurn: true },
+      { ...NO_DIRECTIVES, requester, nowMs, waitsForTurn: true },
       context,
     );
     noteFound(found, request, requester.payer, c);

@@ -196,21 +196,29 @@ describe("OpenAI as the upstream", () => {
     expect(await model("fast")).toMatchObject({ shutdown_date: "2026-10-23", replaced_by: null });
   });
 
-  it("has the doctor warn of a retired default that RETIRED_MODELS keeps", async () => {
+  it("has the doctor fail a retired default that RETIRED_MODELS keeps", async () => {
     const env = openAi({ DEFAULT_MODEL: "gpt-image-1", RETIRED_MODELS: "keep" });
     const check = await checkOf("model", env);
-    expect(check).toMatchObject({ ok: true, warning: true });
+    expect(check?.ok).toBe(false);
     expect(check?.cure).toContain('Remove RETIRED_MODELS = "keep"');
+    const now = vi.spyOn(Date, "now").mockReturnValue(Date.UTC(2026, 10, 30));
+    expect(await checkOf("model", openAi({ RETIRED_MODELS: "keep" }))).toMatchObject({
+      ok: true,
+      warning: true,
+    });
+    now.mockRestore();
   });
 
   it("has the doctor fail an alias of a model that is shut down, and warn of one that will be", async () => {
     const now = vi.spyOn(Date, "now").mockReturnValue(Date.UTC(2026, 10, 30));
     const aliases = (MODEL_ALIASES: string) => checkOf("aliases", openAi({ MODEL_ALIASES }));
     expect(await aliases("fast=gpt-image-2.6-flare")).toMatchObject({ ok: true });
-    const failed = await aliases("fast=gpt-image-1,slow=gpt-image-1.5");
+    const failed = await aliases("fast=gpt-image-1,slow=gpt-image-1.5,best=gpt-image-2");
     expect(failed?.ok).toBe(false);
     expect(failed?.detail).toContain("fast is sent as gpt-image-1: OpenAI shut it down");
-    expect(failed?.cure).toContain("fast=gpt-image-2.6-sunburst,slow=gpt-image-2.6-sunburst");
+    expect(failed?.cure).toContain(
+      "fast=gpt-image-2.6-sunburst,slow=gpt-image-2.6-sunburst,best=gpt-image-2",
+    );
     expect(await aliases("fast=gpt-image-1-mini")).toMatchObject({ ok: true, warning: true });
     now.mockReturnValue(Date.UTC(2026, 11, 1));
     expect(await aliases("fast=gpt-image-1-mini")).toMatchObject({ ok: false });
@@ -303,6 +311,7 @@ describe("a path that is nearly ours", () => {
     "/v1//images/generations",
     "/v1/images/generations/",
     "/v1/models/",
+    "/v1/tokens/",
     "/v1/v1/images/generations",
     "/v1/v1/models",
     "/openai/deployments/my-deployment/images/generations?api-version=2025-04-01-preview",
@@ -313,8 +322,8 @@ describe("a path that is nearly ours", () => {
 
   it.each([
     ["/v1/v1/images/generations", `or to '${ORIGIN}' if the client adds '/v1' itself`],
-    ["//v1/images/generations", "a '/' too many"],
-    ["/v1/images/generations/", "a '/' too many"],
+    ["//v1/images/generations", "an extra '/'"],
+    ["/v1/images/generations/", "an extra '/'"],
     ["/openai/deployments/x/images/generations", "Azure"],
   ])("%s says why: %s", async (path, reason) => {
     expect(await messageOf(path)).toContain(reason);

@@ -1,9 +1,10 @@
 import { runInDurableObject } from "cloudflare:test";
-import { describe, expect, inject, it } from "vitest";
+import { describe, expect, inject, it, vi } from "vitest";
 import { usageOf } from "../../src/access/budget.ts";
 import { parseImageRequest } from "../../src/contract/request.ts";
 import { NOW } from "../../src/generation/job.ts";
 import { requestIdentity } from "../../src/generation/key.ts";
+import { parseCacheControl } from "../../src/lib/cache-control.ts";
 import { objectIdOf } from "../../src/lib/object-id.ts";
 import { eventually } from "../eventually.ts";
 import { testConfig } from "../unit/config-of.ts";
@@ -23,6 +24,7 @@ import {
 import { jobsWithoutPauses } from "./workflows.ts";
 
 const env = environment();
+const PAYER = { caller: "public", account: "network/local", token: undefined };
 const LOW = { model: "dall-e-2", size: "256x256" };
 
 quietAndFresh();
@@ -91,6 +93,24 @@ describe("an Idempotency-Key that version 0.1.0 stored", () => {
   });
 });
 
+describe("an Idempotency-Key", () => {
+  it("stands for the same request after a change of the configuration", async () => {
+    const changed = environment({ MODEL_ALIASES: "dall-e-2=my-deployment" });
+    const body = newBody();
+    const headers = { "idempotency-key": crypto.randomUUID(), "cache-control": "no-cache" };
+    const id = await idOf(await post(body, headers));
+    expect(await idOf(await answer(generationRequest(body, headers), changed))).toBe(id);
+    expect(await upstreamCalls(body.prompt)).toBe(1);
+
+    const job = { ...newBody(), webhook_url: hookAt(inject("receiverUrl")).url };
+    const named = { prefer: "respond-async", "idempotency-key": crypto.randomUUID() };
+    const jobId = await idOf(await post(job, named));
+    await jobs.done();
+    const again = await answer(generationRequest(job, named), changed);
+    expect((await again.json<{ job: string }>()).job).toBe(jobId);
+  });
+});
+
 describe("an order that version 0.1.0 stored", () => {
   it("is the same job for the same request, and for no other", async () => {
     const body = { ...newBody(), webhook_url: hookAt(inject("receiverUrl")).url };
@@ -101,6 +121,25 @@ describe("an order that version 0.1.0 stored", () => {
     const again = await post(body, headers);
     expect((await again.json<{ job: string }>()).job).toBe(id);
     expect((await post({ ...body, n: 2 }, headers)).status).toBe(422);
+  });
+
+  it("is the same job for a Worker of version 0.1.0 that calls an object of this one", async () => {
+    const objects = bindings().JOBS;
+    const object = objects.get(objects.newUniqueId());
+    const order = {
+      isBatch: false,
+      requests: [],
+      requester: { principal: "a", rateKey: "a", payer: PAYER },
+      directives: parseCacheControl(undefined),
+      origin: "https://gateway.example",
+      webhookUrl: undefined,
+      fingerprint: "key",
+    };
+    const request = parseImageRequest(newBody(), testConfig(), Date.now());
+    const requests = [{ customId: undefined, request }];
+    const accepted = await object.accept({ ...order, requests, requestFingerprint: "request" });
+    expect((await object.accept(order))?.id).toBe(accepted?.id);
+    expect(await object.accept({ ...order, fingerprint: "other" })).toBeUndefined();
   });
 
   it("is the same batch for the same requests, and for no others", async () => {
@@ -127,22 +166,25 @@ describe("a generation that was queued before its model was retired", () => {
   it("is painted by the successor, and charged at the successor's price", async () => {
     const body = { model: "gpt-image-1", size: "1024x1024", quality: "low", prompt: "" };
     body.prompt = crypto.randomUUID();
+    const lines: string[] = [];
+    vi.spyOn(console, "log").mockImplementation((line: string) => void lines.push(line));
     const object = await sharedObject(body);
     await changeEnvironment(object, { RETIRED_MODELS: "replace" });
     const request = parseImageRequest(body, testConfig(), Date.now());
     expect(request.upstreamModel).toBe("gpt-image-1");
-    const payer = { caller: "public", account: "network/local", token: undefined };
     const key = await keyOf(body);
     const { id } = await object.start({
       key,
       request,
-      payer,
+      payer: PAYER,
       store: true,
       keepSeconds: 600,
       maxAgeSeconds: 1000,
     });
     const done = await object.progress(id, { ...NOW, waitMs: 10_000, seen: 99 });
     expect(done?.record?.model).toBe("gpt-image-2.6-sunburst");
+    const generation = lines.find((line) => line.includes('"event":"generation"'));
+    expect(JSON.parse(String(generation))).toMatchObject({ model: "gpt-image-2.6-sunburst" });
     const tokens = Number(done?.record?.usage.output_tokens);
     await eventually(async () => {
       const [row] = (await usageOf(testConfig())).rows;

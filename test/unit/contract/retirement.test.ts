@@ -193,12 +193,40 @@ describe("a request", () => {
     const resolved = withSuccessor(stored, config, MIDNIGHT);
     expect(resolved).toEqual(parse({}, MIDNIGHT));
     expect(withSuccessor(resolved, config, MIDNIGHT)).toEqual(resolved);
-    // An alias that has been removed from the configuration since then.
+    // An alias that has been removed from the configuration since then still wins.
     expect(
       withSuccessor({ ...stored, upstreamModel: "gpt-image-2" }, config, MIDNIGHT),
     ).toMatchObject({
       upstreamModel: "gpt-image-2",
     });
+  });
+
+  it("that is stored goes by the configuration of now", () => {
+    const [before, after] = [parse({}, MIDNIGHT - 1), parse({}, MIDNIGHT)];
+    const aliased = testConfig({ ...onOpenAi, MODEL_ALIASES: "gpt-image-1.5=gpt-image-2" });
+    for (const stored of [before, after]) {
+      const resolved = withSuccessor(stored, aliased, MIDNIGHT);
+      expect(resolved.upstreamModel).toBe("gpt-image-2");
+      expect(resolved).not.toHaveProperty("retiredModel");
+    }
+    const keeping = testConfig({ ...onOpenAi, RETIRED_MODELS: "keep" });
+    expect(withSuccessor(after, keeping, MIDNIGHT)).toEqual(before);
+    const elsewhere = testConfig({
+      ...onOpenAi,
+      MODELS: "gpt-image-2",
+      DEFAULT_MODEL: "gpt-image-2",
+    });
+    expect(withSuccessor(before, elsewhere, MIDNIGHT)).toEqual(after);
+  });
+
+  it("for a snapshot of an aliased model is sent as the alias has it", () => {
+    const snapshot = "gpt-image-1.5-2025-12-16";
+    const MODEL_ALIASES = "gpt-image-1.5=gpt-image-2";
+    for (const DEFAULT_MODEL of ["", snapshot]) {
+      const vars = { ...onOpenAi, MODEL_ALIASES, DEFAULT_MODEL };
+      expect(parse({ model: snapshot }, MIDNIGHT, vars).upstreamModel).toBe("gpt-image-2");
+      expect(parse({}, MIDNIGHT, vars).upstreamModel).toBe("gpt-image-2");
+    }
   });
 
   it.each([
