@@ -1,6 +1,9 @@
 import { reset } from "cloudflare:test";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { parseImageRequest } from "../../src/contract/request.ts";
+import { requestKeys } from "../../src/generation/key.ts";
 import { eventually } from "../eventually.ts";
+import { testConfig } from "../unit/config-of.ts";
 import {
   ageCache,
   answer,
@@ -153,6 +156,49 @@ describe("a hit", () => {
     await bindings().CACHE.put(`request/${await keyOf({ ...SMALL, prompt })}`, value);
     const again = await post({ prompt });
     expect(again.status).toBe("darkroom; fwd=miss; stored");
+  });
+});
+
+describe("a hit for a retired model", () => {
+  const replacing = environment({ RETIRED_MODELS: "replace" });
+  const RETIRED = { model: "gpt-image-1", size: "1024x1024", response_format: "b64_json" };
+
+  /** Caches an image of the retired model, and a record of its successor that is made from it. */
+  async function cachedBoth(prompt: string, successor: (record: object) => object) {
+    const body = { ...RETIRED, prompt };
+    const retired = await made(body);
+    const config = testConfig({ RETIRED_MODELS: "replace" });
+    const { key, retiredKey } = await requestKeys(
+      parseImageRequest(body, config, Date.now()),
+      config.upstream.baseUrl,
+    );
+    const kv = bindings().CACHE;
+    const record = await kv.get<Record<string, unknown>>(`request/${retiredKey}`, "json");
+    expect(record?.["id"]).toBe(retired.id);
+    await kv.put(`request/${key}`, JSON.stringify(successor(record ?? {})));
+    return { body, id: retired.id };
+  }
+
+  it("comes from the retired model's record where the successor's images are gone", async () => {
+    const { body, id } = await cachedBoth(newPrompt(), (record) => ({
+      ...record,
+      id: "gen_without-images",
+    }));
+    const hit = await post(body, {}, replacing);
+    expect([hit.status?.includes("hit"), hit.body.id]).toEqual([true, id]);
+  });
+
+  it("comes from the retired model's record where the successor's is too old", async () => {
+    const { body, id } = await cachedBoth(newPrompt(), (record) => ({
+      ...record,
+      id: "gen_too-old",
+      created: Math.floor(Date.now() / 1000) - 1000,
+    }));
+    const byUrl = { ...body, response_format: "url" };
+    const hit = await post(byUrl, { "cache-control": "max-age=500" }, replacing);
+    expect([hit.status?.includes("hit"), hit.body.id]).toEqual([true, id]);
+    const any = await post(byUrl, {}, replacing);
+    expect(any.body.id).toBe("gen_too-old");
   });
 });
 
