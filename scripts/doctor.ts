@@ -34,19 +34,21 @@ async function report(origin: string, adminKey: string | undefined): Promise<boo
   const findings = await examine(origin, adminKey);
   for (const finding of findings) console.log(line(finding));
   const failed = findings.filter(({ ok }) => !ok).length;
-  const warnings = findings.filter(({ ok, warning = false }) => ok && warning).length;
+  const warnings = findings.filter((finding) => labelOf(finding) === "warning").length;
   const later = warnings === 0 ? "" : ` ${warnings} to change in time.`;
-  console.log(
-    failed === 0 ? `\n  All is well.${later}\n` : `\n  ${failed} to be seen to.${later}\n`,
-  );
+  console.log(`\n  ${failed === 0 ? "All is well." : `${failed} to be seen to.`}${later}\n`);
   return failed === 0;
 }
 
-function line({ name, ok, detail, cure, warning = false, isSkipped = false }: Finding): string {
-  const passed = warning ? "warning" : "ok";
-  const found = ok ? passed : "failed";
-  const said = `  ${(isSkipped ? "–" : found).padEnd(8)}${name.padEnd(14)}${detail}`;
-  return (ok && !warning && !isSkipped) || cure === undefined
-    ? said
-    : `${said}\n${" ".repeat(24)}→ ${cure}`;
+function line(finding: Finding): string {
+  const { name, detail, cure } = finding;
+  const label = labelOf(finding);
+  const said = `  ${label.padEnd(8)}${name.padEnd(14)}${detail}`;
+  return label === "ok" || cure === undefined ? said : `${said}\n${" ".repeat(24)}→ ${cure}`;
+}
+
+function labelOf({ ok, warning = false, isSkipped = false }: Finding): string {
+  if (isSkipped) return "–";
+  if (!ok) return "failed";
+  return warning ? "warning" : "ok";
 }

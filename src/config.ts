@@ -241,25 +241,29 @@ function servedModels(
   defaultModel: string,
 ): ReadonlyMap<string, ServedModel> {
   const listed = ids.length > 0 ? ids : KNOWN_MODELS.map((model) => model.id);
-  const preset = knownModel(defaultModel) === undefined ? [] : [defaultModel];
-  const names = new Set([...listed, ...aliasesByFrom.keys(), ...preset]);
-  return new Map(
-    [...names].map((id) => {
-      const alias =
-        aliasesByFrom.get(id) ??
-        (id === defaultModel ? aliasesByFrom.get(baseModelId(id)) : undefined);
-      const upstreamId = alias ?? id;
-      const rules = (knownModel(upstreamId) ?? knownModel(id))?.rules ?? NEWEST_RULES;
-      return [id, { id, upstreamId, isAlias: alias !== undefined, rules }];
-    }),
-  );
+  const served = (id: string): ServedModel => {
+    const alias = aliasesByFrom.get(id);
+    const upstreamId = alias ?? id;
+    const rules = (knownModel(upstreamId) ?? knownModel(id))?.rules ?? NEWEST_RULES;
+    return { id, upstreamId, isAlias: alias !== undefined, rules };
+  };
+  const names = new Set([...listed, ...aliasesByFrom.keys()]);
+  const models = new Map([...names].map((id) => [id, served(id)]));
+  if (knownModel(defaultModel) !== undefined) {
+    models.set(defaultModel, modelNamed(defaultModel, models) ?? served(defaultModel));
+  }
+  return models;
 }
 
 /** The model that an id names: one of the list, or a dated snapshot of one. */
-export function servedModel(config: Config, id: string): ServedModel | undefined {
-  const listed = config.models.get(id);
+export function servedModel({ models }: Config, id: string): ServedModel | undefined {
+  return modelNamed(id, models);
+}
+
+function modelNamed(id: string, models: Config["models"]): ServedModel | undefined {
+  const listed = models.get(id);
   if (listed !== undefined) return listed;
-  const base = config.models.get(baseModelId(id));
+  const base = models.get(baseModelId(id));
   if (base === undefined) return undefined;
   const aliased = base.upstreamId !== base.id;
   return { ...base, id, upstreamId: aliased ? base.upstreamId : id };

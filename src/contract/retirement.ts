@@ -64,7 +64,7 @@ export function successorAt(
   nowMs: number,
 ): string | undefined {
   const replacement = replacementOf(model, policy);
-  return replacement !== undefined && isPast(replacement, nowMs)
+  return replacement !== undefined && isShutDown(replacement, nowMs)
     ? replacement.successor
     : undefined;
 }
@@ -82,7 +82,7 @@ export function withdrawalAt(
 ): Retirement | undefined {
   if (!isOpenAi || retiredModels === "keep" || isAlias || isGptImage(id)) return undefined;
   const retirement = retirementOf(id);
-  return retirement !== undefined && isPast(retirement, nowMs) ? retirement : undefined;
+  return retirement !== undefined && isShutDown(retirement, nowMs) ? retirement : undefined;
 }
 
 /** Returns the shutdown day of a model and its successor; `undefined` if none is announced. */
@@ -96,7 +96,8 @@ export function msSinceShutdown({ shutdown }: Retirement, nowMs: number): number
   return nowMs - Date.parse(shutdown);
 }
 
-function isPast(retirement: Retirement, nowMs: number): boolean {
+/** Returns true from the shutdown on. */
+export function isShutDown(retirement: Retirement, nowMs: number): boolean {
   return msSinceShutdown(retirement, nowMs) >= 0;
 }
 

@@ -58,9 +58,8 @@ export async function generate(
   context: GenerateContext,
 ): Promise<Found> {
   const { config, event } = context;
-  const { directives, idempotencyKey, requester, nowMs, waitsForTurn = false } = options;
-  const { baseUrl } = config.upstream;
-  const keys = await requestKeys(request, baseUrl);
+  const { directives, idempotencyKey, requester } = options;
+  const keys = await requestKeys(request, config.upstream.baseUrl);
   const idempotency =
     idempotencyKey === undefined
       ? undefined
@@ -68,7 +67,7 @@ export async function generate(
           config,
           requester.principal,
           idempotencyKey,
-          await requestIdentity(request, baseUrl),
+          await requestIdentity(request, keys),
         );
   const bound = await findBound(idempotency, request, context);
   if (bound !== undefined) return bound;
@@ -87,12 +86,9 @@ export async function generate(
     kept?.kind === "fresh"
       ? kept.made
       : await findOrStart(keys, request, maxAgeSeconds, {
-          directives,
+          ...options,
           isShared,
           idempotency,
-          requester,
-          waitsForTurn,
-          nowMs,
           context,
           kind: kept?.kind === "none" ? "miss" : "request",
         });
@@ -137,14 +133,10 @@ async function findBound(
   }
 }
 
-interface StartOptions {
-  directives: CacheDirectives;
+interface StartOptions extends GenerateOptions {
   /** Whether what everybody shares will do, or it is to be made for this client alone. */
   isShared: boolean;
   idempotency: Idempotency | undefined;
-  requester: Requester;
-  waitsForTurn: boolean;
-  nowMs: number;
   context: GenerateContext;
   kind: "miss" | "request";
 }
@@ -153,29 +145,14 @@ async function findOrStart(
   keys: RequestKeys,
   request: ImageRequest,
   maxAgeSeconds: number,
-  {
-    directives,
-    isShared,
-    idempotency,
-    requester,
-    waitsForTurn,
-    nowMs,
-    context,
-    kind,
-  }: StartOptions,
+  options: StartOptions,
 ): Promise<Found> {
+  const { directives, isShared, idempotency, requester, waitsForTurn, context, kind } = options;
   const { config } = context;
-  const { key, retiredKey } = keys;
-  const { onlyIfCached } = directives;
-  const inObject = (each: string | undefined) =>
-    isShared && each !== undefined
-      ? findMade(config, each, maxAgeSeconds, !onlyIfCached)
-      : undefined;
-  const current = onlyIfCached ? await inObject(key) : undefined;
-  const isLookedUp = onlyIfCached || isJustRetired(request, nowMs);
-  const found = current ?? (isLookedUp ? await inObject(retiredKey) : undefined);
-  if (found !== undefined) return foundInObject(found.started, found.handle, context, kind);
-  if (onlyIfCached) throw new GatewayError({ code: "not_cached" });
+  const { key } = keys;
+  const found = isShared ? await findInObjects(keys, request, maxAgeSeconds, options) : undefined;
+  if (found !== undefined) return found;
+  if (directives.onlyIfCached) throw new GatewayError({ code: "not_cached" });
   await limitRate(config, "generations", requester.rateKey);
   const job = {
     key,
@@ -186,13 +163,33 @@ async function findOrStart(
     maxAgeSeconds: isShared ? maxAgeSeconds : IDEMPOTENCY_SECONDS,
   };
   const name = objectName(isShared, key, idempotency);
-  const { started, handle } = await inTurn(waitsForTurn ? TURN_TRIES : 1, () =>
+  const { started, handle } = await inTurn(waitsForTurn === true ? TURN_TRIES : 1, () =>
     startGeneration(config, name, job),
   );
   if (started.failure !== undefined) throw new GatewayError(started.failure);
   if (started.joined) return foundInObject(started, handle, context, kind);
   const outcome = { kind, collapsed: false, stored: !directives.noStore };
   return { kind: "pending", isRunning: false, created: started.created, handle, outcome };
+}
+
+/**
+ * Returns a generation that an object has, without starting one. With `only-if-cached` it must be completed,
+ * under either key. Otherwise the retired key's object is asked for an hour after the shutdown.
+ */
+async function findInObjects(
+  { key, retiredKey }: RequestKeys,
+  request: ImageRequest,
+  maxAgeSeconds: number,
+  { directives, nowMs, context, kind }: StartOptions,
+): Promise<Found | undefined> {
+  const { onlyIfCached } = directives;
+  const retired = onlyIfCached || isJustRetired(request, nowMs) ? retiredKey : undefined;
+  for (const name of onlyIfCached ? [key, retired] : [retired]) {
+    if (name === undefined) continue;
+    const found = await findMade(context.config, name, maxAgeSeconds, !onlyIfCached);
+    if (found !== undefined) return foundInObject(found.started, found.handle, context, kind);
+  }
+  return undefined;
 }
 
 /**

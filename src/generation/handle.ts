@@ -84,7 +84,7 @@ export async function startGeneration(
 /**
  * Returns what the shared object of a key has completed, if that is not older than requested.
  *
- * @param orInProgress true if a generation that is queued or in progress will do as well
+ * @param orInProgress true to return one that is queued or in progress as well
  */
 export async function findMade(
   config: Config,

@@ -19,7 +19,7 @@ export interface RequestKeys {
 export async function requestKeys(request: ImageRequest, baseUrl: string): Promise<RequestKeys> {
   const [key, retiredKey] = await Promise.all([
     requestKey(request, baseUrl),
-    request.retiredModel === undefined ? undefined : keyBeforeRetirement(request, baseUrl),
+    request.retiredModel === undefined ? undefined : requestKey(asRequested(request), baseUrl),
   ]);
   return { key, retiredKey };
 }
@@ -39,20 +39,17 @@ export interface RequestIdentity {
   requestKey: string;
 }
 
-/**
- * Returns the identity of a request: equal for a repetition, different for another request.
- *
- * @param baseUrl of the upstream
- */
+/** Returns the identity of a request: equal for a repetition, different for another request. */
 export async function requestIdentity(
   request: ImageRequest,
-  baseUrl: string,
+  { key, retiredKey }: RequestKeys,
 ): Promise<RequestIdentity> {
-  const [fingerprint, key] = await Promise.all([
-    sha256(["darkroom-request/1", request.model, ...imageParameters(request)]),
-    keyBeforeRetirement(request, baseUrl),
+  const fingerprint = await sha256([
+    "darkroom-request/1",
+    request.model,
+    ...imageParameters(request),
   ]);
-  return { fingerprint, requestKey: key };
+  return { fingerprint, requestKey: retiredKey ?? key };
 }
 
 /**
@@ -70,11 +67,7 @@ export function requestKey(request: ImageRequest, baseUrl: string): Promise<stri
   return sha256(["darkroom/1", baseUrl, request.upstreamModel, ...imageParameters(request)]);
 }
 
-function keyBeforeRetirement(request: ImageRequest, baseUrl: string): Promise<string> {
-  return requestKey(asRequested(request), baseUrl);
-}
-
-/** Returns everything except the model that changes the image. */
+/** Returns every parameter that changes the image, except the model. */
 function imageParameters({ prompt, n, size, quality, style, options }: ImageRequest) {
   return [
     prompt,

@@ -95,7 +95,7 @@ export class Generation extends DurableObject<object> {
    * Returns the generation that is completed and not older than that; `undefined` if there is none.
    * Starts nothing.
    *
-   * @param orInProgress true if one that is queued or in progress will do as well
+   * @param orInProgress true to return one that is queued or in progress as well
    */
   async made(maxAgeSeconds: number, orInProgress = false): Promise<Started | undefined> {
     while (this.#beginning !== undefined) await this.#beginning;

@@ -5,7 +5,7 @@ import type { Config } from "../config.ts";
 import { BATCH_BODIES, located, parseBatch, type BatchRequest } from "../contract/batch.ts";
 import { takeWebhookUrl } from "../contract/job.ts";
 import { GatewayError } from "../errors.ts";
-import { requestIdentity, type RequestIdentity } from "../generation/key.ts";
+import { requestIdentity, requestKeys, type RequestIdentity } from "../generation/key.ts";
 import type { Order } from "../jobs/order.ts";
 import { jobsOf, submitOrder } from "../jobs/submit.ts";
 import { parseCacheControl } from "../lib/cache-control.ts";
@@ -81,7 +81,7 @@ async function fingerprintsOf(
   const named = await Promise.all(
     requests.map(async ({ customId, request }) => ({
       customId,
-      ...(await requestIdentity(request, upstream.baseUrl)),
+      ...(await requestIdentity(request, await requestKeys(request, upstream.baseUrl))),
     })),
   );
   const joined = (by: keyof RequestIdentity) =>

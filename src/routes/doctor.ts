@@ -5,7 +5,7 @@ import { servedModel, type Config } from "../config.ts";
 import type { DoctorCheck } from "../contract/doctor.ts";
 import { MICRO_PER_DOLLAR, type MicroDollars } from "../contract/pricing.ts";
 import {
-  msSinceShutdown,
+  isShutDown,
   replacementOf,
   retirementOf,
   successorAt,
@@ -102,39 +102,40 @@ function modelCheck(listing: Listing, config: Config, nowMs: number): DoctorChec
   const detail = `${id}, by default: ${isListed}${retired}`;
   if (retirement === undefined || !upstream.isOpenAi) return { name, ok: true, detail };
   const cure = `Remove RETIRED_MODELS = "keep", or set DEFAULT_MODEL = "${retirement.successor}".`;
-  return { name, ...inTime(msSinceShutdown(retirement, nowMs) < 0), detail, cure };
+  return { name, ...retiring(isShutDown(retirement, nowMs)), detail, cure };
 }
 
 /** Looks for aliases of models that OpenAI shuts down: an alias is never replaced. */
 function aliasesCheck({ models, upstream }: Config, nowMs: number): DoctorCheck {
   const name = "aliases";
-  const leading = [...models.values()].flatMap(({ id, upstreamId, isAlias }) => {
-    const retirement = isAlias && upstream.isOpenAi ? retirementOf(upstreamId) : undefined;
-    return retirement === undefined ? [] : [{ id, upstreamId, retirement }];
-  });
-  const [first] = leading;
-  if (first === undefined) {
+  const aliases = [...models.values()]
+    .filter(({ isAlias }) => isAlias)
+    .map(({ id, upstreamId }) => ({ id, upstreamId, retirement: retirementOf(upstreamId) }));
+  const affected = aliases.flatMap(({ retirement, ...alias }) =>
+    retirement === undefined || !upstream.isOpenAi ? [] : [{ ...alias, retirement }],
+  );
+  if (affected.length === 0) {
     return { name, ok: true, detail: "none is sent as a model that OpenAI shuts down" };
   }
-  const details = leading.map(
+  const details = affected.map(
     ({ id, upstreamId, retirement }) =>
       `${id} is sent as ${upstreamId}: ${shutdownOf(retirement, nowMs)}`,
   );
-  const failing = leading.some(({ retirement }) => msSinceShutdown(retirement, nowMs) >= 0);
-  const aliases = [...models.values()]
-    .filter(({ isAlias }) => isAlias)
-    .map(({ id, upstreamId }) => `${id}=${retirementOf(upstreamId)?.successor ?? upstreamId}`);
-  const cure = `Set MODEL_ALIASES = "${aliases.join(",")}".`;
-  return { name, ...inTime(!failing), detail: details.join("; "), cure };
+  const isFailing = affected.some(({ retirement }) => isShutDown(retirement, nowMs));
+  const pairs = aliases.map(
+    ({ id, upstreamId, retirement }) => `${id}=${retirement?.successor ?? upstreamId}`,
+  );
+  const cure = `Set MODEL_ALIASES = "${pairs.join(",")}".`;
+  return { name, ...retiring(isFailing), detail: details.join("; "), cure };
 }
 
-/** A warning as long as it is in time, a failure from then on. */
-function inTime(is: boolean): Pick<DoctorCheck, "ok" | "warning"> {
-  return is ? { ok: true, warning: true } : { ok: false };
+/** Returns a warning before a shutdown, and a failure from then on. */
+function retiring(isFailing: boolean): Pick<DoctorCheck, "ok" | "warning"> {
+  return isFailing ? { ok: false } : { ok: true, warning: true };
 }
 
 function shutdownOf(retirement: Retirement, nowMs: number): string {
-  const verb = msSinceShutdown(retirement, nowMs) >= 0 ? "shut" : "shuts";
+  const verb = isShutDown(retirement, nowMs) ? "shut" : "shuts";
   return `OpenAI ${verb} it down on ${retirement.shutdown}`;
 }
 

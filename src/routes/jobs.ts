@@ -5,7 +5,7 @@ import type { ResponseFormat } from "../contract/models.ts";
 import type { ImageRequest } from "../contract/request.ts";
 import { GatewayError } from "../errors.ts";
 import { findById, type Requester } from "../generation/generate.ts";
-import { requestIdentity } from "../generation/key.ts";
+import { requestIdentity, requestKeys } from "../generation/key.ts";
 import { jobsOf, submitOrder } from "../jobs/submit.ts";
 import type { Order } from "../jobs/order.ts";
 import type { CacheDirectives } from "../lib/cache-control.ts";
@@ -36,7 +36,8 @@ export async function orderedJob(
     return submitted(order, { name: undefined, fingerprint: undefined }, c);
   }
   const { request, requester, webhookUrl } = order;
-  const identity = await requestIdentity(request, c.get("config").upstream.baseUrl);
+  const keys = await requestKeys(request, c.get("config").upstream.baseUrl);
+  const identity = await requestIdentity(request, keys);
   const withUrl = (text: string) => `${text} ${webhookUrl ?? ""}`;
   const named = {
     name: `job/${requester.principal}/${idempotencyKey}`,

@@ -51,6 +51,15 @@ async function cached({ id }: Answer): Promise<void> {
   });
 }
 
+/** Generates, and hides it from KV: its negative cache denies for a minute what was just looked up. */
+async function generatedUnseenByKv(body: object): Promise<Answer> {
+  const answer = await generated(body);
+  await cached(answer);
+  const { keys } = await theStage.gateway.cache.list({ prefix: "request/" });
+  await Promise.all(keys.map(({ name }) => theStage.gateway.cache.delete(name)));
+  return answer;
+}
+
 async function getJson<Body>(path: string, headers: Record<string, string> = {}): Promise<Body> {
   return read<Body>(await fetch(`${theStage.gateway.url}${path}`, { headers }));
 }
@@ -135,11 +144,7 @@ describe("midnight UTC", () => {
   it("answers from the object with an image that was completed just before, and that KV does not have yet", async () => {
     await theStage.setClock(BEFORE_MIDNIGHT);
     const body = { prompt: newPrompt() };
-    const before = await generated(body);
-    await cached(before);
-    // KV's negative cache hides for a minute what was looked up before it was written.
-    const { keys } = await theStage.gateway.cache.list({ prefix: "request/" });
-    await Promise.all(keys.map(({ name }) => theStage.gateway.cache.delete(name)));
+    const before = await generatedUnseenByKv(body);
     await theStage.setClock(MIDNIGHT);
     for (const headers of [{}, { "cache-control": "only-if-cached" }]) {
       expect((await generated(body, headers)).id).toBe(before.id);
@@ -154,10 +159,7 @@ describe("midnight UTC", () => {
   it("looks into the retired model's object for an hour; after that only for only-if-cached", async () => {
     await theStage.setClock(BEFORE_MIDNIGHT);
     const body = { prompt: newPrompt() };
-    const before = await generated(body);
-    await cached(before);
-    const { keys } = await theStage.gateway.cache.list({ prefix: "request/" });
-    await Promise.all(keys.map(({ name }) => theStage.gateway.cache.delete(name)));
+    const before = await generatedUnseenByKv(body);
     await theStage.setClock("2026-12-01T01:00:01Z");
     const onlyCached = await generated(body, { "cache-control": "only-if-cached" });
     expect(onlyCached.id).toBe(before.id);

@@ -3,7 +3,7 @@ import { describe, expect, inject, it, vi } from "vitest";
 import { usageOf } from "../../src/access/budget.ts";
 import { parseImageRequest } from "../../src/contract/request.ts";
 import { NOW } from "../../src/generation/job.ts";
-import { requestIdentity } from "../../src/generation/key.ts";
+import { requestIdentity, requestKeys } from "../../src/generation/key.ts";
 import { parseCacheControl } from "../../src/lib/cache-control.ts";
 import { objectIdOf } from "../../src/lib/object-id.ts";
 import { eventually } from "../eventually.ts";
@@ -85,7 +85,8 @@ describe("an Idempotency-Key that version 0.1.0 stored", () => {
     const generationId = await idOf(await post(body, { "idempotency-key": key }));
     const config = testConfig();
     const request = parseImageRequest(body, config, Date.now());
-    const { fingerprint } = await requestIdentity(request, config.upstream.baseUrl);
+    const keys = await requestKeys(request, config.upstream.baseUrl);
+    const { fingerprint } = await requestIdentity(request, keys);
     const stored = await runInDurableObject(keyObject(key), (_, state) =>
       state.storage.get("claim"),
     );
