@@ -23,6 +23,11 @@ export interface GatewayOptions {
   rateLimit?: number;
   /** The time at its start, milliseconds since the epoch; the machine's where absent. */
   nowMs?: number;
+  /**
+   * Returns the source of an entry module, given the module name of the bundle that it wraps. Absent: the
+   * bundle alone, or behind a clock if `nowMs` is set.
+   */
+  wrap?: (bundle: string) => string;
 }
 
 /** A key that stands out wherever it turns up. */
@@ -40,7 +45,12 @@ export const WEBHOOK_SIGNING_SECRET = webhookSecret("out");
 export async function startGateway(
   bundle: string,
   bindings: Record<string, string | undefined>,
-  { directory, rateLimit = 1_000_000, nowMs }: GatewayOptions = {},
+  {
+    directory,
+    rateLimit = 1_000_000,
+    nowMs,
+    wrap = nowMs === undefined ? undefined : clockedWorker,
+  }: GatewayOptions = {},
 ): Promise<Gateway> {
   const lines: string[] = [];
   const vars: Record<string, string | undefined> = {
@@ -60,7 +70,7 @@ export async function startGateway(
   const miniflare = new Miniflare(
     convertV4MiniflareOptions({
       name: "darkroom",
-      ...(await modulesOf(bundle, nowMs !== undefined)),
+      ...(await modulesOf(bundle, wrap)),
       compatibilityDate: "2026-10-23",
       kvNamespaces: ["CACHE"],
       durableObjects: {
@@ -100,13 +110,13 @@ export async function startGateway(
   };
 }
 
-/** The Worker's modules: the bundle alone, or behind a clock that can be set. */
-async function modulesOf(bundle: string, hasClock: boolean) {
-  if (!hasClock) return { modules: true as const, modulesRoot: "/", scriptPath: bundle };
+/** The Worker's modules: the bundle alone, or behind an entry module that wraps it. */
+async function modulesOf(bundle: string, wrap: GatewayOptions["wrap"]) {
+  if (wrap === undefined) return { modules: true as const, modulesRoot: "/", scriptPath: bundle };
   const name = "bundle.js";
   return {
     modules: [
-      { type: "ESModule" as const, path: "clock.js", contents: clockedWorker(name) },
+      { type: "ESModule" as const, path: "entry.js", contents: wrap(name) },
       { type: "ESModule" as const, path: name, contents: await readFile(bundle, "utf8") },
     ],
   };
