@@ -19,7 +19,6 @@ interface ImageEvent {
 interface Streamed {
   response: Response;
   events: ImageEvent[];
-  comments: number;
 }
 
 const STREAM = { model: "gpt-image-1.5", quality: "low", stream: true, partial_images: 2 };
@@ -28,21 +27,17 @@ const STREAM = { model: "gpt-image-1.5", quality: "low", stream: true, partial_i
 async function stream(body: object): Promise<Streamed> {
   const response = await theStage.post({ ...STREAM, ...body });
   const events: ImageEvent[] = [];
-  let comments = 0;
   const parser = createParser({
     onEvent: ({ event, data }) => {
       const parsed = JSON.parse(data) as ImageEvent;
       expect(parsed.type).toBe(event);
       events.push(parsed);
     },
-    onComment: () => {
-      comments += 1;
-    },
   });
   for await (const chunk of response.body?.pipeThrough(new TextDecoderStream()) ?? []) {
     parser.feed(chunk);
   }
-  return { response, events, comments };
+  return { response, events };
 }
 
 function types({ events }: Streamed): string[] {
@@ -189,15 +184,6 @@ describe("a streamed generation", () => {
       param: "n",
       code: "unsupported_parameter",
     });
-  });
-
-  it("is kept alive by a comment in fifteen seconds of silence", { timeout: 30_000 }, async () => {
-    const streamed = await stream({
-      prompt: newPrompt("[upstream delay=16000]"),
-      partial_images: 0,
-    });
-    expect(streamed.comments).toBe(1);
-    expect(types(streamed)).toEqual(["completed"]);
   });
 });
 

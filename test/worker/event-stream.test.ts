@@ -1,0 +1,31 @@
+import { expect, it, vi } from "vitest";
+import { GenerationHandle } from "../../src/generation/handle.ts";
+import { quietAndFresh } from "./fresh.ts";
+import { answer, environment, generationRequest } from "./gateway.ts";
+
+quietAndFresh();
+
+/** So much faster a stream's time passes here. */
+const FASTER = 100;
+
+it("sends a comment for each fifteen seconds of silence, so that proxies keep the connection", async () => {
+  // oxlint-disable-next-line typescript/unbound-method -- called with its own `this` below
+  const { progress } = GenerationHandle.prototype;
+  const waits: number[] = [];
+  vi.spyOn(GenerationHandle.prototype, "progress").mockImplementation(function (
+    this: GenerationHandle,
+    query,
+  ) {
+    waits.push(query.waitMs);
+    return progress.call(this, { ...query, waitMs: query.waitMs / FASTER });
+  });
+  const prompt = `[upstream delay=1000] ${crypto.randomUUID()}`;
+  const body = { model: "gpt-image-2", quality: "low", size: "1024x1024", stream: true, prompt };
+  const response = await answer(generationRequest(body), environment());
+  const events = (await response.text()).split("\n\n").filter((event) => event !== "");
+  expect(new Set(waits)).toEqual(new Set([15_000]));
+  expect(events.at(-1)).toContain("event: image_generation.completed");
+  const comments = events.slice(0, -1);
+  expect(comments).toEqual(Array.from({ length: waits.length - 1 }, () => ": waiting"));
+  expect(comments.length).toBeGreaterThan(1);
+});
