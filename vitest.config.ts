@@ -6,6 +6,7 @@ import { webhookSecret } from "./test/webhooks/secret.ts";
 const NO_LIMIT = { limit: 1_000_000, period: 60 } as const;
 
 const workerd = cloudflareTest(({ inject }) => ({
+  main: "./test/worker/main.ts",
   wrangler: { configPath: "./wrangler.toml" },
   miniflare: {
     // Tests ask more, and more at once, than anybody may.
@@ -50,6 +51,7 @@ export default defineConfig({
           name: "worker",
           include: ["test/worker/**/*.test.ts"],
           globalSetup: "test/worker/setup.ts",
+          setupFiles: "test/worker/fresh-kv.ts",
           testTimeout: 20_000,
         },
       },

@@ -17,15 +17,19 @@ export interface Cache {
   /** The refusal that is remembered for a request key. */
   refusal(key: string): Promise<Failure | undefined>;
   storeRefusal(key: string, refusal: Failure, ttlSeconds: number): Promise<void>;
-  /** One image, as a native stream that somebody must read or cancel. */
-  image(id: string, index: number): Promise<CachedImage | undefined>;
+  /**
+   * Returns one image as a native stream, which the caller must read or cancel.
+   *
+   * @param ageSeconds how long ago the generation is known to have been completed; 0 if that is unknown
+   */
+  image(id: string, index: number, ageSeconds: number): Promise<CachedImage | undefined>;
   /**
    * Keeps the images, then the record that names them: whoever reads a record finds its images.
    *
    * @param read the bytes of an image; asked for one at a time
    */
   store(key: string, record: GenerationRecord, read: (index: number) => Uint8Array): Promise<void>;
-  /** Removes a generation with its images, and what its request key finds if that is it. */
+  /** Deletes a generation with its images, and the record of its request key unless that is another's. */
   remove(key: string, record: GenerationRecord): Promise<void>;
 }
 
@@ -41,8 +45,20 @@ export interface CachedImage {
  */
 const IMAGE_GRACE_SECONDS = 60 * 60;
 
-/** An image never changes, so the edge may keep it; an hour bounds how long a deleted one lingers. */
-const IMAGE_EDGE_SECONDS = 60 * 60;
+/**
+ * How long a location of KV may answer from its own cache, in seconds. A location caches a miss as long as
+ * a value. So an image that may not be in KV yet is looked up with KV's default, the time in which every
+ * location sees a write. One that must be there never changes: an hour bounds how long a deleted one lingers.
+ * https://developers.cloudflare.com/kv/api/read-key-value-pairs/#cachettl-parameter
+ */
+const DEFAULT_EDGE_SECONDS = 60;
+const OLD_IMAGE_EDGE_SECONDS = 60 * 60;
+/** From this age on every location sees an image. KV promises no bound; a minute is what it calls usual. */
+const OLD_SECONDS = 10 * DEFAULT_EDGE_SECONDS;
+
+/** KV accepts one write a second for each key, and rejects the others. */
+const WRITE_ATTEMPTS = 3;
+const WRITE_PAUSE_MS = 1100;
 
 const generationMetadata = z.object({ key: z.string() });
 
@@ -88,10 +104,10 @@ export function kvCache(kv: KVNamespace, ttlSeconds: number): Cache {
       await kv.put(`refusal/${key}`, json, { expirationTtl: ttlSeconds });
     },
 
-    async image(id, index) {
+    async image(id, index, ageSeconds) {
       const { value, metadata } = await kv.getWithMetadata(`image/${id}/${index}`, {
         type: "stream",
-        cacheTtl: IMAGE_EDGE_SECONDS,
+        cacheTtl: ageSeconds >= OLD_SECONDS ? OLD_IMAGE_EDGE_SECONDS : DEFAULT_EDGE_SECONDS,
       });
       if (value === null) return undefined;
       const image = imageMetadata.safeParse(metadata);
@@ -114,10 +130,24 @@ export function kvCache(kv: KVNamespace, ttlSeconds: number): Cache {
     },
 
     async remove(key, { id, images }) {
-      const kept = parseRecord(await kv.get(`request/${key}`, "json"));
-      if (kept?.id === id) await kv.delete(`request/${key}`);
-      await kv.delete(`generation/${id}`);
-      await Promise.all(images.map((_, index) => kv.delete(`image/${id}/${index}`)));
+      const known = parseRecord(await kv.get(`request/${key}`, "json"));
+      // This location may have cached a miss before the record was written.
+      if (known === undefined || known.id === id) await deleteKey(kv, `request/${key}`);
+      await Promise.all(images.map((_, index) => deleteKey(kv, `image/${id}/${index}`)));
+      // Last: a deletion that fails halfway can be repeated by the id.
+      await deleteKey(kv, `generation/${id}`);
     },
   };
+}
+
+async function deleteKey(kv: KVNamespace, key: string): Promise<void> {
+  for (let attempt = 1; ; attempt += 1) {
+    try {
+      await kv.delete(key);
+      return;
+    } catch (error) {
+      if (attempt === WRITE_ATTEMPTS) throw error;
+    }
+    await scheduler.wait(WRITE_PAUSE_MS);
+  }
 }

@@ -1,4 +1,5 @@
 import type { Config } from "../config.ts";
+import type { GenerationRecord } from "../contract/record.ts";
 import { GatewayError } from "../errors.ts";
 import { objectIdOf } from "../lib/object-id.ts";
 import { callObject } from "./call.ts";
@@ -54,8 +55,8 @@ export class GenerationHandle {
     return this.#objects.get(this.#objectId);
   }
 
-  /** Has the object forget it. */
-  forget(): Promise<void> {
+  /** Deletes it from its object. Returns it with its request key if it was completed. */
+  forget(): Promise<{ key: string; record: GenerationRecord } | undefined> {
     return callObject(() => this.#object().forget(this.id));
   }
 }

@@ -77,7 +77,9 @@ async function withImages(
 ): Promise<MadeGeneration | undefined> {
   const outcome = hitOutcome(record, config);
   if (responseFormat === "url") return { kind: "made", record, images: [], outcome };
-  const opened = await Promise.all(record.images.map((_, index) => cache.image(record.id, index)));
+  const opened = await Promise.all(
+    record.images.map((_, index) => cache.image(record.id, index, outcome.ageSeconds)),
+  );
   const images = opened.filter((image) => image !== undefined);
   if (images.length < opened.length) {
     await Promise.all(images.map((image) => image.body.cancel()));

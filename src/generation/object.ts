@@ -3,6 +3,7 @@ import { releaseBudget, reserveBudget, settleBudget } from "../access/budget.ts"
 import { kvCache, type CachedImage } from "../cache/cache.ts";
 import { configOf, type Config } from "../config.ts";
 import { costOf, costOfRecord, MICRO_PER_DOLLAR } from "../contract/pricing.ts";
+import type { GenerationRecord } from "../contract/record.ts";
 import { withSuccessor } from "../contract/request.ts";
 import { failureOf, mayHaveCharged, type Failure } from "../errors.ts";
 import { nowSeconds } from "../lib/clock.ts";
@@ -16,6 +17,9 @@ import { GenerationStorage, type StoredGeneration } from "./storage.ts";
 /** What failed after a generation is tried again after 1 s, 2 s, 4 s …, for about ten minutes. */
 const FIRST_RETRY_DELAY_MS = 1000;
 const MAX_ATTEMPTS = 10;
+
+/** A location of KV that looked for a moderation block in vain denies it for this time. */
+const BLOCK_MS = 60_000;
 
 /** An image that an object has. */
 export interface ObjectImage extends CachedImage {
@@ -42,7 +46,8 @@ export class Generation extends DurableObject<object> {
    * Begins a job, or joins the one that goes on or is done already. What cannot be paid for does not
    * begin, and says so to the one who asked.
    *
-   * A failure is no result: the next request tries again.
+   * A failure is no result: the next request tries again. A moderation block is one for the first minute,
+   * until KV tells every location of it.
    */
   async start(job: Job): Promise<Started> {
     // Between two who ask at once: the second joins, unless the first may not have it made.
@@ -55,6 +60,8 @@ export class Generation extends DurableObject<object> {
       }
       return { ...progressOf(current, []), joined: true };
     }
+    const blocked = this.#storage.failedSince(Date.now() - BLOCK_MS, "moderation_blocked");
+    if (blocked !== undefined) return { ...progressOf(blocked, []), joined: true };
     const { promise, resolve } = Promise.withResolvers<void>();
     this.#beginning = promise;
     try {
@@ -152,10 +159,16 @@ export class Generation extends DurableObject<object> {
     return isThere ? this.#imageStream(id, slot) : undefined;
   }
 
-  /** Forgets a generation, so that the next request makes it anew; a running one is let finish. */
-  forget(id: string): void {
+  /**
+   * Deletes a completed generation, so that the next request regenerates it. A running one is left alone.
+   *
+   * @returns what was deleted, and the request key that KV has it under; `undefined` if nothing was
+   */
+  forget(id: string): { key: string; record: GenerationRecord } | undefined {
     const current = this.#storage.current();
-    if (current?.id === id && current.state === "done") this.#storage.clear();
+    if (current?.id !== id || current.record === undefined) return undefined;
+    this.#storage.clear();
+    return { key: current.job.key, record: current.record };
   }
 
   /** Takes the next step: calls the upstream, settles what it cost, copies to KV, or cleans up. */
@@ -304,11 +317,12 @@ export class Generation extends DurableObject<object> {
       await cacheOf(configOf(this.env)).store(job.key, record, (index) =>
         this.#storage.readImage(id, slots[index]),
       );
-      this.#update(id, { copied: true });
+      this.#update(id, { copied: true, copiedMs: Date.now() });
     } catch (error) {
       const attempts = this.#failedAgain(generation, "cache_write_failed", error);
       // Then the object alone has it, for as long as it keeps it.
-      this.#update(id, { attempts, copied: attempts >= MAX_ATTEMPTS });
+      if (attempts < MAX_ATTEMPTS) this.#update(id, { attempts });
+      else this.#update(id, { attempts, copied: true, copiedMs: Date.now() });
     }
   }
 

@@ -25,6 +25,11 @@ export interface StoredGeneration {
   settled: boolean;
   /** Whether KV has it, or need not. */
   copied: boolean;
+  /**
+   * When copying to KV ended, Unix milliseconds. Absent before that, without a copy, and in what version
+   * 0.1.0 stored.
+   */
+  copiedMs?: number;
   /** How often settling or copying has failed. */
   attempts: number;
 }
@@ -100,10 +105,20 @@ export class GenerationStorage {
     );
   }
 
-  /** Until when the last of all is to be kept, Unix milliseconds; `undefined` where there is none. */
+  /** Returns the last failure with a code that is not older than `sinceMs`, Unix milliseconds. */
+  failedSince(sinceMs: number, code: Failure["code"]): StoredGeneration | undefined {
+    return this.#generations("WHERE state = 'failed' ORDER BY rowid DESC").find(
+      ({ failure, endedMs = 0 }) => failure?.code === code && endedMs >= sinceMs,
+    );
+  }
+
+  /**
+   * Until when the last of all is to be kept, Unix milliseconds; `undefined` where there is none. The time
+   * counts from the copy to KV, since until then only this object can answer.
+   */
   keepUntilMs(): number | undefined {
-    const ends = this.#generations().flatMap(({ endedMs, job }) =>
-      endedMs === undefined ? [] : endedMs + job.keepSeconds * 1000,
+    const ends = this.#generations().flatMap(({ endedMs, copiedMs = 0, job }) =>
+      endedMs === undefined ? [] : Math.max(endedMs, copiedMs) + job.keepSeconds * 1000,
     );
     return ends.length === 0 ? undefined : Math.max(...ends);
   }

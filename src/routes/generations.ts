@@ -104,8 +104,10 @@ export function generationsRoutes(app: Hono<AppEnv>): void {
     if (kept === undefined && progress === undefined) {
       throw new GatewayError({ code: "generation_not_found" });
     }
-    if (kept !== undefined) await cache.remove(kept.key, kept.record);
-    await handle?.forget();
+    const held = await handle?.forget();
+    // A location that was asked too early does not know yet that KV has it.
+    const stored = kept ?? held;
+    if (stored !== undefined) await cache.remove(stored.key, stored.record);
     return c.body(null, 204);
   });
 }

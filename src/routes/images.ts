@@ -44,6 +44,9 @@ async function findImage(
   index: number,
   c: Context<AppEnv>,
 ): Promise<FoundImage | undefined> {
-  const kept = await readingCache({ event: c.get("event") }, () => c.get("cache").image(id, index));
+  const kept = await readingCache({ event: c.get("event") }, () =>
+    // An id does not tell the age of its images.
+    c.get("cache").image(id, index, 0),
+  );
   return kept ?? (await handleOf(c.get("config"), id)?.image(index));
 }

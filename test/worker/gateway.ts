@@ -16,6 +16,7 @@ import type { IdempotencyKey } from "../../src/generation/idempotency.ts";
 import type { Generation } from "../../src/generation/object.ts";
 import type { Jobs } from "../../src/jobs/object.ts";
 import { eventually } from "../eventually.ts";
+import { CLIENTS, kvAt, passKvTime, setKvFault, type KvMethod } from "./edge-kv.ts";
 
 interface Bindings {
   CACHE: KVNamespace;
@@ -26,12 +27,15 @@ interface Bindings {
   IMAGE_JOB: Workflow;
 }
 
-/** The environment of the Worker: real KV and objects, the simulated upstream; and what a test sets. */
+/**
+ * The environment of the Worker: real objects, KV as a location of the platform sees it, the simulated
+ * upstream; and what a test sets.
+ */
 export function environment(vars: Record<string, unknown> = {}): object {
-  return { ...env, ...vars };
+  return { ...env, CACHE: kvAt(CLIENTS), ...vars };
 }
 
-/** The Worker's KV namespace and objects. */
+/** The Worker's objects, and its KV namespace as it is stored: every write shows at once. */
 export function bindings(): Bindings {
   return env as unknown as Bindings;
 }
@@ -98,8 +102,9 @@ export async function copied(generations = 1): Promise<void> {
   });
 }
 
-/** Has the objects forget everything, as they do when their time is over. */
+/** Has the objects delete everything, as they do after ten minutes. */
 export async function forgetObjects(): Promise<void> {
+  passKvTime(10 * 60);
   const objects = bindings().GENERATION;
   for (const id of await listDurableObjectIds(objects)) {
     const object = objects.get(id);
@@ -111,8 +116,9 @@ export async function forgetObjects(): Promise<void> {
   }
 }
 
-/** Makes everything in KV older. */
+/** Makes everything in KV older, and lets every location see that. */
 export async function ageCache(seconds: number): Promise<void> {
+  passKvTime(60);
   const kv = bindings().CACHE;
   for (const prefix of ["request/", "generation/"]) {
     for (const { name, metadata } of (await kv.list({ prefix })).keys) {
@@ -123,17 +129,11 @@ export async function ageCache(seconds: number): Promise<void> {
   }
 }
 
-type KvMethod = "get" | "getWithMetadata" | "put";
-
-/** The KV namespace, failing in one of its methods. */
+/** The KV namespace as a location sees it in which one of its methods fails. */
 export function failingKv(method: KvMethod): KVNamespace {
-  return new Proxy(bindings().CACHE, {
-    get(target, name) {
-      if (name === method) return () => Promise.reject(new Error("KV is down"));
-      const value: unknown = Reflect.get(target, name);
-      return typeof value === "function" ? value.bind(target) : value;
-    },
-  });
+  const location = `where ${method} fails`;
+  setKvFault(location, method, "fails");
+  return kvAt(location);
 }
 
 /** Puts something else into an object's environment. */

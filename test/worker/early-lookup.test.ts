@@ -1,0 +1,158 @@
+import { runInDurableObject } from "cloudflare:test";
+import { describe, expect, it } from "vitest";
+import { eventually } from "../eventually.ts";
+import { CLIENTS, OBJECTS, passKvTime, setKvFault } from "./edge-kv.ts";
+import { quietAndFresh } from "./fresh.ts";
+import {
+  answer,
+  bindings,
+  copied,
+  environment,
+  errorOf,
+  generationRequest,
+  sharedObject,
+  upstreamCalls,
+} from "./gateway.ts";
+import { passTime } from "./time.ts";
+
+/*
+ * A location of KV that was asked for a key too early denies it for a while. By then the object may be gone.
+ */
+
+quietAndFresh();
+
+interface Answer {
+  id: string;
+  data: { b64_json?: string }[];
+}
+
+const ORIGIN = "https://gateway.example/v1/images";
+/** Slow enough to be asked for while it is generated. */
+const SLOW = "[upstream delay=500]";
+
+function newBody(directives = "") {
+  const prompt = `${directives} ${crypto.randomUUID()}`;
+  return { model: "dall-e-2", size: "256x256", response_format: "b64_json", prompt };
+}
+
+function post(body: object, headers: Record<string, string> = {}): Promise<Response> {
+  return answer(generationRequest(body, headers), environment());
+}
+
+function get(path: string): Promise<Response> {
+  return answer(new Request(`${ORIGIN}${path}`), environment());
+}
+
+/** Submits a generation, and looks for all that it will have before any of it is there. */
+async function lookedUpEarly(body: object): Promise<string> {
+  const { id } = await (await post(body, { prefer: "respond-async" })).json<Answer>();
+  expect((await get(`/${id}/0.png`)).status).toBe(404);
+  expect((await get(`/generations/${id}`)).status).toBe(202);
+  await copied();
+  return id;
+}
+
+/** KV still denies it; the object is gone; what is cached for an hour has expired. */
+const MOMENTS = [59, 601, 3601];
+
+describe("a client that looked too early", () => {
+  it.each(MOMENTS)("gets the image file %i seconds later", async (seconds) => {
+    const id = await lookedUpEarly(newBody(SLOW));
+    await passTime(seconds);
+    const file = await get(`/${id}/0.png`);
+    expect([file.status, file.headers.get("content-type")]).toEqual([200, "image/png"]);
+  });
+
+  it.each(MOMENTS)("gets the generation by its id %i seconds later", async (seconds) => {
+    const id = await lookedUpEarly(newBody(SLOW));
+    await passTime(seconds);
+    const polled = await get(`/generations/${id}?response_format=b64_json`);
+    expect(polled.status).toBe(200);
+    expect((await polled.json<Answer>()).data[0]?.b64_json).toMatch(/^iVBORw0KGgo/);
+  });
+
+  it.each(MOMENTS)("gets the same generation for its request %i seconds later", async (seconds) => {
+    const body = newBody(SLOW);
+    const id = await lookedUpEarly(body);
+    await passTime(seconds);
+    expect((await (await post(body)).json<Answer>()).id).toBe(id);
+    expect(await upstreamCalls(body.prompt)).toBe(1);
+  });
+});
+
+describe("a generation that KV got late", () => {
+  it.each([0, 59, 61])(
+    "is not generated again for a client whose location missed it %i seconds before",
+    async (seconds) => {
+      const body = newBody();
+      setKvFault(OBJECTS, "put", "fails");
+      const { id } = await (await post(body)).json<Answer>();
+      // Every attempt fails for longer than the object keeps a generation that is copied.
+      await passTime(11 * 60);
+      expect((await (await post(body)).json<Answer>()).id).toBe(id);
+      setKvFault(OBJECTS, "put", undefined);
+      await passTime(1);
+      await copied();
+      await passTime(seconds);
+      expect((await (await post(body)).json<Answer>()).id).toBe(id);
+      expect(await upstreamCalls(body.prompt)).toBe(1);
+    },
+  );
+});
+
+describe("a prompt that the upstream's moderation blocked", () => {
+  it.each([1, 59, 61])(
+    "is not sent again %i seconds later, though KV denied the block before",
+    async (seconds) => {
+      const body = newBody("[upstream status=400 code=moderation_blocked]");
+      const blocked = [400, "moderation_blocked", null];
+      expect(await errorOf(await post(body))).toEqual(blocked);
+      await eventually(async () => {
+        const { keys } = await bindings().CACHE.list({ prefix: "refusal/" });
+        expect(keys).toHaveLength(1);
+      });
+      await passTime(seconds);
+      expect(await errorOf(await post(body))).toEqual(blocked);
+      expect(await upstreamCalls(body.prompt)).toBe(1);
+    },
+  );
+
+  it("is sent again with no-cache", async () => {
+    const body = newBody("[upstream status=400 code=moderation_blocked]");
+    await post(body);
+    await post(body, { "cache-control": "no-cache" });
+    expect(await upstreamCalls(body.prompt)).toBe(2);
+  });
+});
+
+describe("a generation that is deleted as soon as it is cached", () => {
+  it("is gone, though KV accepts one write a second for each key and denied it before", async () => {
+    const body = newBody(SLOW);
+    const id = await lookedUpEarly(body);
+    const headers = { authorization: "Bearer admin-key" };
+    const request = new Request(`${ORIGIN}/generations/${id}`, { method: "DELETE", headers });
+    expect((await answer(request, environment())).status).toBe(204);
+    expect((await bindings().CACHE.list()).keys).toEqual([]);
+    passKvTime(60);
+    expect((await get(`/generations/${id}`)).status).toBe(404);
+  });
+});
+
+describe("the cache of a location", () => {
+  it("holds the bytes of an image for an hour once every location must know it", async () => {
+    const body = newBody();
+    await post(body);
+    await copied();
+    await passTime(601);
+    const first = await (await post(body)).json<Answer>();
+    for (const { name } of (await bindings().CACHE.list({ prefix: "image/" })).keys) {
+      await bindings().CACHE.delete(name);
+    }
+    await passTime(3500);
+    expect((await (await post(body)).json<Answer>()).id).toBe(first.id);
+    setKvFault(CLIENTS, "getWithMetadata", "fails");
+    const object = await sharedObject(body);
+    const isGone = await runInDurableObject(object, (instance) => instance.made(4200));
+    expect(isGone).toBeUndefined();
+  });
+});

@@ -1,0 +1,22 @@
+import * as worker from "../../src/index.ts";
+import { kvAt, OBJECTS } from "./edge-kv.ts";
+
+/*
+ * The Worker as tests in workerd run it: its objects and Workflows see KV as a location of the platform
+ * does. Requests get theirs from environment() in gateway.ts.
+ */
+
+export { Budget, IdempotencyKey, Jobs, Revocations } from "../../src/index.ts";
+export default worker.default;
+
+export class Generation extends worker.Generation {
+  constructor(state: DurableObjectState, env: object) {
+    super(state, { ...env, CACHE: kvAt(OBJECTS) });
+  }
+}
+
+export class ImageJob extends worker.ImageJob {
+  constructor(context: ExecutionContext, env: object) {
+    super(context, { ...env, CACHE: kvAt(OBJECTS) });
+  }
+}

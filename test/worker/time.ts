@@ -1,0 +1,18 @@
+import { listDurableObjectIds, runInDurableObject } from "cloudflare:test";
+import { vi } from "vitest";
+import { bindings } from "./gateway.ts";
+
+const platformNow = Date.now;
+
+/**
+ * Sets the clock ahead, for the Worker, its objects and what locations remember of KV. Then runs the alarm
+ * of each Generation object once. `vi.restoreAllMocks()` sets the clock right again.
+ */
+export async function passTime(seconds: number): Promise<void> {
+  const offsetMs = Date.now() - platformNow() + seconds * 1000;
+  vi.spyOn(Date, "now").mockImplementation(() => platformNow() + offsetMs);
+  const objects = bindings().GENERATION;
+  for (const id of await listDurableObjectIds(objects)) {
+    await runInDurableObject(objects.get(id), (instance) => instance.alarm());
+  }
+}
