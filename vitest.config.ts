@@ -17,6 +17,8 @@ const workerd = cloudflareTest(({ inject }) => ({
     bindings: {
       ADMIN_KEY: "admin-key",
       BUDGET_USD_PER_DAY: "100000",
+      // Of the model-based test: how many schedules it tries.
+      LIFECYCLE_RUNS: process.env["LIFECYCLE_RUNS"] ?? "25",
       LOCAL_DEVELOPMENT: "true",
       MAX_CONCURRENT_PER_CALLER: "1000000",
       UPSTREAM_API_KEY: "sk-test",

@@ -72,6 +72,8 @@ export async function startSimulator(options: SimulatorOptions = {}): Promise<Si
   const requests: ReceivedRequest[] = [];
   const fetched: ReceivedRequest[] = [];
   const pictures = new Map<string, Buffer>();
+  /** The calls that wait, by prompt, and what ends each wait: with directives for the answer. */
+  const held = new Map<string, (directives: Directives) => void>();
   const server = createServer((request, response) => {
     handle(request, response).catch((error: unknown) => {
       console.error("The simulator failed:", error);
@@ -102,6 +104,15 @@ export async function startSimulator(options: SimulatorOptions = {}): Promise<Si
       sendJson(response, 200, { count });
       return;
     }
+    if (path.startsWith("/release?")) {
+      const query = new URL(path, origin).searchParams;
+      const prompt = String(query.get("prompt"));
+      const release = held.get(prompt);
+      held.delete(prompt);
+      release?.(directivesIn(`[upstream ${query.get("as")}]`));
+      response.writeHead(release === undefined ? 404 : 204).end();
+      return;
+    }
     if (path === "/v1/models") {
       listModels(request.headers.authorization, response);
       return;
@@ -122,7 +133,15 @@ export async function startSimulator(options: SimulatorOptions = {}): Promise<Si
       sendJson(response, 404, envelope(message, "model_not_found"));
       return;
     }
-    await serveOrder(orderIn(received), received, response);
+    await serveOrder(await released(orderIn(received)), received, response);
+  }
+
+  /** Waits until a call that is to be held is released. */
+  async function released(order: Order): Promise<Order> {
+    if (!order.directives.has("hold")) return order;
+    const { promise, resolve } = Promise.withResolvers<Directives>();
+    held.set(order.prompt, resolve);
+    return { ...order, directives: await promise };
   }
 
   function isGone(model: string): boolean {

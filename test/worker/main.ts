@@ -1,4 +1,6 @@
 import * as worker from "../../src/index.ts";
+import { failingOnDemand } from "./accounts.ts";
+import { withHeldAlarms } from "./alarms.ts";
 import { kvAt, OBJECTS } from "./edge-kv.ts";
 
 /*
@@ -10,8 +12,9 @@ export { Budget, IdempotencyKey, Jobs, Revocations } from "../../src/index.ts";
 export default worker.default;
 
 export class Generation extends worker.Generation {
-  constructor(state: DurableObjectState, env: object) {
-    super(state, { ...env, CACHE: kvAt(OBJECTS) });
+  constructor(state: DurableObjectState, env: { BUDGET: DurableObjectNamespace }) {
+    const BUDGET = failingOnDemand(env.BUDGET);
+    super(withHeldAlarms(state), { ...env, BUDGET, CACHE: kvAt(OBJECTS) });
   }
 }
 

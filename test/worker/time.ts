@@ -5,12 +5,17 @@ import { bindings } from "./gateway.ts";
 const platformNow = Date.now;
 
 /**
- * Sets the clock ahead, for the Worker, its objects and what locations remember of KV. Then runs the alarm
- * of each Generation object once. `vi.restoreAllMocks()` sets the clock right again.
+ * Sets the clock ahead, for the Worker, its objects and what locations remember of KV.
+ * `vi.restoreAllMocks()` sets it right again.
  */
-export async function passTime(seconds: number): Promise<void> {
+export function setClockAhead(seconds: number): void {
   const offsetMs = Date.now() - platformNow() + seconds * 1000;
   vi.spyOn(Date, "now").mockImplementation(() => platformNow() + offsetMs);
+}
+
+/** Sets the clock ahead, then runs the alarm of each Generation object once. */
+export async function passTime(seconds: number): Promise<void> {
+  setClockAhead(seconds);
   const objects = bindings().GENERATION;
   for (const id of await listDurableObjectIds(objects)) {
     await runInDurableObject(objects.get(id), (instance) => instance.alarm());

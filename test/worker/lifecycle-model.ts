@@ -1,0 +1,293 @@
+import { expect } from "vitest";
+
+/*
+ * The state machine of docs/how-it-works.md as a model: what one request key's object, KV and the accounts
+ * must hold after each event, and which responses a client may get. It shares no code with src.
+ */
+
+/** What a client gets: the id of a generation, or the code of an error. */
+export interface Response {
+  status: number;
+  id?: string | undefined;
+  code?: string | undefined;
+}
+
+/** How the upstream answers a call. */
+export type Ending = "image" | "rejected" | "blocked" | "cut";
+
+/** What fails while it is set. */
+export type Trouble = "kvReads" | "kvWrites" | "accounts";
+
+/** One generation as its object stores it. */
+interface Row {
+  id: string;
+  state: "queued" | "dispatched" | "done" | "failed";
+  failure: { status: number; code: string; isCharged: boolean } | undefined;
+  endedS: number;
+  copiedS: number;
+  isSettled: boolean;
+  isCopied: boolean;
+  attempts: number;
+}
+
+const FAILURES = {
+  rejected: { status: 400, code: "some_code", isCharged: false },
+  blocked: { status: 400, code: "moderation_blocked", isCharged: false },
+  cut: { status: 502, code: "upstream_invalid_response", isCharged: true },
+  unknown: { status: 502, code: "upstream_outcome_unknown", isCharged: true },
+} as const;
+
+const KV_STALE_S = 60;
+const KEEP_S = 600;
+const MAX_ATTEMPTS = 10;
+
+function must(rule: string, actual: unknown, expected: unknown): void {
+  expect(actual, rule).toEqual(expected);
+}
+
+export class LifecycleModel {
+  /** Seconds since the start of the run. */
+  nowS = 0;
+  readonly troubles = new Set<Trouble>();
+  /** Calls that the upstream received. */
+  calls = 0;
+  /** The generation whose upstream call the running instance waits for. */
+  inFlight: string | undefined;
+  /** Every id that a client was told. */
+  readonly ids: string[] = [];
+  #rows: Row[] = [];
+  /** In KV: the id under the request's key, the ids with a record of their own, the moderation block. */
+  #kv = { request: undefined as string | undefined, records: new Set<string>(), isBlocked: false };
+  readonly #deletedS = new Map<string, number>();
+  readonly #replacedS = new Map<string, number>();
+  /** Micro-dollars by generation: reserved, then what was charged. */
+  readonly #charges = new Map<string, { amount: number; isOpen: boolean }>();
+  /** Reservations that nothing will close, and the known gap that left them. */
+  readonly leaks = new Map<string, string>();
+  readonly #upperBound: number;
+  readonly #actual: number;
+
+  /** @param upperBound what is reserved for a generation, and `actual` what an image costs */
+  constructor(upperBound: number, actual: number) {
+    this.#upperBound = upperBound;
+    this.#actual = actual;
+  }
+
+  /** What the account of everybody counts as spent. */
+  spent(): number {
+    return [...this.#charges.values()].reduce((sum, { amount }) => sum + amount, 0);
+  }
+
+  /** Reservations that are not closed. */
+  open(): string[] {
+    return [...this.#charges].filter(([, { isOpen }]) => isOpen).map(([id]) => id);
+  }
+
+  /** True if the object has work that only its alarm can do. */
+  isUnfinished(): boolean {
+    return this.#rows.some(
+      ({ state, isSettled, isCopied }) =>
+        state === "queued" ||
+        state === "dispatched" ||
+        !isSettled ||
+        (state === "done" && !isCopied),
+    );
+  }
+
+  /** A POST that starts, joins or finds. */
+  posted(response: Response): void {
+    const canRead = !this.troubles.has("kvReads");
+    const stored = canRead ? this.#kv.request : undefined;
+    if (response.status === 200 && this.#isStale(response.id)) return;
+    if (stored !== undefined) {
+      must("a cached generation is a hit", response, { status: 200, id: stored });
+      return;
+    }
+    const blockedInKv = canRead && this.#kv.isBlocked;
+    if (blockedInKv && response.code === "moderation_blocked") return;
+    this.#failOrphan();
+    const current = this.#current();
+    if (current !== undefined) {
+      const status = current.state === "done" ? 200 : 202;
+      must("what the object has is joined", response, { status, id: current.id });
+      return;
+    }
+    const isBlocked = this.#rows.some(
+      ({ failure, endedS }) =>
+        failure?.code === "moderation_blocked" && this.nowS - endedS <= KV_STALE_S,
+    );
+    if (isBlocked || blockedInKv) {
+      must("a response of the table", response, { status: 400, code: "moderation_blocked" });
+      return;
+    }
+    if (this.troubles.has("accounts")) {
+      must("nothing is spent that cannot be reserved", response, {
+        status: 500,
+        code: "internal_error",
+      });
+      return;
+    }
+    const { id = "none" } = response;
+    must("a response of the table", response, { status: 202, id });
+    must("what starts is new", this.ids.includes(id), false);
+    this.ids.push(id);
+    this.#charges.set(id, { amount: this.#upperBound, isOpen: true });
+    this.#rows.push({
+      id,
+      state: "queued",
+      failure: undefined,
+      endedS: Number.NEGATIVE_INFINITY,
+      copiedS: Number.NEGATIVE_INFINITY,
+      isSettled: false,
+      isCopied: false,
+      attempts: 0,
+    });
+  }
+
+  /** A GET of a generation by its id; `image` is the status of its image file. */
+  polled(id: string, response: Response, image: number): void {
+    const isInKv = this.#kv.records.has(id) && !this.troubles.has("kvReads");
+    if (!isInKv && this.#isStale(id)) {
+      must("a deleted one may linger", [200, 404].includes(response.status), true);
+      return;
+    }
+    if (isInKv) {
+      must("what KV has is served", [response, image], [{ status: 200, id }, 200]);
+      return;
+    }
+    this.#failOrphan();
+    const row = this.#rows.find((each) => each.id === id);
+    if (row === undefined) {
+      must("a response of the table", response, { status: 404, code: "generation_not_found" });
+    } else if (row.failure !== undefined) {
+      const { status, code } = row.failure;
+      must("a response of the table", response, { status, code });
+    } else {
+      const status = row.state === "done" ? 200 : 202;
+      must(
+        "an image is there once it is done",
+        [response, image],
+        [{ status, id }, status === 200 ? 200 : 404],
+      );
+    }
+  }
+
+  /** A DELETE of a generation by its id. */
+  deleted(id: string, response: Response): void {
+    if (this.troubles.has("kvReads")) {
+      must("KV says nothing", response.status, 500);
+      return;
+    }
+    const isInKv = this.#kv.records.has(id);
+    this.#failOrphan();
+    const row = this.#rows.find((each) => each.id === id);
+    if (!isInKv && row === undefined) {
+      const statuses = this.#isStale(id) ? [204, 404] : [404];
+      must("what is nowhere is not deleted", statuses.includes(response.status), true);
+      return;
+    }
+    must("what is there is deleted", response.status, 204);
+    if (row?.state === "done") {
+      this.#rows = this.#rows.filter((each) => each !== row);
+      if (!row.isSettled) this.leaks.set(id, "deleted before it was settled");
+    }
+    if (row?.state === "done" || isInKv) this.#forgetInKv(id);
+  }
+
+  /** The alarm of the object, as far as the upstream's answer. Returns true if it waits for one. */
+  alarmed(): boolean {
+    this.#failOrphan();
+    const current = this.#current();
+    if (current?.state === "queued") {
+      current.state = "dispatched";
+      this.inFlight = current.id;
+      this.calls += 1;
+      return true;
+    }
+    this.#finishAlarm();
+    return false;
+  }
+
+  /** The upstream's answer to the call that waits, and the rest of the alarm. */
+  answered(ending: Ending): void {
+    const row = this.#rows.find(({ id }) => id === this.inFlight);
+    this.inFlight = undefined;
+    if (row === undefined) throw new Error("an answer to no call");
+    row.endedS = this.nowS;
+    if (ending === "image") {
+      row.state = "done";
+    } else {
+      row.state = "failed";
+      row.failure = FAILURES[ending];
+      if (ending === "blocked" && !this.troubles.has("kvWrites")) this.#kv.isBlocked = true;
+    }
+    this.#finishAlarm();
+  }
+
+  /** The end of the instance. The rows stay; the call is nobody's. */
+  crashed(): void {
+    this.inFlight = undefined;
+  }
+
+  #current(): Row | undefined {
+    return this.#rows.find(({ state }) => state !== "failed");
+  }
+
+  #failOrphan(): void {
+    const current = this.#current();
+    if (current?.state !== "dispatched" || current.id === this.inFlight) return;
+    current.state = "failed";
+    current.failure = FAILURES.unknown;
+    current.endedS = this.nowS;
+  }
+
+  #finishAlarm(): void {
+    for (const row of this.#rows) {
+      if (row.endedS > Number.NEGATIVE_INFINITY && !row.isSettled) this.#settle(row);
+    }
+    const current = this.#current();
+    if (current?.state === "done" && !current.isCopied) this.#copy(current);
+    if (current?.state === "queued" || this.isUnfinished()) return;
+    const keepUntilS = this.#rows.map((row) => Math.max(row.endedS, row.copiedS) + KEEP_S);
+    if (this.nowS >= Math.max(...keepUntilS)) this.#rows = [];
+  }
+
+  #settle(row: Row): void {
+    if (this.troubles.has("accounts")) {
+      row.attempts += 1;
+      if (row.attempts < MAX_ATTEMPTS) return;
+      this.leaks.set(row.id, "the account could not be reached ten times");
+    } else {
+      const failed = row.failure?.isCharged === true ? this.#upperBound : 0;
+      const amount = row.state === "done" ? this.#actual : failed;
+      this.#charges.set(row.id, { amount, isOpen: false });
+    }
+    row.isSettled = true;
+  }
+
+  #copy(row: Row): void {
+    if (this.troubles.has("kvWrites")) {
+      row.attempts += 1;
+      if (row.attempts < MAX_ATTEMPTS) return;
+    } else {
+      if (this.#kv.request !== undefined) this.#replacedS.set(this.#kv.request, this.nowS);
+      this.#kv.request = row.id;
+      this.#kv.records.add(row.id);
+    }
+    row.isCopied = true;
+    row.copiedS = this.nowS;
+  }
+
+  #forgetInKv(id: string): void {
+    this.#deletedS.set(id, this.nowS);
+    this.#kv.records.delete(id);
+    if (this.#kv.request === id) this.#kv.request = undefined;
+  }
+
+  /** True if a location of KV may still return a generation that was deleted or replaced. */
+  #isStale(id = ""): boolean {
+    return [this.#deletedS, this.#replacedS].some(
+      (times) => this.nowS - (times.get(id) ?? Number.NEGATIVE_INFINITY) < KV_STALE_S,
+    );
+  }
+}

@@ -1,0 +1,72 @@
+import { env } from "cloudflare:test";
+import fc from "fast-check";
+import { afterEach, beforeEach, expect, it, vi } from "vitest";
+import { failAccounts } from "./accounts.ts";
+import { holdAlarms } from "./alarms.ts";
+import { quietAndFresh } from "./fresh.ts";
+import {
+  alarm,
+  crash,
+  drain,
+  poll,
+  post,
+  RealLifecycle,
+  remove,
+  time,
+  trouble,
+  upstream,
+} from "./lifecycle-events.ts";
+import type { Ending, Trouble } from "./lifecycle-model.ts";
+
+const RUNS = Number((env as unknown as { LIFECYCLE_RUNS: string }).LIFECYCLE_RUNS);
+/** A schedule that fails is shortened for so long. */
+const MAX_MS = 120_000;
+
+quietAndFresh();
+
+beforeEach(() => {
+  vi.spyOn(console, "error").mockImplementation(() => undefined);
+  // A pause between attempts decides nothing here: the clock of a run is set by hand.
+  vi.spyOn(scheduler, "wait").mockResolvedValue();
+  holdAlarms(true);
+});
+afterEach(() => {
+  holdAlarms(false);
+  failAccounts(false);
+});
+
+it(
+  "keeps to the state machine on every schedule of requests, alarms, crashes and faults",
+  { timeout: 300_000 },
+  async () => {
+    const anIndex = fc.nat({ max: 3 });
+    const events = fc.commands(
+      [
+        fc.constant(post()),
+        fc.constant(post()),
+        fc.constant(alarm()),
+        fc.constant(alarm()),
+        fc.constantFrom<Ending>("image", "image", "rejected", "blocked", "cut").map(upstream),
+        fc.constant(crash()),
+        anIndex.map(poll),
+        anIndex.map(remove),
+        fc.constantFrom(30, 61, 601).map(time),
+        fc
+          .tuple(fc.constantFrom<Trouble>("kvReads", "kvWrites", "accounts"), fc.boolean())
+          .map(([of, isOn]) => trouble(of, isOn)),
+      ],
+      { maxCommands: 40, size: "max" },
+    );
+    await fc.assert(
+      fc.asyncProperty(events, async (commands) => {
+        const real = new RealLifecycle();
+        const model = await real.start();
+        await fc.asyncModelRun(() => ({ model, real }), commands);
+        await drain(model, real);
+        expect(model.open().toSorted()).toEqual([...model.leaks.keys()].toSorted());
+        for (const [index] of model.ids.entries()) await poll(index).run(model, real);
+      }),
+      { numRuns: RUNS, interruptAfterTimeLimit: MAX_MS },
+    );
+  },
+);
