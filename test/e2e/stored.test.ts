@@ -1,0 +1,15 @@
+import { globSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { expect, it } from "vitest";
+import { platformOf } from "../stored/platform.ts";
+
+const root = join(import.meta.dirname, "../..");
+
+it.each(globSync("test/stored/*/platform.json", { cwd: root }))(
+  "wrangler.toml keeps every class, binding, migration and Workflow of %s",
+  (path) => {
+    const then: unknown = JSON.parse(readFileSync(join(root, path), "utf8"));
+    // New ones may be added; a migration that is deployed is never changed.
+    expect(platformOf(join(root, "wrangler.toml"))).toMatchObject(Object(then));
+  },
+);

@@ -1,0 +1,34 @@
+import { beforeAll, describe, expect, it, vi } from "vitest";
+import type { Scene } from "../stored/fixture.ts";
+import { SCENES } from "../stored/scenes.ts";
+import { problemsFor, shapeOf } from "../stored/shape.ts";
+import { Stage } from "../stored/stage.ts";
+import { VERSIONS } from "../stored/versions.ts";
+
+const PLAY_MS = 60_000;
+
+describe("what this version stores", () => {
+  const played: Scene[] = [];
+
+  beforeAll(async () => {
+    for (const scene of Object.values(SCENES)) {
+      vi.spyOn(console, "log").mockImplementation(() => undefined);
+      vi.spyOn(console, "error").mockImplementation(() => undefined);
+      played.push(await Stage.play(scene));
+    }
+  }, PLAY_MS);
+
+  it.each(VERSIONS)("has every field that version %s reads, with its type", (_, scenes) => {
+    expect(problemsFor(shapeOf(Object.values(scenes)), shapeOf(played))).toEqual([]);
+  });
+
+  it.each(VERSIONS)("has the Workflow steps of version %s", (_, scenes) => {
+    const stepsOf = (from: readonly Scene[]) =>
+      new Set(
+        from
+          .flatMap(({ workflows }) => workflows.flatMap(({ steps }) => steps))
+          .map(({ kind, name }) => `${kind} ${name}`),
+      );
+    expect(stepsOf(played)).toEqual(stepsOf(Object.values(scenes)));
+  });
+});
