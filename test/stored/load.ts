@@ -13,7 +13,7 @@ import {
 } from "./fixture.ts";
 import { notedResponse, reached } from "./stage.ts";
 
-/** The steps of a Workflow that ran anew, and those that were replayed, by name. */
+/** The steps of a Workflow that ran, and those that were replayed, by name. */
 interface Replay {
   ran: string[];
   replayed: string[];
@@ -34,8 +34,12 @@ export class LoadedScene {
     this.scene = scene;
   }
 
-  /** Stores a scene, and sets the clock to its time. */
-  static async of(scene: Scene): Promise<LoadedScene> {
+  /**
+   * Stores a scene, and sets the clock to its time.
+   *
+   * @param withoutClass the class whose objects are left out, as if their retention had ended
+   */
+  static async of(scene: Scene, withoutClass?: string): Promise<LoadedScene> {
     const loaded = new LoadedScene(scene);
     const platformNow = Date.now.bind(Date);
     const offsetMs = platformNow() - scene.takenAtMs;
@@ -43,7 +47,8 @@ export class LoadedScene {
     loaded.#receiveWebhooks();
     loaded.#holdWorkflows();
     await loadKv(scene);
-    for (const [index, object] of scene.objects.entries()) {
+    const objects = scene.objects.filter(({ className }) => className !== withoutClass);
+    for (const [index, object] of objects.entries()) {
       await loadObject(object, offsetMs, index === 0);
     }
     return loaded;

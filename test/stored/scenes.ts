@@ -36,14 +36,14 @@ export const SCENES: Record<string, (stage: Stage) => Promise<void>> = {
   },
 
   async "generation-dispatched"(stage) {
-    const body = bodyOf("A lighthouse", "[upstream delay=5000]");
+    const body = bodyOf("A lighthouse", "[upstream delay=10000]");
     const started = await stage.generate("request", body, ASYNC);
     await stage.until(pathOf(started), ({ status }) => status === "in_progress");
     await stage.exchange("poll", pathOf(started));
   },
 
   async "generation-partial"(stage) {
-    const body = { ...bodyOf("A meadow", "[upstream gap=700]"), response_format: "b64_json" };
+    const body = { ...bodyOf("A meadow", "[upstream gap=1500]"), response_format: "b64_json" };
     await stage.stream({ ...body, stream: true, partial_images: 2 });
     const joined = await stage.generate("request", body, ASYNC);
     await stage.exchange("poll", pathOf(joined));
@@ -107,7 +107,7 @@ export const SCENES: Record<string, (stage: Stage) => Promise<void>> = {
   },
 
   async "generation-unknown"(stage) {
-    const body = bodyOf("A fog", "[upstream delay=5000]");
+    const body = bodyOf("A fog", "[upstream delay=10000]");
     const started = await stage.generate("request", body, ASYNC);
     await stage.until(pathOf(started), ({ status }) => status === "in_progress");
     await stage.breakObjects("GENERATION");
@@ -176,7 +176,7 @@ export const SCENES: Record<string, (stage: Stage) => Promise<void>> = {
   },
 
   async "job-running"(stage) {
-    const body = { ...bodyOf("A mill", "[upstream delay=5000]"), ...stage.hook() };
+    const body = { ...bodyOf("A mill", "[upstream delay=10000]"), ...stage.hook() };
     const job = await stage.generate("request", body, keyed(ASYNC));
     await stage.until(pathOf(job), ({ status }) => status === "in_progress");
     await stage.exchange("poll", pathOf(job));
@@ -233,7 +233,7 @@ export const SCENES: Record<string, (stage: Stage) => Promise<void>> = {
   },
 
   async "batch-running"(stage) {
-    const bodies = [bodyOf("A first stone"), bodyOf("A last stone", "[upstream delay=5000]")];
+    const bodies = [bodyOf("A first stone"), bodyOf("A last stone", "[upstream delay=10000]")];
     const batch = await submitBatch(stage, bodies, stage.hook());
     const path = `${BATCHES}/${batch.id}`;
     await stage.until(path, (json) => json.request_counts.completed === 1);

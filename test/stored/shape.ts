@@ -10,7 +10,8 @@ interface Field {
 type Shape = Map<string, Field>;
 
 /** What differs from one to the next of a kind: ids and hashes. */
-const NAMES = /\b[a-z]+_[\w-]{32,}|\b[0-9a-f]{64}\b/g;
+const NAMES =
+  /\b[a-z]+_[\w-]{32,}|\b[0-9a-f]{64}\b|\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b/g;
 
 /** Returns the shape of everything that scenes have stored. */
 export function shapeOf(scenes: readonly Scene[]): Shape {
@@ -20,9 +21,9 @@ export function shapeOf(scenes: readonly Scene[]): Shape {
       const path = `${binding} ${key.replaceAll(NAMES, "*").replace(/\d+$/, "*")}`;
       add(shape, path, { value: decode(value), metadata: decode(metadata), expiresInSeconds });
     }
-    for (const { binding, className, tables, entries } of objects) {
+    for (const { binding, className, name, tables, entries } of objects) {
       const path = `${binding} ${className}`;
-      add(shape, path, {});
+      if (name !== null) add(shape, `${path} named ${name.replaceAll(NAMES, "*")}`, {});
       for (const [key, value] of Object.entries(entries)) {
         add(shape, `${path} ${key.replaceAll(NAMES, "*")}`, decode(value));
       }

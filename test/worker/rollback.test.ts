@@ -7,14 +7,23 @@ import { VERSIONS } from "../stored/versions.ts";
 
 const PLAY_MS = 60_000;
 
+/** Plays a scene; if it fails, the error names it. */
+async function playedScene(name: string, scene: (stage: Stage) => Promise<void>): Promise<Scene> {
+  try {
+    return await Stage.play(scene);
+  } catch (cause) {
+    throw new Error(`the scene ${name} cannot be played`, { cause });
+  }
+}
+
 describe("what this version stores", () => {
   const played: Scene[] = [];
 
   beforeAll(async () => {
-    for (const scene of Object.values(SCENES)) {
+    for (const [name, scene] of Object.entries(SCENES)) {
       vi.spyOn(console, "log").mockImplementation(() => undefined);
       vi.spyOn(console, "error").mockImplementation(() => undefined);
-      played.push(await Stage.play(scene));
+      played.push(await playedScene(name, scene));
     }
   }, PLAY_MS);
 

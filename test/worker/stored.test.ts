@@ -40,10 +40,10 @@ describe("the fixtures", () => {
 });
 
 describe.each(VERSIONS)("what version %s stored", (_, scenes) => {
-  function load(name: string): Promise<LoadedScene> {
+  function load(name: string, withoutClass?: string): Promise<LoadedScene> {
     const scene = scenes[name];
     if (scene === undefined) throw new Error(`there is no scene ${name}`);
-    return LoadedScene.of(scene);
+    return LoadedScene.of(scene, withoutClass);
   }
 
   describe("as a generation", () => {
@@ -56,6 +56,20 @@ describe.each(VERSIONS)("what version %s stored", (_, scenes) => {
       expect(hit.headers["cache-status"]).toContain("darkroom; hit");
       expect(jsonOf(hit.body)).toEqual(jsonOf(scene.exchange("request").response.body));
       expect(await upstreamCalls(scene.promptOf("request"))).toBe(0);
+    });
+
+    it("that only KV has is a cache hit, is found by id with its images, and is deleted", async () => {
+      const scene = await load("generation-completed", "Generation");
+      await scene.expectSame("poll");
+      for (const name of scene.named("file")) await scene.expectSame(name);
+      const hit = await scene.repeat("request");
+      expect(hit.headers["cache-status"]).toContain("darkroom; hit");
+      expect(jsonOf(hit.body)).toEqual(jsonOf(scene.exchange("request").response.body));
+      expect(await upstreamCalls(scene.promptOf("request"))).toBe(0);
+      const { url } = scene.exchange("poll").request;
+      const headers = { authorization: "Bearer admin-key" };
+      await answer(new Request(url, { method: "DELETE", headers }), environment());
+      expect(await kvKeys()).toEqual([]);
     });
 
     it("that is queued is generated once by its alarm", async () => {
