@@ -5,7 +5,7 @@ import { problemsFor, shapeOf } from "../stored/shape.ts";
 import { Stage } from "../stored/stage.ts";
 import { VERSIONS } from "../stored/versions.ts";
 
-const PLAY_MS = 60_000;
+const PLAY_MS = 180_000;
 
 /** Plays a scene; if it fails, the error names it. */
 async function playedScene(name: string, scene: (stage: Stage) => Promise<void>): Promise<Scene> {
