@@ -113,8 +113,8 @@ export class GenerationStorage {
   }
 
   /**
-   * Until when the last of all is to be kept, Unix milliseconds; `undefined` where there is none. The time
-   * counts from the copy to KV, since until then only this object can answer.
+   * Returns when the last of all expires, Unix milliseconds; `undefined` where there is none. The time counts
+   * from the copy to KV, since until then only this object can answer.
    */
   keepUntilMs(): number | undefined {
     const ends = this.#generations().flatMap(({ endedMs, copiedMs = 0, job }) =>

@@ -136,7 +136,7 @@ export async function startSimulator(options: SimulatorOptions = {}): Promise<Si
     await serveOrder(await released(orderIn(received)), received, response);
   }
 
-  /** Waits until a call that is to be held is released. */
+  /** Waits until a held call is released. */
   async function released(order: Order): Promise<Order> {
     if (!order.directives.has("hold")) return order;
     const { promise, resolve } = Promise.withResolvers<Directives>();

@@ -16,7 +16,7 @@ import {
 import { passTime } from "./time.ts";
 
 /*
- * A location of KV that was asked for a key too early denies it for a while. By then the object may be gone.
+ * A location of KV that looked a key up too early denies it for a while. The object may be gone before that.
  */
 
 quietAndFresh();

@@ -87,7 +87,7 @@ describe("KV in a location", () => {
   };
 
   it.each(["get", "getWithMetadata", "put", "delete"] as const)(
-    "fails and hangs on demand in %s, where it is told to and nowhere else",
+    "fails and hangs on demand in %s, in one location only",
     async (method) => {
       const call = (location: string) => calls[method](kvAt(location));
       setKvFault(CLIENTS, method, "fails");

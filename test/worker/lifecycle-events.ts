@@ -78,7 +78,7 @@ export class RealLifecycle {
     const alarm = this.#inObject((instance) => instance.alarm());
     if (!isWaiting) return alarm;
     this.#alarm = alarm;
-    // Of an instance that ends, nobody waits for the alarm.
+    // The alarm of an instance that crashes rejects.
     alarm.catch(() => undefined);
     await upstreamHas(calls, this);
   }

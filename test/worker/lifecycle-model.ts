@@ -224,7 +224,7 @@ export class LifecycleModel {
     this.#finishAlarm();
   }
 
-  /** The end of the instance. The rows stay; the call is nobody's. */
+  /** Ends the instance. The rows stay; no instance waits for the call. */
   crashed(): void {
     this.inFlight = undefined;
   }
