@@ -1,4 +1,4 @@
-import { randomBytes } from "node:crypto";
+import { createHash, randomBytes } from "node:crypto";
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import { text } from "node:stream/consumers";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -25,6 +25,25 @@ export interface ReceivedRequest {
   body: Record<string, unknown>;
 }
 
+/** A request for images, and what the simulator did with it so far. */
+export interface UpstreamCall {
+  body: Record<string, unknown>;
+  /** The directives of the prompt that this call is affected by. */
+  directives: Directives;
+  /** Milliseconds since the epoch. */
+  startedMs: number;
+  /** The time at which the response was sent or cut; `undefined` until then. */
+  endedMs: number | undefined;
+  /** The status of the response; `undefined` if the connection was cut before it. */
+  status: number | undefined;
+  /** True once every byte of the response was written. */
+  isWhole: boolean;
+  /** The SHA-256 of each image that was painted for it, in order. */
+  images: string[];
+  /** The tokens of these images. */
+  tokens: { input: number; output: number };
+}
+
 export interface Simulator {
   /** Ends in `/v1`, as a base URL does. */
   baseUrl: string;
@@ -45,6 +64,8 @@ export interface SimulatorOptions {
    * does. Absent: it paints for any model.
    */
   openAiClock?: () => number;
+  /** Receives each call when it arrives; the simulator fills it in until the call has ended. */
+  onCall?: (call: UpstreamCall) => void;
 }
 
 /** What a request for pictures asks for, defaults in place. */
@@ -62,6 +83,7 @@ interface Order {
   stream: boolean;
   partialImages: number;
   directives: Directives;
+  call: UpstreamCall;
 }
 
 const HTML = "<!doctype html><html><body><h1>Welcome</h1></body></html>";
@@ -133,7 +155,7 @@ export async function startSimulator(options: SimulatorOptions = {}): Promise<Si
       sendJson(response, 404, envelope(message, "model_not_found"));
       return;
     }
-    await serveOrder(await released(orderIn(received)), received, response);
+    await serveOrder(await released(orderIn(received, response)), received, response);
   }
 
   /** Waits until a held call is released. */
@@ -159,7 +181,7 @@ export async function startSimulator(options: SimulatorOptions = {}): Promise<Si
     sendJson(response, 200, { object: "list", data });
   }
 
-  function orderIn({ body }: ReceivedRequest): Order {
+  function orderIn({ body }: ReceivedRequest, response: ServerResponse): Order {
     const prompt = String(body["prompt"]);
     const earlier = requests.filter((request) => request.body["prompt"] === prompt).length;
     const asked = directivesIn(prompt);
@@ -187,7 +209,32 @@ export async function startSimulator(options: SimulatorOptions = {}): Promise<Si
       stream: body["stream"] === true,
       partialImages: Number(body["partial_images"] ?? 0),
       directives,
+      call: watchedCall(body, directives, response),
     };
+  }
+
+  function watchedCall(
+    body: Record<string, unknown>,
+    directives: Directives,
+    response: ServerResponse,
+  ): UpstreamCall {
+    const call: UpstreamCall = {
+      body,
+      directives,
+      startedMs: Date.now(),
+      endedMs: undefined,
+      status: undefined,
+      isWhole: false,
+      images: [],
+      tokens: { input: 0, output: 0 },
+    };
+    response.on("close", () => {
+      call.endedMs = Date.now();
+      call.status = response.headersSent ? response.statusCode : undefined;
+      call.isWhole ||= response.writableFinished;
+    });
+    options.onCall?.(call);
+    return call;
   }
 
   async function serveOrder(
@@ -333,7 +380,16 @@ export async function startSimulator(options: SimulatorOptions = {}): Promise<Si
   };
 }
 
+/** Paints one image of a call, and notes in the call what it is and costs. */
 async function paintOrder(order: Order, index: number): Promise<Buffer> {
+  const image = await paintPadded(order, index);
+  const { input_tokens: input, output_tokens: output } = usageOf(order);
+  order.call.images[index] = createHash("sha256").update(image).digest("hex");
+  order.call.tokens = { input, output };
+  return image;
+}
+
+async function paintPadded(order: Order, index: number): Promise<Buffer> {
   const image = await paint({
     prompt: order.prompt,
     index,
@@ -376,7 +432,9 @@ async function streamPictures(
   for (const event of events.slice(0, count)) {
     await sleep(numberOf(order.directives, "gap", pauseMs));
     const text = `event: ${event.type}\ndata: ${JSON.stringify(event)}\n\n`;
-    await new Promise((resolve) => response.write(text, resolve));
+    const problem = await new Promise((resolve) => response.write(text, resolve));
+    // The gateway may close the connection as soon as it has the completed image.
+    order.call.isWhole = event.type.endsWith(".completed") && !(problem instanceof Error);
   }
   const then = order.directives.get("then");
   if (then === "error") {
