@@ -1,0 +1,205 @@
+import { setTimeout as sleep } from "node:timers/promises";
+import { MICRO_PER_DOLLAR, type MicroDollars } from "../../src/contract/pricing.ts";
+import { ADMIN_KEY } from "../gateway.ts";
+import { chargeOf, isGood, isUncertain, paidFor, reservationsOf } from "./books.ts";
+import type { StoredKey } from "./gateway-process.ts";
+import {
+  ledgersIn,
+  objectsOf,
+  objectsWithRows,
+  PASSING,
+  problemsOfKeys,
+  type OpenReservation,
+} from "./storage.ts";
+import { jsonOf, type Traffic } from "./traffic.ts";
+import { SOAK_PATHS } from "./worker.ts";
+
+/** What `/v1/usage` says. */
+interface Usage {
+  spentToday: MicroDollars;
+  days: number;
+  /** What each caller was charged. */
+  charged: Map<string, MicroDollars>;
+}
+
+/** The money of a run, in micro-dollars. */
+export interface Money {
+  /** Charged by the upstream. */
+  paid: MicroDollars;
+  /** Charged by the gateway. */
+  charged: MicroDollars;
+  /** Reservations that were charged because a kill came just before their call. */
+  withoutCall: number;
+}
+
+const SETTLED_WITHIN_MS = 45_000;
+const ALARMS_WITHIN_MS = 60_000;
+const DAY_MS = 24 * 60 * 60 * 1000;
+/** Longer than any job is stored. */
+const LATER_MS = 8 * DAY_MS;
+
+/** Waits until each account was charged what its calls cost, and notes those that never are. */
+export async function auditMoney(traffic: Traffic): Promise<Money> {
+  const { books, gateway } = traffic;
+  for (const untilMs = Date.now() + SETTLED_WITHIN_MS; ;) {
+    const isIdle = books.allCalls().every((call) => call.endedMs !== undefined);
+    const usage = await usageOf(traffic);
+    const problems: string[] = [];
+    let withoutCall = 0;
+    for (const account of books.accounts) {
+      const charged = usage.charged.get(account.name) ?? 0;
+      const charge = chargeOf(account, charged, books, gateway.kills);
+      withoutCall += charge.withoutCall;
+      if (charge.isRight) continue;
+      const prompts = books.promptsOf(account).map((prompt) => prompt.text);
+      problems.push(
+        `${account.name} was charged ${charged}, not ${charge.expected}: ${prompts.join()}`,
+      );
+    }
+    for (const name of usage.charged.keys()) {
+      const isKnown = books.accounts.some((account) => account.name === name);
+      if (!isKnown) problems.push(`usage of an unknown caller: ${name}`);
+    }
+    if ((isIdle && problems.length === 0) || Date.now() > untilMs) {
+      for (const problem of problems) traffic.find(problem);
+      if (!isIdle) traffic.find("a call of the upstream did not end");
+      const paid = books.allCalls().reduce((sum, call) => sum + paidFor(call), 0);
+      const charged = [...usage.charged.values()].reduce((sum, each) => sum + each, 0);
+      return { paid, charged, withoutCall };
+    }
+    await sleep(500);
+  }
+}
+
+/** Notes each prompt that was generated more often than its client, a fault or a kill explains. */
+export function auditRepeats(traffic: Traffic): void {
+  const { books, gateway } = traffic;
+  for (const prompt of books.prompts.values()) {
+    const sure = books
+      .calls(prompt)
+      .filter((call) => isGood(call) && !isUncertain(call, gateway.kills));
+    const allowed = 1 + prompt.permits;
+    if (sure.length > allowed) {
+      traffic.find(`generated ${sure.length} times instead of ${allowed}: ${prompt.text}`);
+    }
+  }
+}
+
+async function usageOf(traffic: Traffic): Promise<Usage> {
+  const reply = await traffic.send("usage", "/v1/usage", {
+    headers: { authorization: `Bearer ${ADMIN_KEY}` },
+  });
+  const { days, spent_today_usd: spentToday } = jsonOf(reply) as {
+    days: { callers: { caller: string; spent_usd: number }[] }[];
+    spent_today_usd: number;
+  };
+  const charged = new Map<string, MicroDollars>();
+  for (const { caller, spent_usd: spent } of days.flatMap((day) => day.callers)) {
+    charged.set(caller, (charged.get(caller) ?? 0) + Math.round(spent * MICRO_PER_DOLLAR));
+  }
+  return {
+    spentToday: Math.round(spentToday * MICRO_PER_DOLLAR),
+    days: days.filter((day) => day.callers.length > 0).length,
+    charged,
+  };
+}
+
+/** Returns what is open according to the API: spent today, less the sum of the rows. */
+export async function openToday(traffic: Traffic): Promise<MicroDollars | undefined> {
+  const { spentToday, days, charged } = await usageOf(traffic);
+  // At midnight UTC the sum of today starts at 0, and the rows of yesterday stay.
+  if (days !== 1) return undefined;
+  return spentToday - [...charged.values()].reduce((sum, each) => sum + each, 0);
+}
+
+/** Lets eight days pass, until no object that cleans up after itself has an alarm. */
+export async function letTimePass(traffic: Traffic, directory: string): Promise<void> {
+  await traffic.send("clock", `${SOAK_PATHS.clock}${LATER_MS}`, {});
+  let left = Object.entries(PASSING).flatMap(([binding, className]) =>
+    objectsOf(directory, className).map((id) => `${binding}/${id}`),
+  );
+  for (const untilMs = Date.now() + ALARMS_WITHIN_MS; left.length > 0 && Date.now() < untilMs;) {
+    const withAlarm: string[] = [];
+    for (const object of left) {
+      const reply = await traffic.send("alarm", `${SOAK_PATHS.alarm}${object}`, {});
+      if (reply.status !== 200)
+        throw new Error(`${object}: ${reply.body.toString().slice(0, 200)}`);
+      if (reply.body.toString() !== "false") withAlarm.push(object);
+    }
+    left = withAlarm;
+    if (left.length > 0) await sleep(500);
+  }
+  for (const object of left) traffic.find(`an alarm that does not end: ${object}`);
+}
+
+/** Checks that each image that was paid for and stored is still served, and by KV alone. */
+export async function auditServed(traffic: Traffic): Promise<number> {
+  const { books, gateway } = traffic;
+  let served = 0;
+  for (const prompt of books.prompts.values()) {
+    const calls = books.calls(prompt);
+    if (calls.length === 0) continue;
+    const isSure = calls.some((call) => isGood(call) && !isUncertain(call, gateway.kills));
+    const headers = { "cache-control": "only-if-cached" };
+    const mustBe = isSure && prompt.isStored;
+    const codes = mustBe ? [] : ["not_cached"];
+    const answer = await traffic.obtain(prompt, "url", headers, { codes });
+    if (answer.kind !== "images") continue;
+    if (!prompt.isStored) traffic.find(`stored in spite of no-store: ${prompt.text}`);
+    served += 1;
+  }
+  return served;
+}
+
+/** Checks that the keys of KV belong together; returns how many there are. */
+export async function auditKeys(traffic: Traffic): Promise<number> {
+  const { books, gateway, halfDeleted } = traffic;
+  const keys = await gateway.ask<StoredKey[]>("stored keys");
+  const refusals = [...books.prompts.values()].filter(
+    ({ fault }) => fault.code === "moderation_blocked",
+  ).length;
+  const problems = problemsOfKeys(keys, { refusals, mayLackRecord: halfDeleted });
+  for (const problem of problems) traffic.find(problem);
+  return keys.length;
+}
+
+/** A reservation is made at most this long before a kill that leaves it open. */
+const RESERVING_MS = 5000;
+
+/**
+ * Checks the directory of a gateway that was stopped: no object has rows, the sums of the accounts are
+ * right, and each reservation that is still open was left so by a kill.
+ *
+ * @returns the reservations that are open
+ */
+export function auditDirectory(traffic: Traffic, directory: string): OpenReservation[] {
+  for (const className of Object.values(PASSING)) {
+    for (const object of objectsWithRows(directory, className))
+      traffic.find(`rows are left: ${object}`);
+  }
+  const { open, openForAll, total, spent } = ledgersIn(directory);
+  const openAmount = openForAll.reduce((sum, { amount }) => sum + amount, 0);
+  if (total !== spent + openAmount) {
+    traffic.find(`the total is ${total}, the usage ${spent}, and ${openAmount} is open`);
+  }
+  for (const reservation of open.values()) {
+    if (!isLeftByKill(reservation, traffic)) {
+      traffic.find(`open without a kill that explains it: ${JSON.stringify(reservation)}`);
+    }
+  }
+  return [...open.values()];
+}
+
+/** Returns true if a kill came while a generation was reserved, and before it was noted. */
+function isLeftByKill({ amount, at }: OpenReservation, { books, gateway }: Traffic): boolean {
+  return gateway.kills.some(({ atMs }) => {
+    const reservedMs = at * 1000;
+    if (reservedMs > atMs || reservedMs < atMs - RESERVING_MS) return false;
+    return books.accounts.some(
+      (account) =>
+        account.startedMs <= atMs &&
+        (account.endedMs ?? Number.POSITIVE_INFINITY) >= atMs &&
+        reservationsOf(account, books).includes(amount),
+    );
+  });
+}

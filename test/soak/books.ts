@@ -1,0 +1,233 @@
+import { costOf, type MicroDollars } from "../../src/contract/pricing.ts";
+import type { UpstreamCall } from "../upstream/simulator.ts";
+import type { Fault } from "./faults.ts";
+import type { Kill } from "./killable.ts";
+
+/** A caller of its own: `/v1/usage` has one row for it, because it requests one model only. */
+export interface Account {
+  /** The subject of its token. */
+  name: string;
+  token: string;
+  model: Model;
+  /** How many of its generations may be in progress at once. */
+  width: number;
+  /** Milliseconds since the epoch, as every time here. */
+  startedMs: number;
+  /** The time at which its last request was answered. */
+  endedMs: number | undefined;
+}
+
+export type Model = "dall-e-2" | "gpt-image-1.5";
+
+/** A prompt that only one account requests, always with the same parameters. */
+export interface Prompt {
+  text: string;
+  account: Account;
+  fault: Fault;
+  n: number;
+  format: "png" | "jpeg" | "webp";
+  /** Generations beyond the first that the client itself requested, as with `no-cache`. */
+  permits: number;
+  /** True if KV must have it in the end; false with `no-store`. */
+  isStored: boolean;
+  startedMs: number;
+}
+
+/** A call of the upstream, and when a client first had its images in full. */
+export interface Call extends UpstreamCall {
+  deliveredMs?: number;
+}
+
+/**
+ * A gateway that has a whole response needs some time to store and settle it. A kill in that time
+ * leaves the outcome open.
+ */
+const STORING_MS = 5000;
+
+/** A call that takes longer than this may meet the gateway's own timeout on a busy machine. */
+const SLOW_MS = 6000;
+
+/** The upstream's own prices: USD a million tokens, which is micro-dollars a token, or an image. */
+const PER_IMAGE: Record<Model, MicroDollars> = { "dall-e-2": 16_000, "gpt-image-1.5": 0 };
+const PER_TOKEN = { input: 5, output: 32 };
+
+/** Who requested what, and what the upstream did for it. */
+export class Books {
+  readonly accounts: Account[] = [];
+  readonly prompts = new Map<string, Prompt>();
+  readonly #calls = new Map<string, Call[]>();
+
+  /** Takes down a call of the upstream. */
+  add(call: Call): void {
+    const text = String(call.body["prompt"]);
+    const calls = this.#calls.get(text);
+    if (calls === undefined) this.#calls.set(text, [call]);
+    else calls.push(call);
+  }
+
+  /** Returns the calls for a prompt, oldest first. */
+  calls({ text }: Pick<Prompt, "text">): Call[] {
+    return this.#calls.get(text) ?? [];
+  }
+
+  allCalls(): Call[] {
+    return [...this.#calls.values()].flat();
+  }
+
+  promptsOf(account: Account): Prompt[] {
+    return [...this.prompts.values()].filter((prompt) => prompt.account === account);
+  }
+
+  /** Returns the good calls whose images are these, in this order. */
+  callsWith(prompt: Prompt, hashes: readonly string[]): Call[] {
+    return this.calls(prompt).filter(
+      (call) => isGood(call) && call.images.join() === hashes.join(),
+    );
+  }
+}
+
+/** Returns true if a call was answered with images that the gateway must take. */
+export function isGood(call: Call): boolean {
+  return call.images.length > 0 && call.isWhole && !isSpoilt(call);
+}
+
+/** Returns true if the directives spoil a response after its images were painted. */
+function isSpoilt({ directives }: Call): boolean {
+  const answer = directives.get("answer");
+  return (
+    directives.has("reset") ||
+    directives.has("then") ||
+    (answer !== undefined && answer !== "escaped")
+  );
+}
+
+/** Returns true if a kill left the gateway with an unknown outcome of a call. */
+export function isUncertain(call: Call, kills: readonly Kill[]): boolean {
+  const { startedMs, endedMs = Number.POSITIVE_INFINITY, deliveredMs = Infinity } = call;
+  return kills.some(
+    ({ atMs }) => atMs >= startedMs && atMs <= endedMs + STORING_MS && atMs < deliveredMs,
+  );
+}
+
+/** Returns true if the gateway may have given up on a call because of its time. */
+export function isSlow({ startedMs, endedMs }: Call): boolean {
+  return (endedMs ?? Number.POSITIVE_INFINITY) - startedMs > SLOW_MS;
+}
+
+/** Returns the money that the upstream charges for a call: for each image that it painted. */
+export function paidFor(call: Call): MicroDollars {
+  if (call.images.length === 0) return 0;
+  const model = String(call.body["model"]) as Model;
+  if (PER_IMAGE[model] > 0) return PER_IMAGE[model] * call.images.length;
+  return call.tokens.input * PER_TOKEN.input + call.tokens.output * PER_TOKEN.output;
+}
+
+/** Returns the upper bound that the gateway reserves for the request of a call. */
+function reservedFor(body: Call["body"]): MicroDollars {
+  const partials = Number(body["partial_images"] ?? 0);
+  const request = {
+    upstreamModel: String(body["model"]),
+    size: String(body["size"]),
+    quality: typeof body["quality"] === "string" ? body["quality"] : "standard",
+    prompt: String(body["prompt"]),
+    n: Number(body["n"]),
+    options: { partial_images: partials },
+  };
+  return costOf(request, new Map()).worst();
+}
+
+/** Statuses after which the upstream has made nothing (docs/errors.md). */
+function isRefusal(status: number | undefined): boolean {
+  return (
+    status !== undefined && ((status >= 400 && status < 500) || [500, 502, 503].includes(status))
+  );
+}
+
+/** Returns the amounts that the gateway may charge for a call. */
+function chargesFor(call: Call, kills: readonly Kill[]): MicroDollars[] {
+  const reserved = reservedFor(call.body);
+  const isUnknown = isUncertain(call, kills) || isSlow(call);
+  const known = isGood(call) ? paidFor(call) : isRefusal(call.status) ? 0 : reserved;
+  return isUnknown ? [known, reserved] : [known];
+}
+
+/** What an account was charged, held against the calls of its prompts. */
+export interface Charge {
+  isRight: boolean;
+  /** How many reservations were charged without a call: a kill came just before it. */
+  withoutCall: number;
+  /** The charges that would be right, in words. */
+  expected: string;
+}
+
+/**
+ * Compares what an account was charged with the calls of the upstream: it must be the sum of one
+ * right amount for each call. A kill between the gateway's note that it calls and the call itself
+ * charges a reservation as well.
+ */
+export function chargeOf(
+  account: Account,
+  charged: MicroDollars,
+  books: Books,
+  kills: readonly Kill[],
+): Charge {
+  const prompts = books.promptsOf(account);
+  const calls = prompts.flatMap((prompt) => books.calls(prompt));
+  let sums = new Set<MicroDollars>([0]);
+  for (const call of calls) {
+    const charges = chargesFor(call, kills);
+    sums = new Set([...sums].flatMap((sum) => charges.map((charge) => sum + charge)));
+  }
+  const bodies = prompts.flatMap((prompt) => [
+    requestOf(prompt),
+    requestOf(prompt, 1),
+    requestOf(prompt, 2),
+  ]);
+  const reservations = new Set(bodies.map(reservedFor));
+  const most = killedBeforeCall(account, calls, kills);
+  for (let withoutCall = 0; withoutCall <= most; withoutCall += 1) {
+    if (sums.has(charged)) return { isRight: true, withoutCall, expected: "" };
+    sums = new Set([...sums].flatMap((sum) => [...reservations].map((each) => sum + each)));
+  }
+  const each = calls.map((call) => `${call.status}: ${chargesFor(call, kills).join(" or ")}`);
+  return { isRight: false, withoutCall: 0, expected: each.join(" + ") || "0" };
+}
+
+/** Returns how many generations of an account a kill may have met before their call. */
+function killedBeforeCall(
+  account: Account,
+  calls: readonly Call[],
+  kills: readonly Kill[],
+): number {
+  const { startedMs, endedMs = Number.POSITIVE_INFINITY, width } = account;
+  return kills
+    .filter(({ atMs }) => atMs >= startedMs && atMs <= endedMs)
+    .map(({ atMs }) => {
+      const under = calls.filter(
+        (call) => call.startedMs <= atMs && (call.endedMs ?? Number.POSITIVE_INFINITY) > atMs,
+      );
+      return Math.max(0, width - under.length);
+    })
+    .reduce((sum, each) => sum + each, 0);
+}
+
+/** Returns the body that requests the images of a prompt. */
+export function requestOf(prompt: Prompt, partialImages = 0): Record<string, unknown> {
+  const { text, n, format, account } = prompt;
+  const body = { model: account.model, prompt: text, n };
+  if (account.model === "dall-e-2") return { ...body, size: "256x256" };
+  return {
+    ...body,
+    size: "1024x1024",
+    quality: "low",
+    output_format: format,
+    ...(partialImages === 0 ? {} : { stream: true, partial_images: partialImages }),
+  };
+}
+
+/** Returns the amounts that an open reservation of an account may have. */
+export function reservationsOf(account: Account, books: Books): MicroDollars[] {
+  return books
+    .promptsOf(account)
+    .flatMap((prompt) => [0, 1, 2].map((partials) => reservedFor(requestOf(prompt, partials))));
+}

@@ -1,0 +1,189 @@
+import { fork, type ChildProcess } from "node:child_process";
+import { readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import type { Message, Question } from "./gateway-process.ts";
+
+/** One kill of the whole process group; times in milliseconds since the epoch. */
+export interface Kill {
+  atMs: number;
+  /** The time at which the gateway answered again; `undefined` until then. */
+  upMs: number | undefined;
+}
+
+const START_WITHIN_MS = 60_000;
+const ANSWER_WITHIN_MS = 60_000;
+const GONE_WITHIN_MS = 10_000;
+
+interface Running {
+  child: ChildProcess;
+  url: string;
+  questions: Map<number, PromiseWithResolvers<unknown>>;
+}
+
+/** A gateway in a process group of its own, which can be killed and started again on its directory. */
+export class KillableGateway {
+  readonly kills: Kill[] = [];
+  readonly #file = join(import.meta.dirname, "gateway-process.ts");
+  readonly #arguments: string[];
+  #up = Promise.withResolvers<void>();
+  #running: Running | undefined;
+  /** The process that was started last. */
+  #child: ChildProcess | undefined;
+  #asked = 0;
+
+  /** @param vars on top of those that `test/gateway.ts` sets */
+  constructor(bundle: string, directory: string, vars: Record<string, string>) {
+    this.#arguments = [bundle, directory, JSON.stringify(vars)];
+  }
+
+  /** The URL without a slash at its end; another one after each start. */
+  get url(): string {
+    if (this.#running === undefined) throw new Error("the gateway is down");
+    return this.#running.url;
+  }
+
+  /** Waits until the gateway is up. */
+  async up(): Promise<void> {
+    while (this.#running === undefined) {
+      await within(START_WITHIN_MS, this.#up.promise, "the gateway did not start");
+    }
+  }
+
+  /** Returns the kills whose downtime overlaps a span of time. */
+  killsWithin(startMs: number, endMs: number): Kill[] {
+    return this.kills.filter(({ atMs, upMs = Number.POSITIVE_INFINITY }) => {
+      return atMs <= endMs && upMs >= startMs;
+    });
+  }
+
+  /** Starts the process, and waits until the gateway listens. */
+  async start(): Promise<void> {
+    // A group of its own: then one signal ends Node and workerd at once.
+    const child = fork(this.#file, this.#arguments, { detached: true });
+    this.#child = child;
+    const questions: Running["questions"] = new Map();
+    const url = Promise.withResolvers<string>();
+    child.on("message", (message: Message) => {
+      if ("url" in message) url.resolve(message.url);
+      else questions.get(message.question)?.resolve(message.value);
+    });
+    child.on("exit", (code, signal) => {
+      const ended = new Error(`the gateway's process has ended: ${code ?? signal}`);
+      url.reject(ended);
+      for (const question of questions.values()) question.reject(ended);
+    });
+    try {
+      const running = {
+        child,
+        questions,
+        url: await within(START_WITHIN_MS, url.promise, "no start"),
+      };
+      const last = this.kills.at(-1);
+      if (last !== undefined) last.upMs = Date.now();
+      this.#running = running;
+      this.#up.resolve();
+    } catch (error) {
+      signalGroup(child, "SIGKILL");
+      throw error;
+    }
+  }
+
+  /**
+   * Kills the whole process group at once.
+   *
+   * @throws if a process of the group is left
+   */
+  async kill(): Promise<void> {
+    const running = this.#running;
+    if (running === undefined) throw new Error("the gateway is down");
+    this.#down();
+    this.kills.push({ atMs: Date.now(), upMs: undefined });
+    signalGroup(running.child, "SIGKILL");
+    await untilGone(running.child);
+  }
+
+  /** Asks the process something. */
+  async ask<Value>(ask: Question): Promise<Value> {
+    const running = this.#running;
+    if (running === undefined) throw new Error("the gateway is down");
+    this.#asked += 1;
+    const question = this.#asked;
+    const answer = Promise.withResolvers<unknown>();
+    running.questions.set(question, answer);
+    running.child.send({ question, ask });
+    try {
+      return (await within(ANSWER_WITHIN_MS, answer.promise, `no answer to: ${ask}`)) as Value;
+    } finally {
+      running.questions.delete(question);
+    }
+  }
+
+  /** Stops the gateway in good order. */
+  async stop(): Promise<void> {
+    const running = this.#running;
+    if (running === undefined) return;
+    await this.ask("close");
+    this.#down();
+    await untilGone(running.child);
+  }
+
+  /** Ends whatever is left of the process group, at once. */
+  destroy(): void {
+    if (this.#child !== undefined) signalGroup(this.#child, "SIGKILL");
+  }
+
+  #down(): void {
+    this.#running = undefined;
+    this.#up = Promise.withResolvers<void>();
+  }
+}
+
+/** Waits for a promise for so long at most. */
+export async function within<Value>(
+  ms: number,
+  promise: Promise<Value>,
+  problem: string,
+): Promise<Value> {
+  const late = new AbortController();
+  const timeout = sleep(ms, undefined, { signal: late.signal }).then(() => {
+    throw new Error(problem);
+  });
+  timeout.catch(() => undefined);
+  try {
+    return await Promise.race([promise, timeout]);
+  } finally {
+    late.abort();
+  }
+}
+
+function signalGroup({ pid }: ChildProcess, signal: NodeJS.Signals): void {
+  try {
+    if (pid !== undefined) process.kill(-pid, signal);
+  } catch {
+    // The group is gone.
+  }
+}
+
+async function untilGone({ pid = 0 }: ChildProcess): Promise<void> {
+  for (const untilMs = Date.now() + GONE_WITHIN_MS; groupMembers(pid).length > 0;) {
+    if (Date.now() > untilMs)
+      throw new Error(`processes outlived the kill: ${groupMembers(pid).join(", ")}`);
+    await sleep(20);
+  }
+}
+
+/** Returns the ids of the processes of a group that still run (proc(5)); a zombie does not. */
+function groupMembers(group: number): string[] {
+  return readdirSync("/proc").filter((id) => {
+    if (!/^\d+$/.test(id)) return false;
+    try {
+      // pid (name) state parent group …
+      const stat = readFileSync(`/proc/${id}/stat`, "utf8");
+      const [, state, ofGroup] = /\) (\S) \d+ (\d+)/.exec(stat) ?? [];
+      return ofGroup === String(group) && state !== "Z";
+    } catch {
+      return false;
+    }
+  });
+}

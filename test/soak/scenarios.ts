@@ -1,0 +1,463 @@
+import { setTimeout as sleep } from "node:timers/promises";
+import { Webhook } from "standardwebhooks";
+import { ADMIN_KEY, WEBHOOK_SIGNING_SECRET } from "../gateway.ts";
+import { hookAt, type Received } from "../webhooks/hook.ts";
+import { isUncertain, requestOf, type Account, type Model, type Prompt } from "./books.ts";
+import { FAULTS, STREAM_FAULTS, WELL, type Fault } from "./faults.ts";
+import type { Random } from "./random.ts";
+import { jsonOf, type Answer, type Form, type Traffic } from "./traffic.ts";
+
+/** The means of a scenario. */
+export interface Stage {
+  traffic: Traffic;
+  random: Random;
+  /** The origin of the receiver of webhooks. */
+  receiver: string;
+}
+
+/** One client's business with the gateway, from its token to its last answer. */
+type Scenario = (stage: Stage) => Promise<Account>;
+
+const DALL_E_FORMS: readonly [Form, ...Form[]] = ["base64", "url", "image", "async", "wait"];
+const GPT_FORMS: readonly [Form, ...Form[]] = [
+  "stream",
+  "stream",
+  "base64",
+  "url",
+  "image",
+  "async",
+];
+
+function anyModel(random: Random): Model {
+  return random.chance(0.8) ? "dall-e-2" : "gpt-image-1.5";
+}
+
+/** Returns a form that the prompt can have: one response holds one image file. */
+function anyForm({ account, n }: Prompt, random: Random): Form {
+  const form = random.pick(account.model === "dall-e-2" ? DALL_E_FORMS : GPT_FORMS);
+  return form === "image" && n > 1 ? "base64" : form;
+}
+
+function anyFault(random: Random): Fault {
+  return random.pick(WELL);
+}
+
+const ADMIN = { authorization: `Bearer ${ADMIN_KEY}` };
+
+/** Requests images twice, each time in another form. */
+async function twice({ traffic, random }: Stage): Promise<Account> {
+  const account = await traffic.account(anyModel(random));
+  const prompt = traffic.prompt(account, random, anyFault(random));
+  await traffic.obtain(prompt, anyForm(prompt, random));
+  await traffic.obtain(prompt, anyForm(prompt, random));
+  return account;
+}
+
+/** Meets a fault of the upstream, then requests the same again. */
+async function fault({ traffic, random }: Stage): Promise<Account> {
+  const isStream = random.chance(0.2);
+  const account = await traffic.account(isStream ? "gpt-image-1.5" : "dall-e-2");
+  const kind = random.pick(isStream ? STREAM_FAULTS : FAULTS);
+  const prompt = traffic.prompt(account, random, kind);
+  const form = () => (isStream ? "stream" : anyForm(prompt, random));
+  const first = await traffic.obtain(prompt, form());
+  const again = await traffic.obtain(prompt, form());
+  if (traffic.isDisturbed(account.startedMs)) return account;
+  const expected = kind.code === undefined ? "images" : "error";
+  if (first.kind !== expected) traffic.find(`${first.kind} instead of ${expected}: ${prompt.text}`);
+  const then = kind.recovers ? "images" : "error";
+  if (again.kind !== then) traffic.find(`${again.kind} instead of ${then} again: ${prompt.text}`);
+  return account;
+}
+
+/** Sends the same request several times at once. */
+async function duplicates({ traffic, random }: Stage): Promise<Account> {
+  const account = await traffic.account(anyModel(random));
+  const prompt = traffic.prompt(account, random, anyFault(random));
+  const forms = Array.from({ length: random.integer(3, 6) }, () => anyForm(prompt, random));
+  const answers = await Promise.all(forms.map((form) => traffic.obtain(prompt, form)));
+  if (traffic.isDisturbed(account.startedMs)) return account;
+  const first = callOf(answers[0]);
+  if (answers.some((answer) => callOf(answer) !== first)) {
+    traffic.find(`duplicates with different images: ${prompt.text}`);
+  }
+  return account;
+}
+
+/** Leaves in the middle, and comes back. */
+async function leaver({ traffic, random }: Stage): Promise<Account> {
+  const account = await traffic.account(anyModel(random));
+  const prompt = traffic.prompt(account, random, { directives: "delay=600", recovers: true });
+  const options = traffic.optionsOf(prompt, anyForm(prompt, random));
+  const leaveAfterMs = random.integer(20, 900);
+  await traffic.sendOnce("leave", "/v1/images/generations", { ...options, leaveAfterMs });
+  await sleep(random.integer(0, 1500));
+  await traffic.obtain(prompt, anyForm(prompt, random));
+  return account;
+}
+
+/** Repeats a request under its Idempotency-Key, then sends another request under it. */
+async function idempotent({ traffic, random }: Stage): Promise<Account> {
+  const account = await traffic.account("dall-e-2");
+  const prompt = traffic.prompt(account, random, anyFault(random));
+  const headers = {
+    "idempotency-key": `key of ${account.name}`,
+    ...(random.chance(0.5) ? { "cache-control": "no-cache" } : {}),
+  };
+  const first = await traffic.obtain(prompt, anyForm(prompt, random), headers);
+  const again = await traffic.obtain(prompt, anyForm(prompt, random), headers);
+  if (first.kind === "images" && callOf(first) !== callOf(again)) {
+    traffic.find(`another generation under the same Idempotency-Key: ${prompt.text}`);
+  }
+  const other = { ...prompt, text: `${prompt.text} but another` };
+  traffic.expectError(
+    await traffic.post(other, "url", headers),
+    422,
+    "idempotency_key_reused",
+    "another request under an Idempotency-Key",
+  );
+  return account;
+}
+
+/** Has images generated again with `no-cache`, then takes the newest. */
+async function regenerated({ traffic, random }: Stage): Promise<Account> {
+  const account = await traffic.account(anyModel(random));
+  const prompt = traffic.prompt(account, random, anyFault(random));
+  const first = await traffic.obtain(prompt, anyForm(prompt, random));
+  // A client that a kill cut off sends its request again: each of these may be generated.
+  prompt.permits += 1;
+  const sentMs = Date.now();
+  const fresh = await traffic.obtain(prompt, anyForm(prompt, random), {
+    "cache-control": "no-cache",
+  });
+  prompt.permits += traffic.gateway.killsWithin(sentMs, Date.now()).length;
+  if (first.kind === "images" && callOf(first) === callOf(fresh)) {
+    traffic.find(`no-cache brought the old images: ${prompt.text}`);
+  }
+  await sleep(500);
+  const newest = await traffic.obtain(prompt, anyForm(prompt, random));
+  if (!traffic.isDisturbed(account.startedMs) && callOf(newest) !== callOf(fresh)) {
+    traffic.find(`not the newest images after no-cache: ${prompt.text}`);
+  }
+  return account;
+}
+
+/** Requests images with `no-store`. */
+async function privately({ traffic, random }: Stage): Promise<Account> {
+  const account = await traffic.account("dall-e-2");
+  const prompt = traffic.prompt(account, random, anyFault(random), false);
+  const sentMs = Date.now();
+  for (const times of [1, 2]) {
+    prompt.permits = times - 1;
+    await traffic.obtain(prompt, anyForm(prompt, random), { "cache-control": "no-store" });
+  }
+  prompt.permits += traffic.gateway.killsWithin(sentMs, Date.now()).length;
+  return account;
+}
+
+/** Accepts images only if they are new enough, or already there. */
+async function choosy({ traffic, random }: Stage): Promise<Account> {
+  const account = await traffic.account("dall-e-2");
+  const prompt = traffic.prompt(account, random, anyFault(random));
+  const cached = { "cache-control": "only-if-cached" };
+  traffic.expectError(
+    await traffic.post(prompt, "url", cached),
+    504,
+    "not_cached",
+    `only-if-cached before the first generation: ${prompt.text}`,
+  );
+  const first = await traffic.obtain(prompt, anyForm(prompt, random));
+  const allowed = { codes: traffic.isDisturbed(account.startedMs) ? ["not_cached"] : [] };
+  await traffic.obtain(prompt, anyForm(prompt, random), cached, allowed);
+  await sleep(3100);
+  prompt.permits += 1;
+  const young = { "cache-control": "max-age=1" };
+  const second = await traffic.obtain(prompt, anyForm(prompt, random), young);
+  if (first.kind === "images" && callOf(first) === callOf(second)) {
+    traffic.find(`images older than max-age: ${prompt.text}`);
+  }
+  return account;
+}
+
+/** Deletes a generation, and requests the same again. */
+async function deleted({ traffic, random }: Stage): Promise<Account> {
+  const account = await traffic.account("dall-e-2");
+  const prompt = traffic.prompt(account, random, anyFault(random));
+  const first = await traffic.obtain(prompt, "url");
+  if (first.kind !== "images" || first.id === undefined) return account;
+  // A copy to KV that is under way may finish after the DELETE.
+  await sleep(2000);
+  const path = `/v1/images/generations/${first.id}`;
+  const sentMs = Date.now();
+  const reply = await traffic.send("delete", path, { method: "DELETE", headers: ADMIN });
+  const isCut = traffic.gateway.killsWithin(sentMs, Date.now()).length > 0;
+  if (isCut) traffic.halfDeleted.add(first.id);
+  if (reply.status !== 204 && !(isCut && reply.status === 404)) {
+    traffic.find(`DELETE ${path}: status ${reply.status}`);
+  }
+  const headers = { authorization: `Bearer ${account.token}` };
+  const gone = await traffic.send("poll", path, { headers });
+  if (gone.status !== 404 && !traffic.isDisturbed(sentMs)) {
+    traffic.find(`${path}: status ${gone.status} after DELETE`);
+  }
+  prompt.permits += 1;
+  const second = await traffic.obtain(prompt, anyForm(prompt, random));
+  if (callOf(first) === callOf(second) && !traffic.isDisturbed(sentMs)) {
+    traffic.find(`deleted images came back: ${prompt.text}`);
+  }
+  return account;
+}
+
+const BAD_BODIES: readonly [BadBody, ...BadBody[]] = [
+  { body: "{", status: 400, code: "invalid_json" },
+  { body: "[]", status: 400, code: "invalid_json" },
+  { body: {}, status: 400, code: "missing_required_parameter" },
+  { body: { prompt: "" }, status: 400, code: "empty_string" },
+  { body: { prompt: 1 }, status: 400, code: "invalid_type" },
+  { body: { prompt: "a", n: 0 }, status: 400, code: "integer_below_min_value" },
+  { body: { prompt: "a", n: 11 }, status: 400, code: "integer_above_max_value" },
+  { body: { prompt: "a", size: "1x1" }, status: 400, code: "invalid_value" },
+  { body: { prompt: "a", model: "none" }, status: 400, code: "invalid_value" },
+  { body: { prompt: "a", colour: "red" }, status: 400, code: "unknown_parameter" },
+  { body: { prompt: "a".repeat(1001) }, status: 400, code: "string_above_max_length" },
+  { body: { prompt: "a", stream: true, n: 2 }, status: 400, code: "unsupported_parameter" },
+  { body: { prompt: "a".repeat(70_000) }, status: 413, code: "request_too_large" },
+];
+
+interface BadBody {
+  body: unknown;
+  status: number;
+  code: string;
+}
+
+/** Sends requests that are wrong, and some without a right to send any. */
+async function bad({ traffic, random }: Stage): Promise<Account> {
+  const account = await traffic.account("dall-e-2", { max_n: 2 });
+  const path = "/v1/images/generations";
+  const authorization = `Bearer ${account.token}`;
+  for (let left = 3; left > 0; left -= 1) {
+    const { body, status, code } = random.pick(BAD_BODIES);
+    const reply = await traffic.send("bad input", path, { body, headers: { authorization } });
+    traffic.expectError(reply, status, code, `bad input ${JSON.stringify(body).slice(0, 60)}`);
+  }
+  const body = { prompt: "never generated", model: "dall-e-2", n: 3 };
+  const above = await traffic.send("bad input", path, { body, headers: { authorization } });
+  traffic.expectError(above, 400, "integer_above_max_value", "more images than the token allows");
+  const without = await traffic.send("no token", path, { body });
+  traffic.expectError(without, 401, "missing_token", "a request without a token");
+  const forged = `${authorization.slice(0, -8)}AAAAAAAA`;
+  const wrong = await traffic.send("no token", path, { body, headers: { authorization: forged } });
+  traffic.expectError(wrong, 401, "invalid_token", "a request with a forged token");
+  const poor = await traffic.account("dall-e-2", { budget_usd: 0.001 });
+  const money = { body: { ...body, n: 1 }, headers: { authorization: `Bearer ${poor.token}` } };
+  const refused = await traffic.send("no money", path, money);
+  traffic.expectError(refused, 429, "budget_exceeded", "a request above the token's budget");
+  poor.endedMs = Date.now();
+  const sub = `/v1/tokens?sub=${account.name}`;
+  await traffic.send("token", sub, { method: "DELETE", headers: ADMIN });
+  // The gateway may take a token for good for a second.
+  await sleep(1500);
+  const revoked = await traffic.send("no token", path, { body, headers: { authorization } });
+  traffic.expectError(revoked, 401, "invalid_token", "a request with a revoked token");
+  return account;
+}
+
+const EVENT_WITHIN_MS = 60_000;
+
+/** Submits a job with a webhook, and again under the same key until it is accepted. */
+async function job({ traffic, random, receiver }: Stage): Promise<Account> {
+  const account = await traffic.account("dall-e-2");
+  const prompt = traffic.prompt(account, random, anyFault(random));
+  const hook = hookAt(receiver, random.pick(["200", "200", "503,200", "cut,200"]));
+  const headers = {
+    authorization: `Bearer ${account.token}`,
+    prefer: "respond-async",
+    "idempotency-key": `job of ${account.name}`,
+  };
+  const body = { ...requestOf(prompt), webhook_url: hook.url };
+  const submit = () => traffic.send("job", "/v1/images/generations", { body, headers });
+  const reply = await submit();
+  const { job: id } = jsonOf(reply);
+  if (reply.status !== 202 || typeof id !== "string") {
+    traffic.find(`job: status ${reply.status} ${reply.body.toString().slice(0, 200)}`);
+    return account;
+  }
+  await follow(traffic, [id], account, async () => {
+    const answer = await traffic.poll(prompt, `/v1/images/generations/${id}`);
+    const event = await deliveredEvent(traffic, hook, account, prompt.text);
+    const isCompleted = event?.type === "image.generation.completed";
+    if (event !== undefined && isCompleted !== (answer.kind === "images")) {
+      traffic.find(`event ${event.type} for ${answer.kind}: ${prompt.text}`);
+    }
+  });
+  // The same submission is the same job.
+  const same = jsonOf(await submit())["job"];
+  if (same !== id) traffic.find(`job ${String(same)} instead of ${id}: ${prompt.text}`);
+  return account;
+}
+
+/** Submits a batch with a webhook, and looks at each of its results. */
+async function batch({ traffic, random, receiver }: Stage): Promise<Account> {
+  const account = await traffic.account("dall-e-2", { width: 3 });
+  const prompts = [0, 1, 2].map(() => traffic.prompt(account, random, anyFault(random)));
+  const hook = hookAt(receiver);
+  const headers = {
+    authorization: `Bearer ${account.token}`,
+    "idempotency-key": `batch of ${account.name}`,
+  };
+  const body = {
+    requests: prompts.map((prompt, index) => ({
+      custom_id: String(index),
+      body: requestOf(prompt),
+    })),
+    webhook_url: hook.url,
+  };
+  const reply = await traffic.send("batch", "/v1/images/batches", { body, headers });
+  const submitted = jsonOf(reply) as unknown as BatchView;
+  if (reply.status !== 202) {
+    traffic.find(`batch: status ${reply.status} ${reply.body.toString().slice(0, 200)}`);
+    return account;
+  }
+  const jobs = submitted.results.map((result) => result.job);
+  await follow(traffic, jobs, account, async () => {
+    const view = await completedBatch(traffic, submitted.id, account);
+    for (const [index, prompt] of prompts.entries()) {
+      const result = view.results[index];
+      if (result === undefined) traffic.find(`no result for: ${prompt.text}`);
+      else await traffic.poll(prompt, `/v1/images/generations/${result.job}`);
+    }
+    const event = await deliveredEvent(traffic, hook, account, submitted.id);
+    if (event !== undefined && event.type !== "batch.completed") {
+      traffic.find(`event ${event.type} for the batch ${submitted.id}`);
+    }
+  });
+  return account;
+}
+
+interface BatchView {
+  id: string;
+  status: string;
+  results: { job: string }[];
+}
+
+async function completedBatch(
+  traffic: Traffic,
+  id: string,
+  { token }: Account,
+): Promise<BatchView> {
+  const headers = { authorization: `Bearer ${token}` };
+  for (const untilMs = Date.now() + EVENT_WITHIN_MS; ;) {
+    const reply = await traffic.send("poll", `/v1/images/batches/${id}`, { headers });
+    const view = jsonOf(reply) as unknown as BatchView;
+    if (reply.status !== 200) throw new Error(`batch ${id}: status ${reply.status}`);
+    if (view.status === "completed") return view;
+    if (Date.now() > untilMs) throw new Error(`batch ${id} did not end`);
+    await sleep(300);
+  }
+}
+
+/** Does something while jobs are in progress; after a kill their Workflows run again. */
+async function follow(
+  traffic: Traffic,
+  jobs: readonly string[],
+  { startedMs }: Account,
+  work: () => Promise<void>,
+): Promise<void> {
+  for (const id of jobs) traffic.openJobs.add(id);
+  try {
+    // A kill came before this client knew the jobs: their Workflows may stand still.
+    if (traffic.isDisturbed(startedMs)) {
+      for (const id of jobs) await traffic.resumeJob(id);
+    }
+    await work();
+  } finally {
+    for (const id of jobs) traffic.openJobs.delete(id);
+  }
+}
+
+/** Waits for the event of a job or a batch, and checks its signature and its copies. */
+async function deliveredEvent(
+  traffic: Traffic,
+  hook: { url: string; received(): Promise<Received[]> },
+  { startedMs }: Account,
+  about: string,
+): Promise<{ type: string } | undefined> {
+  // The last step of the receiver's plan is the one that accepts.
+  const needed = hook.url.split("/").at(-1)?.split(",").length ?? 1;
+  for (const untilMs = Date.now() + EVENT_WITHIN_MS; ;) {
+    const received = await hook.received();
+    const last = received.at(-1);
+    if (received.length >= needed && last !== undefined) {
+      if (new Set(received.map(({ body }) => body)).size > 1) {
+        traffic.find(`deliveries with different bodies: ${about}`);
+      }
+      if (received.length > needed && !traffic.isDisturbed(startedMs)) {
+        traffic.find(`${received.length} deliveries instead of ${needed}: ${about}`);
+      }
+      return new Webhook(WEBHOOK_SIGNING_SECRET).verify(last.body, last.headers) as {
+        type: string;
+      };
+    }
+    if (Date.now() > untilMs) {
+      traffic.find(`${received.length} of ${needed} deliveries: ${about}`);
+      return undefined;
+    }
+    await sleep(200);
+  }
+}
+
+/** Requests the images of an earlier scenario. */
+async function revisit({ traffic, random }: Stage): Promise<Account> {
+  const { books, gateway } = traffic;
+  const known = [...books.prompts.values()].filter(
+    (prompt) =>
+      prompt.isStored &&
+      prompt.account.endedMs !== undefined &&
+      books
+        .calls(prompt)
+        .some((call) => call.deliveredMs !== undefined && !isUncertain(call, gateway.kills)),
+  );
+  const [first, ...rest] = known;
+  if (first === undefined) return twice({ traffic, random, receiver: "" });
+  const prompt = random.pick([first, ...rest]);
+  await traffic.obtain(prompt, anyForm(prompt, random), { "cache-control": "only-if-cached" });
+  return prompt.account;
+}
+
+function callOf(answer: Answer | undefined) {
+  return answer?.kind === "images" ? answer.calls[0] : undefined;
+}
+
+const SCENARIOS: readonly [weight: number, name: string, scenario: Scenario][] = [
+  [5, "twice", twice],
+  [6, "fault", fault],
+  [3, "duplicates", duplicates],
+  [3, "leaver", leaver],
+  [2, "idempotent", idempotent],
+  [2, "regenerated", regenerated],
+  [1, "privately", privately],
+  [1, "choosy", choosy],
+  [1, "deleted", deleted],
+  [1, "bad", bad],
+  [2, "job", job],
+  [1, "batch", batch],
+  [6, "revisit", revisit],
+];
+
+const ALL = SCENARIOS.flatMap(([weight, name, scenario]) =>
+  Array.from({ length: weight }, () => ({ name, scenario })),
+);
+
+/** Runs one scenario, chosen at random. A scenario that throws is a finding. */
+export async function runScenario(stage: Stage, mayCreate: boolean): Promise<void> {
+  const { traffic, random } = stage;
+  const chosen = ALL[random.integer(0, ALL.length - 1)];
+  const { name, scenario } =
+    mayCreate && chosen !== undefined ? chosen : { name: "revisit", scenario: revisit };
+  try {
+    const account = await scenario(stage);
+    account.endedMs ??= Date.now();
+  } catch (error) {
+    traffic.find(`the scenario "${name}" broke: ${String(error)}`);
+  }
+}

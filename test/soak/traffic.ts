@@ -1,0 +1,395 @@
+import { readFileSync } from "node:fs";
+import { createHash } from "node:crypto";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { ADMIN_KEY } from "../gateway.ts";
+import {
+  requestOf,
+  isSlow,
+  type Account,
+  type Books,
+  type Call,
+  type Model,
+  type Prompt,
+} from "./books.ts";
+import type { Fault } from "./faults.ts";
+import type { KillableGateway } from "./killable.ts";
+import type { Random } from "./random.ts";
+import { SOAK_PATHS } from "./worker.ts";
+
+/** A response that was read to its end. */
+export interface Reply {
+  status: number;
+  headers: Headers;
+  body: Buffer;
+  startedMs: number;
+}
+
+/** What a response says. */
+export type Answer =
+  | { kind: "images"; id: string | undefined; calls: Call[] }
+  | { kind: "pending"; location: string; body: Record<string, unknown> }
+  | { kind: "error"; status: number; code: string | null };
+
+/** How a client wants its images. */
+export type Form = "base64" | "url" | "image" | "stream" | "async" | "wait";
+
+export interface SendOptions {
+  method?: string;
+  body?: unknown;
+  headers?: Record<string, string>;
+  /** Leaves after so many milliseconds. */
+  leaveAfterMs?: number;
+}
+
+/** Codes of errors that a request may get beside those of its prompt's fault. */
+interface Allowed {
+  codes?: readonly string[];
+}
+
+const REPLY_WITHIN_MS = 60_000;
+const POLL_WITHIN_MS = 60_000;
+const POLL_PAUSE_MS = 250;
+const MAX_BROKEN = 6;
+/** So few bytes that every image is longer: the padding makes the images of each call different. */
+const PADDED_BYTES: Record<Model, number> = { "dall-e-2": 150_000, "gpt-image-1.5": 400_000 };
+const TOKEN_SECONDS = 30 * 24 * 60 * 60;
+
+const DOCUMENTED_CODES = new Set(
+  readFileSync(join(import.meta.dirname, "../../docs/errors.md"), "utf8")
+    .split("\n")
+    .filter((line) => line.startsWith("|"))
+    .flatMap((line) =>
+      [...(line.split("|")[1] ?? "").matchAll(/`(\w+)`/g)].map(([, code]) => code),
+    ),
+);
+
+/** Sends requests, reads responses, and notes everything that is wrong with them. */
+export class Traffic {
+  /** Requests by kind. */
+  readonly sent = new Map<string, number>();
+  readonly findings: string[] = [];
+  /** Jobs that have not ended: their Workflows are run again after a kill. */
+  readonly openJobs = new Set<string>();
+  /** Generations whose DELETE was cut off: KV may keep their images without a record. */
+  readonly halfDeleted = new Set<string>();
+  /** Errors by code. */
+  readonly errors = new Map<string, number>();
+  readonly books: Books;
+  readonly gateway: KillableGateway;
+  readonly #name: string;
+
+  constructor(name: string, books: Books, gateway: KillableGateway) {
+    this.#name = name;
+    this.books = books;
+    this.gateway = gateway;
+  }
+
+  /** Notes something that is wrong. */
+  find(finding: string): void {
+    this.findings.push(`${new Date().toISOString().slice(11, 23)} ${finding}`);
+  }
+
+  /** Returns true if a kill has happened since a time. */
+  isDisturbed(sinceMs: number): boolean {
+    return this.gateway.killsWithin(sinceMs, Date.now()).length > 0;
+  }
+
+  /** Creates an account, with a token from the gateway. */
+  async account(model: Model, { width = 1, ...limits }: AccountOptions = {}): Promise<Account> {
+    const name = `${this.#name}-${this.books.accounts.length}`;
+    const account: Account = {
+      name,
+      token: "",
+      model,
+      width,
+      startedMs: Date.now(),
+      endedMs: undefined,
+    };
+    this.books.accounts.push(account);
+    const reply = await this.send("token", "/v1/tokens", {
+      body: { sub: name, ttl_seconds: TOKEN_SECONDS, ...limits },
+      headers: { authorization: `Bearer ${ADMIN_KEY}` },
+    });
+    const { token } = jsonOf(reply) as { token?: string };
+    if (reply.status !== 201 || token === undefined) throw new Error(`no token: ${reply.status}`);
+    account.token = token;
+    return account;
+  }
+
+  /** Creates a prompt of an account. */
+  prompt(account: Account, random: Random, fault: Fault, isStored = true): Prompt {
+    const bytes = fault.directives.includes("bytes=")
+      ? ""
+      : ` bytes=${PADDED_BYTES[account.model]}`;
+    const text = `${account.name} ${this.books.prompts.size} [upstream ${fault.directives}${bytes}]`;
+    const isDallE = account.model === "dall-e-2";
+    const prompt: Prompt = {
+      text,
+      account,
+      fault,
+      n: isDallE && random.chance(0.25) ? random.integer(2, 3) : 1,
+      format: isDallE ? "png" : random.pick(["jpeg", "webp"]),
+      permits: 0,
+      isStored,
+      startedMs: Date.now(),
+    };
+    this.books.prompts.set(text, prompt);
+    return prompt;
+  }
+
+  /**
+   * Sends a request until there is a response: a connection that a kill broke is no finding, and the
+   * client repeats its request, as any client does.
+   */
+  async send(kind: string, path: string, options: SendOptions): Promise<Reply> {
+    for (let broken = 0; broken < MAX_BROKEN; broken += 1) {
+      const reply = await this.sendOnce(kind, path, options);
+      if (reply !== undefined) return reply;
+    }
+    throw new Error(`${kind} ${path}: no response after ${MAX_BROKEN} requests`);
+  }
+
+  /** Sends a request once; returns `undefined` if the connection broke, or the client left. */
+  async sendOnce(
+    kind: string,
+    path: string,
+    { body, headers = {}, method = body === undefined ? "GET" : "POST", leaveAfterMs }: SendOptions,
+  ): Promise<Reply | undefined> {
+    await this.gateway.up();
+    count(this.sent, kind);
+    const startedMs = Date.now();
+    try {
+      const response = await fetch(`${this.gateway.url}${path}`, {
+        method,
+        headers: {
+          ...(body === undefined ? {} : { "content-type": "application/json" }),
+          ...headers,
+        },
+        ...(body === undefined
+          ? {}
+          : { body: typeof body === "string" ? body : JSON.stringify(body) }),
+        signal: AbortSignal.timeout(leaveAfterMs ?? REPLY_WITHIN_MS),
+      });
+      const bytes = Buffer.from(await response.arrayBuffer());
+      return { status: response.status, headers: response.headers, body: bytes, startedMs };
+    } catch (error) {
+      const isKilled = this.gateway.killsWithin(startedMs, Date.now()).length > 0;
+      if (!isKilled && leaveAfterMs === undefined) {
+        this.find(`${kind} ${method} ${path}: broke without a kill: ${reasonOf(error)}`);
+      }
+      return undefined;
+    }
+  }
+
+  /**
+   * Requests the images of a prompt in a form, waits for the end, and checks the answer.
+   *
+   * @returns images or an error, never a pending generation
+   */
+  async obtain(
+    prompt: Prompt,
+    form: Form,
+    headers: Record<string, string> = {},
+    allowed: Allowed = {},
+  ): Promise<Exclude<Answer, { kind: "pending" }>> {
+    const answer = await this.read(prompt, await this.post(prompt, form, headers), allowed);
+    return answer.kind === "pending" ? this.poll(prompt, answer.location, allowed) : answer;
+  }
+
+  /** Requests the images of a prompt in a form. */
+  post(prompt: Prompt, form: Form, headers: Record<string, string> = {}): Promise<Reply> {
+    return this.send(form, "/v1/images/generations", this.optionsOf(prompt, form, headers));
+  }
+
+  /** Returns the request for the images of a prompt in a form. */
+  optionsOf(prompt: Prompt, form: Form, headers: Record<string, string> = {}): SendOptions {
+    const { account, format } = prompt;
+    const all = { authorization: `Bearer ${account.token}`, ...headers };
+    switch (form) {
+      case "base64":
+        return { body: { ...requestOf(prompt), response_format: "b64_json" }, headers: all };
+      case "url":
+        return { body: { ...requestOf(prompt), response_format: "url" }, headers: all };
+      case "image":
+        return { body: requestOf(prompt), headers: { ...all, accept: `image/${format}` } };
+      case "stream":
+        return { body: requestOf(prompt, 2), headers: all };
+      case "async":
+        return { body: requestOf(prompt), headers: { ...all, prefer: "respond-async" } };
+      case "wait":
+        return { body: requestOf(prompt), headers: { ...all, prefer: "wait=1" } };
+    }
+  }
+
+  /** Polls a generation or a job until it has ended, and checks its answer. */
+  async poll(
+    prompt: Prompt,
+    location: string,
+    allowed: Allowed = {},
+  ): Promise<Exclude<Answer, { kind: "pending" }>> {
+    const headers = { authorization: `Bearer ${prompt.account.token}` };
+    for (const untilMs = Date.now() + POLL_WITHIN_MS; ;) {
+      const reply = await this.send("poll", location, { headers });
+      const answer = await this.read(prompt, reply, allowed);
+      if (answer.kind !== "pending") return answer;
+      if (Date.now() > untilMs) throw new Error(`${location} did not end: ${prompt.text}`);
+      await sleep(POLL_PAUSE_MS);
+    }
+  }
+
+  /** Reads a response, and checks it against the calls of the upstream and the documentation. */
+  async read(prompt: Prompt, reply: Reply, allowed: Allowed): Promise<Answer> {
+    const type = reply.headers.get("content-type") ?? "";
+    if (!reply.headers.has("x-request-id")) this.find(`no x-request-id: ${prompt.text}`);
+    if (reply.status === 202) {
+      const body = jsonOf(reply);
+      return { kind: "pending", location: String(reply.headers.get("location")), body };
+    }
+    if (reply.status !== 200) return this.#error(prompt, reply, jsonOf(reply), allowed);
+    if (type.startsWith("text/event-stream")) return this.#streamed(prompt, reply, allowed);
+    if (type.startsWith("image/")) {
+      if (type !== `image/${prompt.format}`) this.find(`${type} came for: ${prompt.text}`);
+      const id = /gen_[\w-]+/.exec(reply.headers.get("content-location") ?? "")?.[0];
+      return this.#images(prompt, id, [reply.body]);
+    }
+    const { id, data } = jsonOf(reply) as { id?: string; data?: Datum[] };
+    return this.#images(prompt, id, await this.#bytesOf(prompt, data ?? []));
+  }
+
+  /** Fetches an image by the path of its URL, or reads its base64. */
+  async #bytesOf(prompt: Prompt, data: readonly Datum[]): Promise<Buffer[]> {
+    return Promise.all(
+      data.map(async ({ b64_json, url }) => {
+        if (b64_json !== undefined) return Buffer.from(b64_json, "base64");
+        return this.imageFile(prompt, new URL(String(url)).pathname);
+      }),
+    );
+  }
+
+  /** Fetches the file of an image. */
+  async imageFile(prompt: Prompt, path: string): Promise<Buffer> {
+    const reply = await this.send("image file", path, {});
+    const type = reply.headers.get("content-type");
+    if (reply.status !== 200 || type !== `image/${prompt.format}`) {
+      this.find(`${path}: status ${reply.status}, type ${type}, for: ${prompt.text}`);
+    }
+    return reply.body;
+  }
+
+  #images(prompt: Prompt, id: string | undefined, images: readonly Buffer[]): Answer {
+    const hashes = images.map((bytes) => createHash("sha256").update(bytes).digest("hex"));
+    const calls = this.books.callsWith(prompt, hashes);
+    const [call] = calls;
+    if (call === undefined) {
+      const sizes = images.map((bytes) => bytes.byteLength).join(", ");
+      this.find(
+        `images that the upstream did not send (${sizes} bytes, ${id}) for: ${prompt.text}`,
+      );
+    } else if (calls.length === 1) {
+      call.deliveredMs ??= Date.now();
+    }
+    if (images.length !== prompt.n)
+      this.find(`${images.length} images for n ${prompt.n}: ${prompt.text}`);
+    return { kind: "images", id, calls };
+  }
+
+  async #streamed(prompt: Prompt, reply: Reply, allowed: Allowed): Promise<Answer> {
+    const events = reply.body
+      .toString()
+      .split("\n\n")
+      .flatMap((event) => /^data: (.*)$/m.exec(event)?.[1] ?? [])
+      .map((data) => JSON.parse(data) as Datum & { type: string; error?: object });
+    const last = events.at(-1);
+    if (last?.type === "image_generation.completed") {
+      return this.#images(prompt, undefined, await this.#bytesOf(prompt, [last]));
+    }
+    if (last?.type === "error") return this.#error(prompt, reply, { error: last.error }, allowed);
+    this.find(`a stream without an end: ${prompt.text}`);
+    return { kind: "error", status: 200, code: null };
+  }
+
+  /** Checks that an error has the documented form, and is one that this prompt may have. */
+  #error(prompt: Prompt, reply: Reply, body: Record<string, unknown>, allowed: Allowed): Answer {
+    const { status, headers } = reply;
+    const { code, isWellFormed } = envelopeOf(body);
+    count(this.errors, String(code));
+    const { fault } = prompt;
+    const isFault = code === fault.code;
+    const isKilled = this.gateway.killsWithin(prompt.startedMs, Date.now()).length > 0;
+    const isAllowed =
+      isFault ||
+      allowed.codes?.includes(String(code)) === true ||
+      (code === "upstream_outcome_unknown" && isKilled) ||
+      (code === "upstream_timeout" && this.books.calls(prompt).some(isSlow));
+    const isDocumented = code === "some_code" || DOCUMENTED_CODES.has(String(code));
+    if (!isWellFormed || !isDocumented || !isAllowed) {
+      this.find(`error ${status} ${JSON.stringify(body).slice(0, 300)} for: ${prompt.text}`);
+    }
+    // An error event has no status and no headers of its own.
+    if (isFault && status !== 200) {
+      if (status !== fault.status) this.find(`${code} with status ${status}: ${prompt.text}`);
+      const isFinal = headers.get("x-should-retry") === "false";
+      const isJob = "job" in body;
+      if (isFinal !== (fault.isFinal === true) && !isJob) {
+        this.find(`${code} with x-should-retry ${headers.get("x-should-retry")}: ${prompt.text}`);
+      }
+    }
+    return { kind: "error", status, code };
+  }
+
+  /** Checks an error of a request that costs nothing, whatever the upstream does. */
+  expectError(reply: Reply, status: number, code: string, about: string): void {
+    const found = envelopeOf(jsonOf(reply));
+    count(this.errors, String(found.code));
+    if (reply.status !== status || found.code !== code || !found.isWellFormed) {
+      const text = reply.body.toString().slice(0, 300);
+      this.find(`${about}: expected ${status} ${code}, got ${reply.status} ${text}`);
+    }
+  }
+
+  /** Runs the Workflow of a job again, as Cloudflare does after a restart. */
+  async resumeJob(id: string): Promise<void> {
+    if (!this.openJobs.has(id)) return;
+    await this.sendOnce("resume", `${SOAK_PATHS.job}${id}`, {});
+  }
+}
+
+export interface AccountOptions {
+  width?: number;
+  max_n?: number;
+  budget_usd?: number;
+}
+
+interface Datum {
+  b64_json?: string;
+  url?: string;
+}
+
+/** Returns the JSON object in a response; an empty one if the body is no JSON object. */
+export function jsonOf({ body }: Reply): Record<string, unknown> {
+  try {
+    return Object(JSON.parse(body.toString())) as Record<string, unknown>;
+  } catch {
+    return {};
+  }
+}
+
+const ENVELOPE = ["message", "type", "param", "code"];
+
+function envelopeOf(body: Record<string, unknown>): { code: string | null; isWellFormed: boolean } {
+  const error = Object(body["error"]) as Record<string, unknown>;
+  const { code, message } = error;
+  const isWellFormed = ENVELOPE.every((name) => name in error) && typeof message === "string";
+  return { code: typeof code === "string" ? code : null, isWellFormed };
+}
+
+function reasonOf(error: unknown): string {
+  const cause = error instanceof Error ? error.cause : undefined;
+  return cause instanceof Error ? `${String(error)} (${cause.message})` : String(error);
+}
+
+/** Adds one to a count. */
+function count(counts: Map<string, number>, name: string): void {
+  counts.set(name, (counts.get(name) ?? 0) + 1);
+}
