@@ -33,7 +33,9 @@ export interface Money {
 }
 
 const SETTLED_WITHIN_MS = 45_000;
-const ALARMS_WITHIN_MS = 60_000;
+const ALARMS_WITHIN_MS = 180_000;
+/** How many objects and prompts are looked at at once. */
+const AT_ONCE = 8;
 const DAY_MS = 24 * 60 * 60 * 1000;
 /** Longer than any job is stored. */
 const LATER_MS = 8 * DAY_MS;
@@ -80,7 +82,7 @@ export function auditRepeats(traffic: Traffic): void {
       .filter((call) => isGood(call) && !isUncertain(call, gateway.kills));
     const allowed = 1 + prompt.permits;
     if (sure.length > allowed) {
-      traffic.find(`generated ${sure.length} times instead of ${allowed}: ${prompt.text}`);
+      traffic.find(`generated ${sure.length} times instead of ${allowed}`, prompt);
     }
   }
 }
@@ -120,12 +122,12 @@ export async function letTimePass(traffic: Traffic, directory: string): Promise<
   );
   for (const untilMs = Date.now() + ALARMS_WITHIN_MS; left.length > 0 && Date.now() < untilMs;) {
     const withAlarm: string[] = [];
-    for (const object of left) {
+    await forEach(left, async (object) => {
       const reply = await traffic.send("alarm", `${SOAK_PATHS.alarm}${object}`, {});
-      if (reply.status !== 200)
-        throw new Error(`${object}: ${reply.body.toString().slice(0, 200)}`);
-      if (reply.body.toString() !== "false") withAlarm.push(object);
-    }
+      const body = reply.body.toString();
+      if (reply.status !== 200) throw new Error(`${object}: ${body.slice(0, 200)}`);
+      if (body !== "false") withAlarm.push(object);
+    });
     left = withAlarm;
     if (left.length > 0) await sleep(500);
   }
@@ -136,19 +138,33 @@ export async function letTimePass(traffic: Traffic, directory: string): Promise<
 export async function auditServed(traffic: Traffic): Promise<number> {
   const { books, gateway } = traffic;
   let served = 0;
-  for (const prompt of books.prompts.values()) {
+  await forEach([...books.prompts.values()], async (prompt) => {
     const calls = books.calls(prompt);
-    if (calls.length === 0) continue;
-    const isSure = calls.some((call) => isGood(call) && !isUncertain(call, gateway.kills));
+    if (calls.length === 0) return;
+    const isSure = calls.some(
+      (call) => isGood(call) && call.isDeleted !== true && !isUncertain(call, gateway.kills),
+    );
     const headers = { "cache-control": "only-if-cached" };
-    const mustBe = isSure && prompt.isStored;
-    const codes = mustBe ? [] : ["not_cached"];
+    const codes = isSure && prompt.isStored ? [] : ["not_cached"];
     const answer = await traffic.obtain(prompt, "url", headers, { codes });
-    if (answer.kind !== "images") continue;
-    if (!prompt.isStored) traffic.find(`stored in spite of no-store: ${prompt.text}`);
+    if (answer.kind !== "images") return;
+    if (!prompt.isStored) traffic.find(`stored in spite of no-store`, prompt);
     served += 1;
-  }
+  });
   return served;
+}
+
+/** Does some work for each item, a few at once. */
+async function forEach<Item>(
+  items: readonly Item[],
+  work: (item: Item) => Promise<void>,
+): Promise<void> {
+  const queue = items.values();
+  await Promise.all(
+    Array.from({ length: AT_ONCE }, async () => {
+      for (const item of queue) await work(item);
+    }),
+  );
 }
 
 /** Checks that the keys of KV belong together; returns how many there are. */

@@ -33,9 +33,12 @@ export interface Prompt {
   startedMs: number;
 }
 
-/** A call of the upstream, and when a client first had its images in full. */
+/** A call of the upstream, and what the clients had of it. */
 export interface Call extends UpstreamCall {
+  /** The time at which a client first had its images in full. */
   deliveredMs?: number;
+  /** True if its generation was deleted. */
+  isDeleted?: boolean;
 }
 
 /**

@@ -9,6 +9,8 @@ import { jsonOf, type Answer, type Form, type Traffic } from "./traffic.ts";
 
 /** The means of a scenario. */
 export interface Stage {
+  /** Its name, which its accounts bear. */
+  name: string;
   traffic: Traffic;
   random: Random;
   /** The origin of the receiver of webhooks. */
@@ -45,8 +47,8 @@ function anyFault(random: Random): Fault {
 const ADMIN = { authorization: `Bearer ${ADMIN_KEY}` };
 
 /** Requests images twice, each time in another form. */
-async function twice({ traffic, random }: Stage): Promise<Account> {
-  const account = await traffic.account(anyModel(random));
+async function twice({ name, traffic, random }: Stage): Promise<Account> {
+  const account = await traffic.account(name, anyModel(random));
   const prompt = traffic.prompt(account, random, anyFault(random));
   await traffic.obtain(prompt, anyForm(prompt, random));
   await traffic.obtain(prompt, anyForm(prompt, random));
@@ -54,9 +56,9 @@ async function twice({ traffic, random }: Stage): Promise<Account> {
 }
 
 /** Meets a fault of the upstream, then requests the same again. */
-async function fault({ traffic, random }: Stage): Promise<Account> {
+async function fault({ name, traffic, random }: Stage): Promise<Account> {
   const isStream = random.chance(0.2);
-  const account = await traffic.account(isStream ? "gpt-image-1.5" : "dall-e-2");
+  const account = await traffic.account(name, isStream ? "gpt-image-1.5" : "dall-e-2");
   const kind = random.pick(isStream ? STREAM_FAULTS : FAULTS);
   const prompt = traffic.prompt(account, random, kind);
   const form = () => (isStream ? "stream" : anyForm(prompt, random));
@@ -64,29 +66,29 @@ async function fault({ traffic, random }: Stage): Promise<Account> {
   const again = await traffic.obtain(prompt, form());
   if (traffic.isDisturbed(account.startedMs)) return account;
   const expected = kind.code === undefined ? "images" : "error";
-  if (first.kind !== expected) traffic.find(`${first.kind} instead of ${expected}: ${prompt.text}`);
+  if (first.kind !== expected) traffic.find(`${first.kind} instead of ${expected}`, prompt);
   const then = kind.recovers ? "images" : "error";
-  if (again.kind !== then) traffic.find(`${again.kind} instead of ${then} again: ${prompt.text}`);
+  if (again.kind !== then) traffic.find(`${again.kind} instead of ${then} again`, prompt);
   return account;
 }
 
 /** Sends the same request several times at once. */
-async function duplicates({ traffic, random }: Stage): Promise<Account> {
-  const account = await traffic.account(anyModel(random));
+async function duplicates({ name, traffic, random }: Stage): Promise<Account> {
+  const account = await traffic.account(name, anyModel(random));
   const prompt = traffic.prompt(account, random, anyFault(random));
   const forms = Array.from({ length: random.integer(3, 6) }, () => anyForm(prompt, random));
   const answers = await Promise.all(forms.map((form) => traffic.obtain(prompt, form)));
   if (traffic.isDisturbed(account.startedMs)) return account;
   const first = callOf(answers[0]);
   if (answers.some((answer) => callOf(answer) !== first)) {
-    traffic.find(`duplicates with different images: ${prompt.text}`);
+    traffic.find("duplicates with different images", prompt);
   }
   return account;
 }
 
 /** Leaves in the middle, and comes back. */
-async function leaver({ traffic, random }: Stage): Promise<Account> {
-  const account = await traffic.account(anyModel(random));
+async function leaver({ name, traffic, random }: Stage): Promise<Account> {
+  const account = await traffic.account(name, anyModel(random));
   const prompt = traffic.prompt(account, random, { directives: "delay=600", recovers: true });
   const options = traffic.optionsOf(prompt, anyForm(prompt, random));
   const leaveAfterMs = random.integer(20, 900);
@@ -97,8 +99,8 @@ async function leaver({ traffic, random }: Stage): Promise<Account> {
 }
 
 /** Repeats a request under its Idempotency-Key, then sends another request under it. */
-async function idempotent({ traffic, random }: Stage): Promise<Account> {
-  const account = await traffic.account("dall-e-2");
+async function idempotent({ name, traffic, random }: Stage): Promise<Account> {
+  const account = await traffic.account(name, "dall-e-2");
   const prompt = traffic.prompt(account, random, anyFault(random));
   const headers = {
     "idempotency-key": `key of ${account.name}`,
@@ -107,7 +109,7 @@ async function idempotent({ traffic, random }: Stage): Promise<Account> {
   const first = await traffic.obtain(prompt, anyForm(prompt, random), headers);
   const again = await traffic.obtain(prompt, anyForm(prompt, random), headers);
   if (first.kind === "images" && callOf(first) !== callOf(again)) {
-    traffic.find(`another generation under the same Idempotency-Key: ${prompt.text}`);
+    traffic.find("another generation under the same Idempotency-Key", prompt);
   }
   const other = { ...prompt, text: `${prompt.text} but another` };
   traffic.expectError(
@@ -120,8 +122,8 @@ async function idempotent({ traffic, random }: Stage): Promise<Account> {
 }
 
 /** Has images generated again with `no-cache`, then takes the newest. */
-async function regenerated({ traffic, random }: Stage): Promise<Account> {
-  const account = await traffic.account(anyModel(random));
+async function regenerated({ name, traffic, random }: Stage): Promise<Account> {
+  const account = await traffic.account(name, anyModel(random));
   const prompt = traffic.prompt(account, random, anyFault(random));
   const first = await traffic.obtain(prompt, anyForm(prompt, random));
   // A client that a kill cut off sends its request again: each of these may be generated.
@@ -132,19 +134,19 @@ async function regenerated({ traffic, random }: Stage): Promise<Account> {
   });
   prompt.permits += traffic.gateway.killsWithin(sentMs, Date.now()).length;
   if (first.kind === "images" && callOf(first) === callOf(fresh)) {
-    traffic.find(`no-cache brought the old images: ${prompt.text}`);
+    traffic.find("no-cache brought the old images", prompt);
   }
   await sleep(500);
   const newest = await traffic.obtain(prompt, anyForm(prompt, random));
   if (!traffic.isDisturbed(account.startedMs) && callOf(newest) !== callOf(fresh)) {
-    traffic.find(`not the newest images after no-cache: ${prompt.text}`);
+    traffic.find("not the newest images after no-cache", prompt);
   }
   return account;
 }
 
 /** Requests images with `no-store`. */
-async function privately({ traffic, random }: Stage): Promise<Account> {
-  const account = await traffic.account("dall-e-2");
+async function privately({ name, traffic, random }: Stage): Promise<Account> {
+  const account = await traffic.account(name, "dall-e-2");
   const prompt = traffic.prompt(account, random, anyFault(random), false);
   const sentMs = Date.now();
   for (const times of [1, 2]) {
@@ -156,8 +158,8 @@ async function privately({ traffic, random }: Stage): Promise<Account> {
 }
 
 /** Accepts images only if they are new enough, or already there. */
-async function choosy({ traffic, random }: Stage): Promise<Account> {
-  const account = await traffic.account("dall-e-2");
+async function choosy({ name, traffic, random }: Stage): Promise<Account> {
+  const account = await traffic.account(name, "dall-e-2");
   const prompt = traffic.prompt(account, random, anyFault(random));
   const cached = { "cache-control": "only-if-cached" };
   traffic.expectError(
@@ -174,14 +176,14 @@ async function choosy({ traffic, random }: Stage): Promise<Account> {
   const young = { "cache-control": "max-age=1" };
   const second = await traffic.obtain(prompt, anyForm(prompt, random), young);
   if (first.kind === "images" && callOf(first) === callOf(second)) {
-    traffic.find(`images older than max-age: ${prompt.text}`);
+    traffic.find("images older than max-age", prompt);
   }
   return account;
 }
 
 /** Deletes a generation, and requests the same again. */
-async function deleted({ traffic, random }: Stage): Promise<Account> {
-  const account = await traffic.account("dall-e-2");
+async function deleted({ name, traffic, random }: Stage): Promise<Account> {
+  const account = await traffic.account(name, "dall-e-2");
   const prompt = traffic.prompt(account, random, anyFault(random));
   const first = await traffic.obtain(prompt, "url");
   if (first.kind !== "images" || first.id === undefined) return account;
@@ -200,10 +202,11 @@ async function deleted({ traffic, random }: Stage): Promise<Account> {
   if (gone.status !== 404 && !traffic.isDisturbed(sentMs)) {
     traffic.find(`${path}: status ${gone.status} after DELETE`);
   }
+  for (const call of first.calls) call.isDeleted = true;
   prompt.permits += 1;
   const second = await traffic.obtain(prompt, anyForm(prompt, random));
   if (callOf(first) === callOf(second) && !traffic.isDisturbed(sentMs)) {
-    traffic.find(`deleted images came back: ${prompt.text}`);
+    traffic.find("deleted images came back", prompt);
   }
   return account;
 }
@@ -231,8 +234,8 @@ interface BadBody {
 }
 
 /** Sends requests that are wrong, and some without a right to send any. */
-async function bad({ traffic, random }: Stage): Promise<Account> {
-  const account = await traffic.account("dall-e-2", { max_n: 2 });
+async function bad({ name, traffic, random }: Stage): Promise<Account> {
+  const account = await traffic.account(name, "dall-e-2", { max_n: 2 });
   const path = "/v1/images/generations";
   const authorization = `Bearer ${account.token}`;
   for (let left = 3; left > 0; left -= 1) {
@@ -248,7 +251,7 @@ async function bad({ traffic, random }: Stage): Promise<Account> {
   const forged = `${authorization.slice(0, -8)}AAAAAAAA`;
   const wrong = await traffic.send("no token", path, { body, headers: { authorization: forged } });
   traffic.expectError(wrong, 401, "invalid_token", "a request with a forged token");
-  const poor = await traffic.account("dall-e-2", { budget_usd: 0.001 });
+  const poor = await traffic.account(name, "dall-e-2", { budget_usd: 0.001 });
   const money = { body: { ...body, n: 1 }, headers: { authorization: `Bearer ${poor.token}` } };
   const refused = await traffic.send("no money", path, money);
   traffic.expectError(refused, 429, "budget_exceeded", "a request above the token's budget");
@@ -265,8 +268,8 @@ async function bad({ traffic, random }: Stage): Promise<Account> {
 const EVENT_WITHIN_MS = 60_000;
 
 /** Submits a job with a webhook, and again under the same key until it is accepted. */
-async function job({ traffic, random, receiver }: Stage): Promise<Account> {
-  const account = await traffic.account("dall-e-2");
+async function job({ name, traffic, random, receiver }: Stage): Promise<Account> {
+  const account = await traffic.account(name, "dall-e-2");
   const prompt = traffic.prompt(account, random, anyFault(random));
   const hook = hookAt(receiver, random.pick(["200", "200", "503,200", "cut,200"]));
   const headers = {
@@ -287,18 +290,18 @@ async function job({ traffic, random, receiver }: Stage): Promise<Account> {
     const event = await deliveredEvent(traffic, hook, account, prompt.text);
     const isCompleted = event?.type === "image.generation.completed";
     if (event !== undefined && isCompleted !== (answer.kind === "images")) {
-      traffic.find(`event ${event.type} for ${answer.kind}: ${prompt.text}`);
+      traffic.find(`event ${event.type} for ${answer.kind}`, prompt);
     }
   });
   // The same submission is the same job.
   const same = jsonOf(await submit())["job"];
-  if (same !== id) traffic.find(`job ${String(same)} instead of ${id}: ${prompt.text}`);
+  if (same !== id) traffic.find(`job ${String(same)} instead of ${id}`, prompt);
   return account;
 }
 
 /** Submits a batch with a webhook, and looks at each of its results. */
-async function batch({ traffic, random, receiver }: Stage): Promise<Account> {
-  const account = await traffic.account("dall-e-2", { width: 3 });
+async function batch({ name, traffic, random, receiver }: Stage): Promise<Account> {
+  const account = await traffic.account(name, "dall-e-2", { width: 3 });
   const prompts = [0, 1, 2].map(() => traffic.prompt(account, random, anyFault(random)));
   const hook = hookAt(receiver);
   const headers = {
@@ -323,7 +326,7 @@ async function batch({ traffic, random, receiver }: Stage): Promise<Account> {
     const view = await completedBatch(traffic, submitted.id, account);
     for (const [index, prompt] of prompts.entries()) {
       const result = view.results[index];
-      if (result === undefined) traffic.find(`no result for: ${prompt.text}`);
+      if (result === undefined) traffic.find("no result", prompt);
       else await traffic.poll(prompt, `/v1/images/generations/${result.job}`);
     }
     const event = await deliveredEvent(traffic, hook, account, submitted.id);
@@ -418,7 +421,7 @@ async function revisit({ traffic, random }: Stage): Promise<Account> {
         .some((call) => call.deliveredMs !== undefined && !isUncertain(call, gateway.kills)),
   );
   const [first, ...rest] = known;
-  if (first === undefined) return twice({ traffic, random, receiver: "" });
+  if (first === undefined) return twice({ name: "twice", traffic, random, receiver: "" });
   const prompt = random.pick([first, ...rest]);
   await traffic.obtain(prompt, anyForm(prompt, random), { "cache-control": "only-if-cached" });
   return prompt.account;
@@ -449,13 +452,13 @@ const ALL = SCENARIOS.flatMap(([weight, name, scenario]) =>
 );
 
 /** Runs one scenario, chosen at random. A scenario that throws is a finding. */
-export async function runScenario(stage: Stage, mayCreate: boolean): Promise<void> {
+export async function runScenario(stage: Omit<Stage, "name">, mayCreate: boolean): Promise<void> {
   const { traffic, random } = stage;
   const chosen = ALL[random.integer(0, ALL.length - 1)];
   const { name, scenario } =
     mayCreate && chosen !== undefined ? chosen : { name: "revisit", scenario: revisit };
   try {
-    const account = await scenario(stage);
+    const account = await scenario({ ...stage, name });
     account.endedMs ??= Date.now();
   } catch (error) {
     traffic.find(`the scenario "${name}" broke: ${String(error)}`);

@@ -85,9 +85,15 @@ export class Traffic {
     this.gateway = gateway;
   }
 
-  /** Notes something that is wrong. */
-  find(finding: string): void {
-    this.findings.push(`${new Date().toISOString().slice(11, 23)} ${finding}`);
+  /** Notes something that is wrong, with the calls for the prompt that it is about. */
+  find(finding: string, prompt?: Prompt): void {
+    const about =
+      prompt === undefined
+        ? ""
+        : `; prompt: ${prompt.text}; calls: ${this.books.calls(prompt).map(callInWords).join(", ")}`;
+    const line = `${clockTime(Date.now())} ${finding}${about}`;
+    this.findings.push(line);
+    console.log(`finding: ${line}`);
   }
 
   /** Returns true if a kill has happened since a time. */
@@ -96,8 +102,12 @@ export class Traffic {
   }
 
   /** Creates an account, with a token from the gateway. */
-  async account(model: Model, { width = 1, ...limits }: AccountOptions = {}): Promise<Account> {
-    const name = `${this.#name}-${this.books.accounts.length}`;
+  async account(
+    scenario: string,
+    model: Model,
+    { width = 1, ...limits }: AccountOptions = {},
+  ): Promise<Account> {
+    const name = `${this.#name}-${this.books.accounts.length}-${scenario}`;
     const account: Account = {
       name,
       token: "",
@@ -241,7 +251,7 @@ export class Traffic {
   /** Reads a response, and checks it against the calls of the upstream and the documentation. */
   async read(prompt: Prompt, reply: Reply, allowed: Allowed): Promise<Answer> {
     const type = reply.headers.get("content-type") ?? "";
-    if (!reply.headers.has("x-request-id")) this.find(`no x-request-id: ${prompt.text}`);
+    if (!reply.headers.has("x-request-id")) this.find(`no x-request-id`, prompt);
     if (reply.status === 202) {
       const body = jsonOf(reply);
       return { kind: "pending", location: String(reply.headers.get("location")), body };
@@ -249,7 +259,7 @@ export class Traffic {
     if (reply.status !== 200) return this.#error(prompt, reply, jsonOf(reply), allowed);
     if (type.startsWith("text/event-stream")) return this.#streamed(prompt, reply, allowed);
     if (type.startsWith("image/")) {
-      if (type !== `image/${prompt.format}`) this.find(`${type} came for: ${prompt.text}`);
+      if (type !== `image/${prompt.format}`) this.find(`${type} came`, prompt);
       const id = /gen_[\w-]+/.exec(reply.headers.get("content-location") ?? "")?.[0];
       return this.#images(prompt, id, [reply.body]);
     }
@@ -272,7 +282,7 @@ export class Traffic {
     const reply = await this.send("image file", path, {});
     const type = reply.headers.get("content-type");
     if (reply.status !== 200 || type !== `image/${prompt.format}`) {
-      this.find(`${path}: status ${reply.status}, type ${type}, for: ${prompt.text}`);
+      this.find(`${path}: status ${reply.status}, type ${type},`, prompt);
     }
     return reply.body;
   }
@@ -283,14 +293,11 @@ export class Traffic {
     const [call] = calls;
     if (call === undefined) {
       const sizes = images.map((bytes) => bytes.byteLength).join(", ");
-      this.find(
-        `images that the upstream did not send (${sizes} bytes, ${id}) for: ${prompt.text}`,
-      );
+      this.find(`images that the upstream did not send (${sizes} bytes, ${id})`, prompt);
     } else if (calls.length === 1) {
       call.deliveredMs ??= Date.now();
     }
-    if (images.length !== prompt.n)
-      this.find(`${images.length} images for n ${prompt.n}: ${prompt.text}`);
+    if (images.length !== prompt.n) this.find(`${images.length} images for n ${prompt.n}`, prompt);
     return { kind: "images", id, calls };
   }
 
@@ -305,7 +312,7 @@ export class Traffic {
       return this.#images(prompt, undefined, await this.#bytesOf(prompt, [last]));
     }
     if (last?.type === "error") return this.#error(prompt, reply, { error: last.error }, allowed);
-    this.find(`a stream without an end: ${prompt.text}`);
+    this.find(`a stream without an end`, prompt);
     return { kind: "error", status: 200, code: null };
   }
 
@@ -324,15 +331,15 @@ export class Traffic {
       (code === "upstream_timeout" && this.books.calls(prompt).some(isSlow));
     const isDocumented = code === "some_code" || DOCUMENTED_CODES.has(String(code));
     if (!isWellFormed || !isDocumented || !isAllowed) {
-      this.find(`error ${status} ${JSON.stringify(body).slice(0, 300)} for: ${prompt.text}`);
+      this.find(`error ${status} ${JSON.stringify(body).slice(0, 300)}`, prompt);
     }
     // An error event has no status and no headers of its own.
     if (isFault && status !== 200) {
-      if (status !== fault.status) this.find(`${code} with status ${status}: ${prompt.text}`);
+      if (status !== fault.status) this.find(`${code} with status ${status}`, prompt);
       const isFinal = headers.get("x-should-retry") === "false";
       const isJob = "job" in body;
       if (isFinal !== (fault.isFinal === true) && !isJob) {
-        this.find(`${code} with x-should-retry ${headers.get("x-should-retry")}: ${prompt.text}`);
+        this.find(`${code} with x-should-retry ${headers.get("x-should-retry")}`, prompt);
       }
     }
     return { kind: "error", status, code };
@@ -382,6 +389,18 @@ function envelopeOf(body: Record<string, unknown>): { code: string | null; isWel
   const { code, message } = error;
   const isWellFormed = ENVELOPE.every((name) => name in error) && typeof message === "string";
   return { code: typeof code === "string" ? code : null, isWellFormed };
+}
+
+function callInWords({ startedMs, endedMs, status, isWhole, images, deliveredMs }: Call): string {
+  const end = endedMs === undefined ? "" : clockTime(endedMs);
+  const delivered = deliveredMs === undefined ? "" : `, delivered ${clockTime(deliveredMs)}`;
+  const extent = isWhole ? "whole" : "not whole";
+  return `[${clockTime(startedMs)}–${end} ${status} ${extent}, ${images.length} images${delivered}]`;
+}
+
+/** Returns the UTC time of day with milliseconds. */
+export function clockTime(ms: number): string {
+  return new Date(ms).toISOString().slice(11, 23);
 }
 
 function reasonOf(error: unknown): string {
