@@ -186,17 +186,28 @@ const RESERVING_MS = 5000;
  * Checks the directory of a gateway that was stopped: no object has rows, the sums of the accounts are
  * right, and each reservation that is still open was left so by a kill.
  *
+ * @param openToday what the API said is open; `undefined` if it cannot be compared
  * @returns the reservations that are open
  */
-export function auditDirectory(traffic: Traffic, directory: string): OpenReservation[] {
+export function auditDirectory(
+  traffic: Traffic,
+  directory: string,
+  openToday: MicroDollars | undefined,
+): OpenReservation[] {
   for (const className of Object.values(PASSING)) {
-    for (const object of objectsWithRows(directory, className))
+    for (const object of objectsWithRows(directory, className)) {
       traffic.find(`rows are left: ${object}`);
+    }
   }
   const { open, openForAll, total, spent } = ledgersIn(directory);
   const openAmount = openForAll.reduce((sum, { amount }) => sum + amount, 0);
   if (total !== spent + openAmount) {
     traffic.find(`the total is ${total}, the usage ${spent}, and ${openAmount} is open`);
+  }
+  if (openToday !== undefined && openToday !== openAmount) {
+    traffic.find(
+      `spent_today_usd less the rows is ${openToday} micro-dollars, and ${openAmount} is open`,
+    );
   }
   for (const reservation of open.values()) {
     if (!isLeftByKill(reservation, traffic)) {
