@@ -1,5 +1,6 @@
 import sharp from "sharp";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { startUpstream } from "../bench/upstream.ts";
 import { startSimulator, type Simulator } from "../upstream/simulator.ts";
 import { newPrompt, read } from "./stage.ts";
 
@@ -108,6 +109,24 @@ describe("the simulated upstream", () => {
       statuses.push((await send({ prompt, size: "256x256" })).status);
     }
     expect(statuses).toEqual([503, 503, 200]);
+  });
+});
+
+// Node's default closes a connection that was idle for five seconds, and announces that in each response.
+describe.each([
+  ["the simulated upstream", startSimulator],
+  ["the benchmark's upstream", startUpstream],
+])("%s", (_, start) => {
+  it("keeps idle connections open until it is closed itself", async () => {
+    const upstream = await start();
+    const { headers } = await fetch(`${upstream.baseUrl}/images/generations`, {
+      method: "POST",
+      headers: { authorization: "Bearer any" },
+      body: JSON.stringify({ model: "gpt-image-2", prompt: newPrompt("small"), n: 1 }),
+    });
+    const { connection, "keep-alive": keepAlive } = Object.fromEntries(headers);
+    expect({ connection, keepAlive }).toEqual({ connection: "keep-alive", keepAlive: undefined });
+    await upstream.close();
   });
 });
 

@@ -102,9 +102,8 @@ export async function startSimulator(options: SimulatorOptions = {}): Promise<Si
       response.destroy();
     });
   });
-  // Node closes an idle connection after 5 s. The gateway may send a request on it at that moment, and
-  // then has to assume that it is paid for.
-  server.keepAliveTimeout = 10 * 60 * 1000;
+  // No timeout: a Worker that reuses a connection while it is closed would answer 502.
+  server.keepAliveTimeout = 0;
   await new Promise<void>((resolve) => server.listen(options.port ?? 0, "127.0.0.1", resolve));
   const address = server.address();
   if (address === null || typeof address === "string") throw new Error("no port to listen on");
