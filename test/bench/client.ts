@@ -20,7 +20,10 @@ export interface Expectation {
 export interface Answered {
   headers: IncomingHttpHeaders;
   bytes: number;
+  /** To the last byte of the body. */
   ms: number;
+  /** To the first byte of the body; to the end of a response without one. */
+  firstByteMs: number;
   /** The first chunk of the body. */
   beginning: Buffer;
 }
@@ -46,16 +49,20 @@ export function send({ url, method = "GET", headers = {}, body, expect }: Call):
     (response) => {
       let bytes = 0;
       let beginning: Buffer = Buffer.alloc(0);
+      let firstByteMs: number | undefined;
       response.on("data", (chunk: Buffer) => {
         if (bytes === 0) beginning = chunk;
+        firstByteMs ??= performance.now() - startMs;
         bytes += chunk.length;
       });
       response.on("error", reject);
       response.on("end", () => {
+        const ms = performance.now() - startMs;
         const answered = {
           headers: response.headers,
           bytes,
-          ms: performance.now() - startMs,
+          ms,
+          firstByteMs: firstByteMs ?? ms,
           beginning,
         };
         const problem = differs(response.statusCode, answered, expect);

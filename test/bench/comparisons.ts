@@ -4,13 +4,25 @@ import type { Figure, Row } from "./row.ts";
 import { cachedRecords, generation, type Servers } from "./servers.ts";
 import { IMAGE_BYTES, picture } from "./upstream.ts";
 
-/** What is asked of the gateway, and of the bare Worker. */
+/** What is there before the first case is measured: cached generations, and the same for the bare Worker. */
+interface Stage {
+  servers: Servers;
+  /** The URL of a cached image. */
+  imageUrl: string;
+  /** Its ETag. */
+  etag: string;
+}
+
+/** Returns a new call each time. */
+type Calls = (stage: Stage) => Call;
+
+/** A request to the gateway, and its floor: the request to the bare Worker. */
 interface Case {
   name: string;
   /** Calls in a batch: so many that a batch takes a good part of a second. */
   calls: number;
-  ours: () => Call;
-  bare: () => Call;
+  ours: Calls;
+  bare: Calls;
   held: (result: Comparison) => Figure[];
 }
 
@@ -31,148 +43,162 @@ const growth = ({ growthBytes }: Comparison, targetBytes: number): Figure => ({
 /** Base64 of that many bytes is longer by a third; the rest of an answer is not counted. */
 const base64 = (images: number) => (images * IMAGE_BYTES * 4) / 3;
 
-/** The cases that are held against a floor, one row each as it is measured. */
-export async function* comparisons(servers: Servers, effort: Effort): AsyncGenerator<Row, void> {
-  const { gateway, bare } = servers;
-  for (const { name, calls, ours, bare: floor, held } of await cases(servers)) {
-    const result = await compare(
-      { workerd: gateway.workerd, call: ours },
-      { workerd: bare.workerd, call: floor },
-      calls,
-      effort,
-    );
-    const { cpuMs, floorMs } = result;
-    yield { name, cpuMs, floorMs, figures: held(result) };
-  }
-}
+const ONE = { prompt: "one picture", response_format: "url" };
+const TEN = { prompt: "ten pictures", response_format: "url", n: 10 };
 
-/** What they need is made and cached first. */
-async function cases(servers: Servers): Promise<Case[]> {
-  const { bare } = servers;
-  const one = { prompt: "one picture", response_format: "url" };
-  const ten = { prompt: "ten pictures", response_format: "url", n: 10 };
-  const url = await made(servers, one);
-  await made(servers, ten);
-  await cachedRecords(servers, 2);
-  await seedBareWorker(servers);
-  const { headers } = await send({ url, expect: { status: 200, minBytes: IMAGE_BYTES } });
-
-  const hit = (body: object, images: number) => () =>
+const hit =
+  (body: object, images: number): Calls =>
+  ({ servers }) =>
     generation(servers, body, { status: 200, cache: "hit", minBytes: base64(images) });
-  let prompts = 0;
-  const miss = (n: number) => () => {
-    const body = { prompt: `picture ${(prompts += 1)}`, n };
-    return generation(servers, body, { status: 200, cache: "fwd=miss", minBytes: base64(n) });
-  };
-  const bareCall = (path: string, expect: Expectation) => () => ({
-    url: `${bare.url}${path}`,
-    expect,
-  });
-  const bareMiss = (path: string, n: number) => () => ({
-    url: `${bare.url}${path}`,
-    method: "POST" as const,
+
+const miss =
+  (n: number): Calls =>
+  ({ servers }) =>
+    generation(
+      servers,
+      { prompt: `picture ${crypto.randomUUID()}`, n },
+      { status: 200, cache: "fwd=miss", minBytes: base64(n) },
+    );
+
+const bareCall =
+  (path: string, expect: Expectation): Calls =>
+  ({ servers }) => ({ url: `${servers.bare.url}${path}`, expect });
+
+const bareMiss =
+  (path: string, n: number): Calls =>
+  ({ servers }) => ({
+    url: `${servers.bare.url}${path}`,
+    method: "POST",
     body: JSON.stringify({ n }),
     expect: { status: 200, minBytes: base64(n) },
   });
 
-  const notModified = () => ({
-    url,
-    headers: { "if-none-match": String(headers.etag) },
-    expect: { status: 304 },
-  });
+const notModified: Calls = ({ imageUrl, etag }) => ({
+  url: imageUrl,
+  headers: { "if-none-match": etag },
+  expect: { status: 304 },
+});
 
-  return [
-    {
-      name: "hit, by URL",
-      calls: 400,
-      ours: hit(one, 0),
-      bare: bareCall("/record", { status: 200, minBytes: 100 }),
-      held: (result) => [
-        cpu(result, 1.6),
-        { what: "p50", value: result.latencyRatio, unit: "×", target: 1.5 },
-      ],
-    },
-    {
-      name: "hit, by URL, floor that asks a rate limit too",
-      calls: 400,
-      ours: hit(one, 0),
-      bare: bareCall("/limited-record", { status: 200, minBytes: 100 }),
-      held: (result) => [cpu(result)],
-    },
-    {
-      name: "hit, base64, 1.5 MB",
-      calls: 60,
-      ours: hit({ ...one, response_format: "b64_json" }, 1),
-      bare: bareCall("/image", { status: 200, minBytes: IMAGE_BYTES }),
-      held: (result) => [cpu(result, 2)],
-    },
-    {
-      name: "hit, base64, n = 10",
-      calls: 10,
-      ours: hit({ ...ten, response_format: "b64_json" }, 10),
-      bare: bareCall("/images?n=10", { status: 200, minBytes: 10 * IMAGE_BYTES }),
-      held: (result) => [cpu(result, 2.5), growth(result, 3 * IMAGE_BYTES)],
-    },
-    {
-      name: "image file, 1.5 MB",
-      calls: 100,
-      ours: () => ({ url, expect: { status: 200, minBytes: IMAGE_BYTES } }),
-      bare: bareCall("/image", { status: 200, minBytes: IMAGE_BYTES }),
-      held: (result) => [cpu(result, 1.15)],
-    },
-    {
-      name: "304 on an image file",
-      calls: 400,
-      ours: notModified,
-      bare: bareCall("/not-modified", { status: 304 }),
-      held: (result) => [cpu(result, 2.5)],
-    },
-    {
-      name: "304 on an image file, floor that looks it up",
-      calls: 400,
-      ours: notModified,
-      bare: bareCall("/looked-up", { status: 304 }),
-      held: (result) => [cpu(result)],
-    },
-    {
-      name: "miss, 2 MB",
-      calls: 30,
-      ours: miss(1),
-      bare: bareMiss("/upstream", 1),
-      held: (result) => [
-        cpu(result, 4),
-        { what: "p50 added", value: result.addedMs, unit: " ms", target: 25 },
-      ],
-    },
-    {
-      name: "miss, n = 4, 8 MB",
-      calls: 10,
-      ours: miss(4),
-      bare: bareMiss("/upstream", 4),
-      held: (result) => [cpu(result, 4), growth(result, base64(4) + 2 * IMAGE_BYTES)],
-    },
-    {
-      name: "miss, 2 MB, floor that keeps it",
-      calls: 30,
-      ours: miss(1),
-      bare: bareMiss("/kept", 1),
-      held: (result) => [cpu(result)],
-    },
-    {
-      name: "miss, n = 4, 8 MB, floor that keeps it",
-      calls: 10,
-      ours: miss(4),
-      bare: bareMiss("/kept", 4),
-      held: (result) => [cpu(result)],
-    },
-    {
-      name: "rejected input",
-      calls: 400,
-      ours: () => generation(servers, { prompt: "" }, { status: 400 }),
-      bare: bareCall("/bad-request", { status: 400 }),
-      held: (result) => [cpu(result, 2)],
-    },
-  ];
+/** The cases that are compared with a floor, one row each. */
+export const COMPARISONS: readonly Case[] = [
+  {
+    name: "hit, by URL",
+    calls: 300,
+    ours: hit(ONE, 0),
+    bare: bareCall("/record", { status: 200, minBytes: 100 }),
+    held: (result) => [
+      cpu(result, 1.6),
+      { what: "p50", value: result.latencyRatio, unit: "×", target: 1.5 },
+    ],
+  },
+  {
+    name: "hit, by URL, floor that asks a rate limit too",
+    calls: 300,
+    ours: hit(ONE, 0),
+    bare: bareCall("/limited-record", { status: 200, minBytes: 100 }),
+    held: (result) => [cpu(result)],
+  },
+  {
+    name: "hit, base64, 1.5 MB",
+    calls: 60,
+    ours: hit({ ...ONE, response_format: "b64_json" }, 1),
+    bare: bareCall("/image", { status: 200, minBytes: IMAGE_BYTES }),
+    held: (result) => [cpu(result, 2)],
+  },
+  {
+    name: "hit, base64, n = 10",
+    calls: 10,
+    ours: hit({ ...TEN, response_format: "b64_json" }, 10),
+    bare: bareCall("/images?n=10", { status: 200, minBytes: 10 * IMAGE_BYTES }),
+    held: (result) => [cpu(result, 2.5), growth(result, 3 * IMAGE_BYTES)],
+  },
+  {
+    name: "image file, 1.5 MB",
+    calls: 100,
+    ours: ({ imageUrl: url }) => ({ url, expect: { status: 200, minBytes: IMAGE_BYTES } }),
+    bare: bareCall("/image", { status: 200, minBytes: IMAGE_BYTES }),
+    held: (result) => [cpu(result, 1.15)],
+  },
+  {
+    name: "304 on an image file",
+    calls: 300,
+    ours: notModified,
+    bare: bareCall("/not-modified", { status: 304 }),
+    held: (result) => [cpu(result, 2.5)],
+  },
+  {
+    name: "304 on an image file, floor that looks it up",
+    calls: 300,
+    ours: notModified,
+    bare: bareCall("/looked-up", { status: 304 }),
+    held: (result) => [cpu(result)],
+  },
+  {
+    name: "miss, 2 MB",
+    calls: 20,
+    ours: miss(1),
+    bare: bareMiss("/upstream", 1),
+    held: (result) => [
+      cpu(result, 4),
+      { what: "p50 added", value: result.addedMs, unit: " ms", target: 25 },
+    ],
+  },
+  {
+    name: "miss, n = 4, 8 MB",
+    calls: 5,
+    ours: miss(4),
+    bare: bareMiss("/upstream", 4),
+    held: (result) => [cpu(result, 4), growth(result, base64(4) + 2 * IMAGE_BYTES)],
+  },
+  {
+    name: "miss, 2 MB, floor that keeps it",
+    calls: 20,
+    ours: miss(1),
+    bare: bareMiss("/kept", 1),
+    held: (result) => [cpu(result)],
+  },
+  {
+    name: "miss, n = 4, 8 MB, floor that keeps it",
+    calls: 5,
+    ours: miss(4),
+    bare: bareMiss("/kept", 4),
+    held: (result) => [cpu(result)],
+  },
+  {
+    name: "rejected input",
+    calls: 300,
+    ours: ({ servers }) => generation(servers, { prompt: "" }, { status: 400 }),
+    bare: bareCall("/bad-request", { status: 400 }),
+    held: (result) => [cpu(result, 2)],
+  },
+];
+
+/** Measures one case. */
+export async function compared(
+  { name, calls, ours, bare, held }: Case,
+  stage: Stage,
+  effort: Effort,
+): Promise<Row> {
+  const { servers } = stage;
+  const result = await compare(
+    { workerd: servers.gateway.workerd, call: () => ours(stage) },
+    { workerd: servers.bare.workerd, call: () => bare(stage) },
+    calls,
+    effort,
+  );
+  const { cpuMs, floorMs } = result;
+  return { name, cpuMs, floorMs, figures: held(result) };
+}
+
+/** Creates and caches what the cases need. */
+export async function prepared(servers: Servers): Promise<Stage> {
+  const imageUrl = await made(servers, ONE);
+  await made(servers, TEN);
+  await cachedRecords(servers.gateway, 2);
+  await seedBareWorker(servers);
+  const expect = { status: 200, minBytes: IMAGE_BYTES };
+  const { headers } = await send({ url: imageUrl, expect });
+  return { servers, imageUrl, etag: String(headers.etag) };
 }
 
 /** Makes a generation, and gives the address of its first image. */

@@ -4,12 +4,15 @@ import type { Row } from "./row.ts";
 import { generation, type Servers } from "./servers.ts";
 import { SLOW, SLOW_MS, SMALL_BYTES } from "./upstream.ts";
 
-const HERD = 200;
+const CLIENTS = 200;
 const ADDED_MS = 150;
+
+/** The name of its row. */
+export const HERD = `${CLIENTS} identical misses at once`;
 
 /** Many identical misses at once: one upstream call, and all are answered about when it ends. */
 export async function herd(servers: Servers, effort: Effort): Promise<Row> {
-  const count = some(HERD, effort);
+  const count = some(CLIENTS, effort);
   const calls: number[] = [];
   const added: number[] = [];
   for (let round = 0; round < effort.rounds; round += 1) {
@@ -24,7 +27,7 @@ export async function herd(servers: Servers, effort: Effort): Promise<Row> {
     added.push(percentile(latencies, 99) - SLOW_MS);
   }
   return {
-    name: `${count} identical misses at once`,
+    name: HERD,
     figures: [
       { what: "upstream calls", value: Math.max(...calls), unit: "", target: 1 },
       { what: "p99 added", value: median(added), unit: " ms", target: ADDED_MS },

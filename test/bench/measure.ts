@@ -46,7 +46,7 @@ export interface Effort {
 }
 
 /** Of a case whose calls are slow, this is enough. */
-const WARM_UP_BATCHES = 5;
+const WARM_UP_BATCHES = 2;
 
 export const FULL: Effort = { rounds: 5, warmUpCalls: 300, share: 1 };
 /** Whether all of it works. */

@@ -17,13 +17,16 @@ export interface Figure {
   target?: number;
 }
 
-/** Rows as a table in Markdown. A figure above its target stands in bold. */
-export function table(rows: readonly Row[]): string {
-  const lines = rows.map(({ name, cpuMs, floorMs, figures }) =>
-    [name, milliseconds(cpuMs), milliseconds(floorMs), figures.map(inWords).join(", ")].join(" | "),
-  );
-  const head = ["case | CPU, ms | floor, ms | held (at most)", "--- | ---: | ---: | ---"];
-  return [...head, ...lines].map((line) => `| ${line} |`).join("\n");
+/** The head of the table in Markdown. */
+export const TABLE_HEAD: readonly string[] = [
+  "| case | CPU, ms | floor, ms | held (at most) |",
+  "| --- | ---: | ---: | --- |",
+];
+
+/** Returns a row in Markdown. A figure above its target is in bold. */
+export function tableLine({ name, cpuMs, floorMs, figures }: Row): string {
+  const held = figures.map(inWords).join(", ");
+  return `| ${[name, milliseconds(cpuMs), milliseconds(floorMs), held].join(" | ")} |`;
 }
 
 function isMissed({ value, target }: Figure): boolean {

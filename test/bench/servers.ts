@@ -2,7 +2,6 @@ import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as wait } from "node:timers/promises";
 import { convertV4MiniflareOptions, Miniflare } from "miniflare";
-import { bundleWorker } from "../bundle.ts";
 import { startGateway, type Gateway } from "../gateway.ts";
 import type { Call, Expectation } from "./client.ts";
 import { withWorkerd, type OsProcess } from "./process.ts";
@@ -23,10 +22,13 @@ interface BareWorker {
   close(): Promise<void>;
 }
 
-/** Starts them all: the gateway as it is deployed, on Miniflare without a development proxy. */
-export async function startServers(): Promise<Servers> {
+/**
+ * Starts them all: the gateway as it is deployed, on Miniflare without a development proxy.
+ *
+ * @param bundle the path of the bundle
+ */
+export async function startServers(bundle: string): Promise<Servers> {
   const upstream = await startUpstream();
-  const bundle = await bundleWorker();
   const ours = await withWorkerd(() =>
     startGateway(bundle, { UPSTREAM_BASE_URL: upstream.baseUrl }),
   );
@@ -79,10 +81,13 @@ export function generation({ gateway }: Servers, body: object, expect: Expectati
 const CACHED_WITHIN_MS = 60_000;
 
 /** Waits until KV has so many records, whose requests are hits from then on; tells how many. */
-export async function cachedRecords({ gateway }: Servers, least: number): Promise<number> {
+export async function cachedRecords(
+  { cache }: Pick<Gateway, "cache">,
+  least: number,
+): Promise<number> {
   const untilMs = Date.now() + CACHED_WITHIN_MS;
   for (;;) {
-    const count = await countRecords(gateway.cache);
+    const count = await countRecords(cache);
     if (count >= least) return count;
     if (Date.now() > untilMs) throw new Error("the gateway does not keep what it makes");
     await wait(200);
