@@ -1,14 +1,14 @@
 import { Hono } from "hono";
 import { methodNotAllowed } from "hono/method-not-allowed";
 import { configuration } from "./middleware/configuration.ts";
-import type { AppEnv } from "./middleware/context.ts";
+import type { AppEnv } from "./http/context.ts";
 import { cors } from "./middleware/cors.ts";
-import { errorResponse, failureResponse } from "./middleware/errors.ts";
-import { pathHint } from "./middleware/path-hint.ts";
+import { errorResponse, failureResponse } from "./http/error-response.ts";
+import { pathHint } from "./http/path-hint.ts";
 import { requestEvent } from "./middleware/request-event.ts";
 import { securityHeaders } from "./middleware/security-headers.ts";
 import { batchesRoutes } from "./routes/batches.ts";
-import { doctorRoute } from "./routes/doctor.ts";
+import { diagnosticsRoute } from "./routes/diagnostics.ts";
 import { generationsRoutes } from "./routes/generations.ts";
 import { healthRoute } from "./routes/health.ts";
 import { imagesRoute } from "./routes/images.ts";
@@ -45,7 +45,7 @@ imagesRoute(app);
 modelsRoutes(app);
 tokensRoutes(app);
 usageRoute(app);
-doctorRoute(app);
+diagnosticsRoute(app);
 healthRoute(app);
 openApiRoute(app);
 

@@ -1,4 +1,4 @@
-import { GatewayError, type Credential } from "../errors.ts";
+import { GatewayError, type Credential } from "../errors/failure.ts";
 
 /**
  * The credential in an Authorization header (RFC 6750, 2.1).

@@ -1,7 +1,7 @@
 import { DurableObject } from "cloudflare:workers";
-import type { Config } from "../config.ts";
+import type { Config } from "../config/config.ts";
 import type { MicroDollars } from "../contract/pricing.ts";
-import type { Failure } from "../errors.ts";
+import type { Failure } from "../errors/failure.ts";
 import { nowSeconds } from "../lib/clock.ts";
 import {
   dayOf,

@@ -1,5 +1,5 @@
-import type { Config } from "../config.ts";
-import { GatewayError } from "../errors.ts";
+import type { Config } from "../config/config.ts";
+import { GatewayError } from "../errors/failure.ts";
 
 /** The platform's limits, as wrangler.toml sets them: the binding does not tell. */
 export const RATE_LIMITS = {

@@ -1,5 +1,5 @@
 import { DurableObject } from "cloudflare:workers";
-import type { Config } from "../config.ts";
+import type { Config } from "../config/config.ts";
 import { nowSeconds } from "../lib/clock.ts";
 import { TOKEN_MAX_SECONDS, type TokenClaims } from "./token.ts";
 

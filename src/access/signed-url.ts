@@ -1,4 +1,4 @@
-import { GatewayError } from "../errors.ts";
+import { GatewayError } from "../errors/failure.ts";
 
 /** Beside the request's own parameters, a signed address has these. */
 const EXPIRY = "exp";

@@ -1,6 +1,6 @@
 import { sign, verify } from "hono/jwt";
 import { z } from "zod";
-import { GatewayError, type TokenProblem } from "../errors.ts";
+import { GatewayError, type TokenProblem } from "../errors/failure.ts";
 
 /** The longest life of a token. */
 export const TOKEN_MAX_SECONDS = 365 * 24 * 60 * 60;

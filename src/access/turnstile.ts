@@ -1,6 +1,6 @@
 import { z } from "zod";
-import type { TurnstileConfig } from "../config.ts";
-import { GatewayError } from "../errors.ts";
+import type { TurnstileConfig } from "../config/config.ts";
+import { GatewayError } from "../errors/failure.ts";
 import { readAll } from "../lib/streams.ts";
 
 /** Cloudflare's own bound of a widget's token. */

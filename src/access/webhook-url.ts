@@ -1,6 +1,6 @@
-import type { Config } from "../config.ts";
+import type { Config } from "../config/config.ts";
 import { invalidType } from "../contract/issues.ts";
-import { GatewayError } from "../errors.ts";
+import { GatewayError } from "../errors/failure.ts";
 import { isPublicUrl } from "../lib/public-url.ts";
 
 const PARAM = "webhook_url";

@@ -1,6 +1,6 @@
 import { z } from "zod";
 import { parseRecord, type GenerationRecord } from "../contract/record.ts";
-import type { Failure } from "../errors.ts";
+import type { Failure } from "../errors/failure.ts";
 import { IMAGE_TYPES, type ImageType } from "../lib/image-type.ts";
 
 /**

@@ -1,6 +1,6 @@
 import { z } from "@hono/zod-openapi";
-import type { Config } from "../config.ts";
-import { GatewayError } from "../errors.ts";
+import type { Config } from "../config/config.ts";
+import { GatewayError } from "../errors/failure.ts";
 import { once } from "../lib/once.ts";
 import { deliverySchema, JOB_STATUSES, requireNoStream } from "./job.ts";
 import { jsonObject, parseBody } from "./parse.ts";

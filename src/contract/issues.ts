@@ -1,5 +1,5 @@
 import type { z } from "@hono/zod-openapi";
-import type { Failure } from "../errors.ts";
+import type { Failure } from "../errors/failure.ts";
 import { codePoints } from "../lib/text.ts";
 
 type Issue = z.core.$ZodIssue;

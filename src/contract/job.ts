@@ -1,5 +1,5 @@
 import { z } from "@hono/zod-openapi";
-import { GatewayError, type Failure } from "../errors.ts";
+import { GatewayError, type Failure } from "../errors/failure.ts";
 import { once } from "../lib/once.ts";
 import type { ImageRequest } from "./request.ts";
 

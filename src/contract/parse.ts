@@ -1,5 +1,5 @@
 import type { z } from "zod";
-import { GatewayError } from "../errors.ts";
+import { GatewayError } from "../errors/failure.ts";
 import { failureOf } from "./issues.ts";
 
 /**

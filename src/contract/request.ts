@@ -1,6 +1,6 @@
 import { z } from "@hono/zod-openapi";
-import { servedModel, type Config, type ServedModel } from "../config.ts";
-import { GatewayError, type Failure } from "../errors.ts";
+import { servedModel, type Config, type ServedModel } from "../config/config.ts";
+import { GatewayError, type Failure } from "../errors/failure.ts";
 import type { ImageType } from "../lib/image-type.ts";
 import { codePoints } from "../lib/text.ts";
 import { failureOf, invalidType } from "./issues.ts";

@@ -3,19 +3,19 @@ import { limitRate } from "../access/rate-limit.ts";
 import type { ResponseFormat } from "../contract/models.ts";
 import type { ImageRequest } from "../contract/request.ts";
 import { msSinceShutdown, retirementOf } from "../contract/retirement.ts";
-import { GatewayError, mayHaveCharged } from "../errors.ts";
+import { GatewayError, mayHaveCharged } from "../errors/failure.ts";
 import type { CacheDirectives } from "../lib/cache-control.ts";
-import { generationIdOf, hitOutcome, madeFrom, type Found } from "./found.ts";
+import { generationIdOf, hitOutcome, madeFrom, type GenerationResult } from "./result.ts";
 import {
-  findMade,
-  handleOf,
+  lookupInObject,
+  clientOf,
   startGeneration,
-  type GenerationHandle,
+  type GenerationClient,
   type ObjectName,
-} from "./handle.ts";
+} from "./client.ts";
 import { claimIdempotencyKey, IDEMPOTENCY_SECONDS, type Idempotency } from "./idempotency.ts";
-import { NOW, type Progress } from "./job.ts";
-import { findKept, findKeptById, type GenerateContext } from "./kept.ts";
+import { NOW, type Progress } from "./protocol.ts";
+import { lookupByKey, lookupCachedById, type GenerationContext } from "./cache-lookup.ts";
 import { requestIdentity, requestKeys, type RequestKeys } from "./key.ts";
 
 /** For whom a request is answered. */
@@ -55,8 +55,8 @@ const KEEP_SECONDS = 10 * 60;
 export async function generate(
   request: ImageRequest,
   options: GenerateOptions,
-  context: GenerateContext,
-): Promise<Found> {
+  context: GenerationContext,
+): Promise<GenerationResult> {
   const { config, event } = context;
   const { directives, idempotencyKey, requester } = options;
   const keys = await requestKeys(request, config.upstream.baseUrl);
@@ -79,7 +79,7 @@ export async function generate(
   );
   const kept = isShared
     ? await event.time("cache", () =>
-        findKept(keys, request.response_format, maxAgeSeconds, context),
+        lookupByKey(keys, request.response_format, maxAgeSeconds, context),
       )
     : undefined;
   const found =
@@ -101,15 +101,15 @@ export async function generate(
  *
  * @param responseFormat how it is to be delivered; the model's own way where absent
  */
-export async function findById(
+export async function lookupById(
   id: string,
   responseFormat: ResponseFormat | undefined,
-  context: GenerateContext,
-): Promise<Found | undefined> {
+  context: GenerationContext,
+): Promise<GenerationResult | undefined> {
   const { config, event } = context;
-  const kept = await event.time("cache", () => findKeptById(id, responseFormat, context));
+  const kept = await event.time("cache", () => lookupCachedById(id, responseFormat, context));
   if (kept !== undefined) return kept;
-  const handle = handleOf(config, id);
+  const handle = clientOf(config, id);
   const progress = await handle?.progress(NOW);
   if (handle === undefined || progress === undefined) return undefined;
   return foundInObject(progress, handle, context, "miss");
@@ -122,11 +122,11 @@ export async function findById(
 async function findBound(
   idempotency: Idempotency | undefined,
   request: ImageRequest,
-  context: GenerateContext,
-): Promise<Found | undefined> {
+  context: GenerationContext,
+): Promise<GenerationResult | undefined> {
   if (idempotency?.generationId === undefined) return undefined;
   try {
-    return await findById(idempotency.generationId, request.response_format, context);
+    return await lookupById(idempotency.generationId, request.response_format, context);
   } catch (error) {
     if (error instanceof GatewayError && !mayHaveCharged(error.failure)) return undefined;
     throw error;
@@ -137,7 +137,7 @@ interface StartOptions extends GenerateOptions {
   /** Whether what everybody shares will do, or it is to be made for this client alone. */
   isShared: boolean;
   idempotency: Idempotency | undefined;
-  context: GenerateContext;
+  context: GenerationContext;
   kind: "miss" | "request";
 }
 
@@ -146,7 +146,7 @@ async function findOrStart(
   request: ImageRequest,
   maxAgeSeconds: number,
   options: StartOptions,
-): Promise<Found> {
+): Promise<GenerationResult> {
   const { directives, isShared, idempotency, requester, waitsForTurn, context, kind } = options;
   const { config } = context;
   const { key } = keys;
@@ -181,12 +181,12 @@ async function findInObjects(
   request: ImageRequest,
   maxAgeSeconds: number,
   { directives, nowMs, context, kind }: StartOptions,
-): Promise<Found | undefined> {
+): Promise<GenerationResult | undefined> {
   const { onlyIfCached } = directives;
   const retired = onlyIfCached || isJustRetired(request, nowMs) ? retiredKey : undefined;
   for (const name of onlyIfCached ? [key, retired] : [retired]) {
     if (name === undefined) continue;
-    const found = await findMade(context.config, name, maxAgeSeconds, !onlyIfCached);
+    const found = await lookupInObject(context.config, name, maxAgeSeconds, !onlyIfCached);
     if (found !== undefined) return foundInObject(found.started, found.handle, context, kind);
   }
   return undefined;
@@ -228,10 +228,10 @@ function objectName(
 /** What an object has for somebody who did not begin it. */
 function foundInObject(
   progress: Progress,
-  handle: GenerationHandle,
-  { config }: GenerateContext,
+  handle: GenerationClient,
+  { config }: GenerationContext,
   kind: "miss" | "request",
-): Found {
+): GenerationResult {
   const { record, created, state } = progress;
   const pending = { kind, collapsed: true, stored: false };
   const outcome = record === undefined ? pending : hitOutcome(record, config);

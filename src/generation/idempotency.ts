@@ -1,7 +1,7 @@
 import { DurableObject } from "cloudflare:workers";
-import type { Config } from "../config.ts";
-import { GatewayError } from "../errors.ts";
-import { callObject } from "./call.ts";
+import type { Config } from "../config/config.ts";
+import { GatewayError } from "../errors/failure.ts";
+import { retryRpc } from "../lib/retry-rpc.ts";
 import type { RequestIdentity } from "./key.ts";
 
 /** How long a key means the same generation. */
@@ -61,7 +61,7 @@ export async function claimIdempotencyKey(
   const objects = config.idempotencyKeys as DurableObjectNamespace<IdempotencyKey>;
   const name = `${principal}/${idempotencyKey}`;
   const objectId = objects.idFromName(name);
-  const claim = await callObject(() => objects.get(objectId).claim(requestKey, fingerprint));
+  const claim = await retryRpc(() => objects.get(objectId).claim(requestKey, fingerprint));
   const isSame =
     claim.fingerprint === undefined
       ? claim.requestKey === requestKey
@@ -71,6 +71,6 @@ export async function claimIdempotencyKey(
     name: `idempotent/${name}`,
     generationId: claim.generationId,
     bind: (generationId) =>
-      callObject(() => objects.get(objectId).bind(requestKey, generationId, fingerprint)),
+      retryRpc(() => objects.get(objectId).bind(requestKey, generationId, fingerprint)),
   };
 }

@@ -1,16 +1,16 @@
 import { DurableObject } from "cloudflare:workers";
 import { releaseBudget, reserveBudget, settleBudget } from "../access/budget.ts";
 import { kvCache, type CachedImage } from "../cache/cache.ts";
-import { configOf, type Config } from "../config.ts";
+import { configOf, type Config } from "../config/config.ts";
 import { costOf, costOfRecord, MICRO_PER_DOLLAR } from "../contract/pricing.ts";
 import type { GenerationRecord } from "../contract/record.ts";
 import { withSuccessor } from "../contract/request.ts";
-import { failureOf, mayHaveCharged, type Failure } from "../errors.ts";
+import { failureOf, mayHaveCharged, type Failure } from "../errors/failure.ts";
 import { nowSeconds } from "../lib/clock.ts";
 import { newIdInObject } from "../lib/object-id.ts";
 import { errorFields, log } from "../telemetry/log.ts";
 import { dispatch } from "../upstream/client.ts";
-import type { Job, PartialImage, Progress, ProgressQuery, Started } from "./job.ts";
+import type { Job, PartialImage, Progress, ProgressQuery, StartResponse } from "./protocol.ts";
 import { newRecord } from "./record.ts";
 import { GenerationStorage, type StoredGeneration } from "./storage.ts";
 
@@ -49,7 +49,7 @@ export class Generation extends DurableObject<object> {
    * A failure is no result: the next request tries again. A moderation block is one for the first minute,
    * until KV tells every location of it.
    */
-  async start(job: Job): Promise<Started> {
+  async start(job: Job): Promise<StartResponse> {
     // Between two who ask at once: the second joins, unless the first may not have it made.
     while (this.#beginning !== undefined) await this.#beginning;
     const current = this.#usable(job.maxAgeSeconds);
@@ -104,7 +104,7 @@ export class Generation extends DurableObject<object> {
    *
    * @param orInProgress true to return one that is queued or in progress as well
    */
-  async made(maxAgeSeconds: number, orInProgress = false): Promise<Started | undefined> {
+  async made(maxAgeSeconds: number, orInProgress = false): Promise<StartResponse | undefined> {
     while (this.#beginning !== undefined) await this.#beginning;
     const current = this.#usable(maxAgeSeconds);
     if (current === undefined || (current.record === undefined && !orInProgress)) return undefined;

@@ -1,7 +1,7 @@
 import type { GenerationRecord } from "../contract/record.ts";
-import type { Failure } from "../errors.ts";
+import type { Failure } from "../errors/failure.ts";
 import { concat } from "../lib/streams.ts";
-import type { Job, PartialImage } from "./job.ts";
+import type { Job, PartialImage } from "./protocol.ts";
 
 /**
  * `queued`: the alarm is set. `dispatched`: written before the upstream is called, so that whoever

@@ -1,6 +1,6 @@
 import { version } from "../../package.json";
 import { mayCall } from "../access/webhook-url.ts";
-import type { Config } from "../config.ts";
+import type { Config } from "../config/config.ts";
 import type { AttemptOutcome } from "../contract/job.ts";
 import { retryAfterSeconds } from "../lib/retry-after.ts";
 import { signWebhook } from "./signature.ts";

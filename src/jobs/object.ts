@@ -3,7 +3,7 @@ import type { BatchView } from "../contract/batch.ts";
 import type { JobFields } from "../contract/job.ts";
 import type { ResponseFormat } from "../contract/models.ts";
 import { asRequested, type ImageRequest } from "../contract/request.ts";
-import type { Failure } from "../errors.ts";
+import type { Failure } from "../errors/failure.ts";
 import type { Requester } from "../generation/generate.ts";
 import type { CacheDirectives } from "../lib/cache-control.ts";
 import { nowSeconds } from "../lib/clock.ts";

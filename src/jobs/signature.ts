@@ -1,5 +1,5 @@
 import { Webhook } from "standardwebhooks";
-import { GatewayError, type WebhookProblem } from "../errors.ts";
+import { GatewayError, type WebhookProblem } from "../errors/failure.ts";
 
 /** The headers of a webhook that say what it is and who sent it (Standard Webhooks, "Headers"). */
 export interface WebhookHeaders {

@@ -1,7 +1,7 @@
 import type { ResponseFormat } from "../contract/models.ts";
 import type { GenerationRecord } from "../contract/record.ts";
 import type { ImageRequest } from "../contract/request.ts";
-import type { Failure } from "../errors.ts";
+import type { Failure } from "../errors/failure.ts";
 import type { Attempt } from "./delivery.ts";
 import type { Order } from "./order.ts";
 

@@ -1,5 +1,5 @@
-import type { Config } from "../config.ts";
-import { GatewayError } from "../errors.ts";
+import type { Config } from "../config/config.ts";
+import { GatewayError } from "../errors/failure.ts";
 import { objectIdOf } from "../lib/object-id.ts";
 import type { Jobs } from "./object.ts";
 import type { Order } from "./order.ts";

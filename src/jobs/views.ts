@@ -1,7 +1,7 @@
 import type { BatchView } from "../contract/batch.ts";
 import type { DeliveryView, JobFields, JobStatus } from "../contract/job.ts";
 import { responseWithUrls } from "../contract/response.ts";
-import { toWire } from "../errors.ts";
+import { toWire } from "../errors/wire.ts";
 import { isFinal } from "./delivery.ts";
 import type { StoredDelivery, StoredJob, StoredOrder } from "./storage.ts";
 

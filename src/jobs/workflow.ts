@@ -1,9 +1,9 @@
 import { WorkflowEntrypoint, type WorkflowEvent, type WorkflowStep } from "cloudflare:workers";
 import { kvCache } from "../cache/cache.ts";
-import { configOf, type Config } from "../config.ts";
-import { failureOf, type Failure } from "../errors.ts";
-import { countFree } from "../generation/count.ts";
-import { generationIdOf, result } from "../generation/found.ts";
+import { configOf, type Config } from "../config/config.ts";
+import { failureOf, type Failure } from "../errors/failure.ts";
+import { recordSavings } from "../generation/savings.ts";
+import { generationIdOf, result } from "../generation/result.ts";
 import { generate } from "../generation/generate.ts";
 import { nowSeconds } from "../lib/clock.ts";
 import type { WaitUntil } from "../respond/body.ts";
@@ -151,7 +151,7 @@ async function made(
     );
     isBound = true;
     await jobs.found(id, generationIdOf(found));
-    const counting = countFree(found, request, requester.payer, config);
+    const counting = recordSavings(found, request, requester.payer, config);
     if (counting !== undefined) waitUntil(counting);
     const done = found.kind === "made" ? found : await result(found, { withImages: false });
     return done === undefined

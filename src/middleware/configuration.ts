@@ -1,7 +1,7 @@
 import type { MiddlewareHandler } from "hono";
 import { kvCache } from "../cache/cache.ts";
-import { configOf } from "../config.ts";
-import type { AppEnv } from "./context.ts";
+import { configOf } from "../config/config.ts";
+import type { AppEnv } from "../http/context.ts";
 
 /**
  * Puts the parsed configuration and what is built from it into the context.

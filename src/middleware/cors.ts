@@ -1,7 +1,7 @@
 import type { MiddlewareHandler } from "hono";
 import { cors as honoCors } from "hono/cors";
-import { configOf } from "../config.ts";
-import type { AppEnv } from "./context.ts";
+import { configOf } from "../config/config.ts";
+import type { AppEnv } from "../http/context.ts";
 
 /** What a script may read beside the body. */
 const EXPOSED_HEADERS = [

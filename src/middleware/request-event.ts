@@ -3,7 +3,7 @@ import { routePath } from "hono/route";
 import { newId } from "../lib/id.ts";
 import { RequestEvent } from "../telemetry/event.ts";
 import { writeEvent } from "../telemetry/write.ts";
-import type { AppEnv } from "./context.ts";
+import type { AppEnv } from "../http/context.ts";
 
 /**
  * Gives the request its id and its event, and every answer, errors too, `x-request-id` and

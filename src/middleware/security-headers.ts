@@ -1,6 +1,6 @@
 import type { MiddlewareHandler } from "hono";
 import { secureHeaders } from "hono/secure-headers";
-import type { AppEnv } from "./context.ts";
+import type { AppEnv } from "../http/context.ts";
 
 const ONE_YEAR_SECONDS = 365 * 24 * 60 * 60;
 

@@ -1,6 +1,7 @@
 import type { Answer } from "./route.ts";
 import { errorSchema } from "../contract/response.ts";
-import { toWire, type Failure } from "../errors.ts";
+import { type Failure } from "../errors/failure.ts";
+import { toWire } from "../errors/wire.ts";
 import { onEveryAnswer } from "./headers.ts";
 
 /** One of each: the compiler misses the one that is missing. */

@@ -1,7 +1,7 @@
 import { z } from "@hono/zod-openapi";
 import { tokenBody } from "../access/token.ts";
 import { turnstileBody } from "../access/turnstile.ts";
-import { doctorSchema } from "../contract/doctor.ts";
+import { doctorSchema } from "../contract/diagnostics.ts";
 import { BODY, errorResponses, OWNER } from "./errors.ts";
 import { onEveryAnswer } from "./headers.ts";
 import type { Route } from "./route.ts";

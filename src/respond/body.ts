@@ -1,4 +1,4 @@
-import type { ImageSource } from "../generation/found.ts";
+import type { ImageSource } from "../generation/result.ts";
 import { chunksOf, READ_BYTES, readExactly } from "../lib/streams.ts";
 
 /** A piece of a body: text, or an image that goes as base64. */

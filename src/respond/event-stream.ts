@@ -1,13 +1,14 @@
 import type { Resolved } from "../contract/record.ts";
 import { imageUrl, wireUsage } from "../contract/response.ts";
-import { failureOf, GatewayError, toWire, type Failure } from "../errors.ts";
+import { failureOf, GatewayError, type Failure } from "../errors/failure.ts";
+import { toWire } from "../errors/wire.ts";
 import {
   madeFrom,
-  type Found,
+  type GenerationResult,
   type ImageSource,
-  type MadeGeneration,
-} from "../generation/found.ts";
-import type { PartialImage } from "../generation/job.ts";
+  type CompletedGeneration,
+} from "../generation/result.ts";
+import type { PartialImage } from "../generation/protocol.ts";
 import { writeBody, type Part } from "./body.ts";
 import type { JsonOptions } from "./json.ts";
 
@@ -18,7 +19,7 @@ const SILENCE_MS = 15_000;
 type Happening =
   | { kind: "silence" }
   | { kind: "partial"; partial: PartialImage; open: ImageSource }
-  | { kind: "completed"; generation: MadeGeneration }
+  | { kind: "completed"; generation: CompletedGeneration }
   | { kind: "failed"; failure: Failure };
 
 /**
@@ -30,7 +31,10 @@ type Happening =
  *
  * @throws {GatewayError} what the generation failed with before its first event
  */
-export async function eventStreamResponse(found: Found, options: JsonOptions): Promise<Response> {
+export async function eventStreamResponse(
+  found: GenerationResult,
+  options: JsonOptions,
+): Promise<Response> {
   const happenings = happeningsOf(found, options.responseFormat === "b64_json");
   const first = await happenings.next();
   if (first.done === true) throw new GatewayError({ code: "internal_error" });
@@ -45,7 +49,10 @@ export async function eventStreamResponse(found: Found, options: JsonOptions): P
   });
 }
 
-async function* happeningsOf(found: Found, withImages: boolean): AsyncGenerator<Happening, void> {
+async function* happeningsOf(
+  found: GenerationResult,
+  withImages: boolean,
+): AsyncGenerator<Happening, void> {
   if (found.kind === "made") {
     yield { kind: "completed", generation: found };
     return;
@@ -108,7 +115,7 @@ function errorEvent(failure: Failure): string {
 }
 
 async function completedEvent(
-  { record, images }: MadeGeneration,
+  { record, images }: CompletedGeneration,
   options: JsonOptions,
 ): Promise<Part[]> {
   const type = "image_generation.completed";

@@ -1,6 +1,6 @@
 import { parse as parseRange } from "range-parser";
 import type { CachedImage } from "../cache/cache.ts";
-import { GatewayError } from "../errors.ts";
+import { GatewayError } from "../errors/failure.ts";
 import type { ImageType } from "../lib/image-type.ts";
 import { readExactly } from "../lib/streams.ts";
 

@@ -1,6 +1,6 @@
 import type { ResponseFormat } from "../contract/models.ts";
 import { responseWithoutData, responseWithUrls } from "../contract/response.ts";
-import type { MadeGeneration } from "../generation/found.ts";
+import type { CompletedGeneration } from "../generation/result.ts";
 import {
   base64Length,
   byteLength,
@@ -27,7 +27,7 @@ const HEADERS = { "content-type": "application/json" };
  * known beforehand.
  */
 export async function jsonResponse(
-  generation: MadeGeneration,
+  generation: CompletedGeneration,
   options: JsonOptions,
 ): Promise<Response> {
   const { responseFormat, origin, waitUntil, more } = options;
@@ -50,7 +50,7 @@ export async function jsonResponse(
 
 /** Text and images in turns: each piece of text is one write. */
 function bodyParts(
-  { record, images }: MadeGeneration,
+  { record, images }: CompletedGeneration,
   origin: string,
   more: object | undefined,
 ): Part[] {

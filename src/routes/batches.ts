@@ -1,20 +1,20 @@
 import type { Hono } from "hono";
 import { limitRate } from "../access/rate-limit.ts";
 import { requireWithinLimits } from "../access/token.ts";
-import type { Config } from "../config.ts";
+import type { Config } from "../config/config.ts";
 import { BATCH_BODIES, located, parseBatch, type BatchRequest } from "../contract/batch.ts";
 import { takeWebhookUrl } from "../contract/job.ts";
-import { GatewayError } from "../errors.ts";
+import { GatewayError } from "../errors/failure.ts";
 import { requestIdentity, requestKeys, type RequestIdentity } from "../generation/key.ts";
 import type { Order } from "../jobs/order.ts";
 import { jobsOf, submitOrder } from "../jobs/submit.ts";
 import { parseCacheControl } from "../lib/cache-control.ts";
-import { callerOf } from "../middleware/caller.ts";
-import type { AppEnv } from "../middleware/context.ts";
-import { idempotencyKeyOf } from "../middleware/idempotency-key.ts";
-import { jsonBody } from "../middleware/json-body.ts";
-import { POLL_SECONDS } from "./answer.ts";
-import { checkedWebhookUrl } from "./jobs.ts";
+import { callerOf } from "../http/caller.ts";
+import type { AppEnv } from "../http/context.ts";
+import { idempotencyKeyOf } from "../http/idempotency-key.ts";
+import { jsonBody } from "../http/json-body.ts";
+import { POLL_SECONDS } from "../http/generation-response.ts";
+import { checkedWebhookUrl } from "../http/job-response.ts";
 
 const PATH = "/v1/images/batches";
 

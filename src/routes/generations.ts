@@ -6,19 +6,19 @@ import { requireWithinLimits } from "../access/token.ts";
 import { takeWebhookUrl } from "../contract/job.ts";
 import { RESPONSE_FORMATS } from "../contract/models.ts";
 import { parseImageRequest } from "../contract/request.ts";
-import { GatewayError } from "../errors.ts";
-import { findById, generate } from "../generation/generate.ts";
-import { handleOf } from "../generation/handle.ts";
-import { NOW } from "../generation/job.ts";
+import { GatewayError } from "../errors/failure.ts";
+import { lookupById, generate } from "../generation/generate.ts";
+import { clientOf } from "../generation/client.ts";
+import { NOW } from "../generation/protocol.ts";
 import { parseCacheControl } from "../lib/cache-control.ts";
 import { parsePrefer } from "../lib/prefer.ts";
-import { preferredImage, requireAccepted, requireOneImage } from "../middleware/accept.ts";
-import { callerOf } from "../middleware/caller.ts";
-import type { AppEnv } from "../middleware/context.ts";
-import { idempotencyKeyOf } from "../middleware/idempotency-key.ts";
-import { jsonBody } from "../middleware/json-body.ts";
-import { generateContext, noteFound, respond, streamed } from "./answer.ts";
-import { checkedWebhookUrl, isJobId, jobAnswer, orderedJob } from "./jobs.ts";
+import { preferredImage, requireAccepted, requireOneImage } from "../http/accept.ts";
+import { callerOf } from "../http/caller.ts";
+import type { AppEnv } from "../http/context.ts";
+import { idempotencyKeyOf } from "../http/idempotency-key.ts";
+import { jsonBody } from "../http/json-body.ts";
+import { generationContext, noteFound, respond, streamed } from "../http/generation-response.ts";
+import { checkedWebhookUrl, isJobId, jobAnswer, orderedJob } from "../http/job-response.ts";
 
 const PATH = "/v1/images/generations";
 
@@ -27,7 +27,7 @@ const formatSchema = z.enum(RESPONSE_FORMATS).optional();
 /** `/v1/images/generations`, and a generation under it by its id. */
 export function generationsRoutes(app: Hono<AppEnv>): void {
   app.post(PATH, async (c) => {
-    const context = generateContext(c);
+    const context = generationContext(c);
     const { body, webhookUrl } = takeWebhookUrl(await jsonBody(c));
     const preferred = preferredImage(c);
     const nowMs = Date.now();
@@ -76,7 +76,7 @@ export function generationsRoutes(app: Hono<AppEnv>): void {
   });
 
   app.get(`${PATH}/:id`, async (c) => {
-    const context = generateContext(c);
+    const context = generationContext(c);
     const asked = formatSchema.safeParse(c.req.query("response_format"));
     if (!asked.success) {
       const allowed = RESPONSE_FORMATS;
@@ -89,17 +89,17 @@ export function generationsRoutes(app: Hono<AppEnv>): void {
     const id = c.req.param("id");
     const options = { preferred, presetWaitMs: 0, context, c };
     if (isJobId(id)) return jobAnswer(id, format, options);
-    const found = await findById(id, format, context);
+    const found = await lookupById(id, format, context);
     if (found === undefined) throw new GatewayError({ code: "generation_not_found" });
     return respond(found, format, options);
   });
 
   app.delete(`${PATH}/:id`, async (c) => {
-    const { config, cache } = generateContext(c);
+    const { config, cache } = generationContext(c);
     await requireAdmin(c.req.header("authorization"), config.adminKey);
     const id = c.req.param("id");
     const kept = await cache.recordById(id);
-    const handle = handleOf(config, id);
+    const handle = clientOf(config, id);
     const progress = await handle?.progress(NOW);
     if (kept === undefined && progress === undefined) {
       throw new GatewayError({ code: "generation_not_found" });

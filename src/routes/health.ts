@@ -1,9 +1,9 @@
 import type { Hono } from "hono";
 import { version } from "../../package.json";
 import { spentLately } from "../access/budget.ts";
-import { BINDINGS, SECRETS } from "../environment.ts";
+import { BINDINGS, SECRETS } from "../config/environment.ts";
 import { MICRO_PER_DOLLAR } from "../contract/pricing.ts";
-import type { AppEnv } from "../middleware/context.ts";
+import type { AppEnv } from "../http/context.ts";
 
 /** `GET /health`: names of bindings and secrets and whether each is there, never a value. */
 export function healthRoute(app: Hono<AppEnv>): void {

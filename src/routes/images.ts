@@ -1,12 +1,12 @@
 import type { Context, Hono } from "hono";
 import type { CachedImage } from "../cache/cache.ts";
-import { GatewayError } from "../errors.ts";
-import { handleOf } from "../generation/handle.ts";
-import { readingCache } from "../generation/kept.ts";
+import { GatewayError } from "../errors/failure.ts";
+import { clientOf } from "../generation/client.ts";
+import { readingCache } from "../generation/cache-lookup.ts";
 import { IMAGE_TYPES } from "../lib/image-type.ts";
 import { idPattern } from "../lib/object-id.ts";
-import { fileConditions } from "../middleware/conditions.ts";
-import type { AppEnv } from "../middleware/context.ts";
+import { fileConditions } from "../http/conditions.ts";
+import type { AppEnv } from "../http/context.ts";
 import { fileResponse, IMMUTABLE } from "../respond/file.ts";
 
 const ID = idPattern("gen");
@@ -48,5 +48,5 @@ async function findImage(
     // An id does not tell the age of its images.
     c.get("cache").image(id, index, 0),
   );
-  return kept ?? (await handleOf(c.get("config"), id)?.image(index));
+  return kept ?? (await clientOf(c.get("config"), id)?.image(index));
 }

@@ -1,9 +1,9 @@
 import type { Hono } from "hono";
-import { servedModel } from "../config.ts";
+import { servedModel } from "../config/config.ts";
 import { listedModel } from "../contract/model-list.ts";
 import { withdrawalAt } from "../contract/retirement.ts";
-import { GatewayError } from "../errors.ts";
-import type { AppEnv } from "../middleware/context.ts";
+import { GatewayError } from "../errors/failure.ts";
+import type { AppEnv } from "../http/context.ts";
 
 /** `GET /v1/models` and `GET /v1/models/{id}`, made from the table that validates. */
 export function modelsRoutes(app: Hono<AppEnv>): void {

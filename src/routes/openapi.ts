@@ -1,5 +1,5 @@
 import type { Hono } from "hono";
-import type { AppEnv } from "../middleware/context.ts";
+import type { AppEnv } from "../http/context.ts";
 import { openApiDocument } from "../openapi/document.ts";
 
 const KEEP_SECONDS = 300;

@@ -1,6 +1,6 @@
 import type { Hono } from "hono";
-import { GatewayError } from "../errors.ts";
-import type { AppEnv } from "../middleware/context.ts";
+import { GatewayError } from "../errors/failure.ts";
+import type { AppEnv } from "../http/context.ts";
 
 /** Where the widget's script and frame come from (Turnstile documentation, "Content Security Policy"). */
 const TURNSTILE_ORIGIN = "https://challenges.cloudflare.com";

@@ -2,16 +2,16 @@ import type { Context, Hono } from "hono";
 import { limitRate, networkOf } from "../access/rate-limit.ts";
 import { verifyQuery } from "../access/signed-url.ts";
 import { parseImageRequest } from "../contract/request.ts";
-import { GatewayError } from "../errors.ts";
-import { result } from "../generation/found.ts";
+import { GatewayError } from "../errors/failure.ts";
+import { result } from "../generation/result.ts";
 import { generate } from "../generation/generate.ts";
 import { parseCacheControl } from "../lib/cache-control.ts";
-import { requireOneImage } from "../middleware/accept.ts";
-import { anonymous } from "../middleware/caller.ts";
-import { fileConditions } from "../middleware/conditions.ts";
-import type { AppEnv } from "../middleware/context.ts";
+import { requireOneImage } from "../http/accept.ts";
+import { anonymous } from "../http/caller.ts";
+import { fileConditions } from "../http/conditions.ts";
+import type { AppEnv } from "../http/context.ts";
 import { fileResponse } from "../respond/file.ts";
-import { answered, firstImage, generateContext, noteFound } from "./answer.ts";
+import { answered, firstImage, generationContext, noteFound } from "../http/generation-response.ts";
 
 /** A page's image says nothing about what is kept; and no browser asks for one again. */
 const NO_DIRECTIVES = { directives: parseCacheControl(undefined), idempotencyKey: undefined };
@@ -29,7 +29,7 @@ export function methodsHere(methods: readonly string[], c: Context<AppEnv>): rea
 /** `GET /v1/images/generations?…&sig=`: for the `<img>` of a page that holds no key. */
 export function signedImageRoute(app: Hono<AppEnv>): void {
   app.get(PATH, async (c) => {
-    const context = generateContext(c);
+    const context = generationContext(c);
     const { tokenSecrets } = context.config;
     if (tokenSecrets.length === 0) {
       throw new GatewayError({ code: "method_not_allowed", allow: POST_ONLY });

@@ -5,10 +5,10 @@ import { revoke } from "../access/revocation.ts";
 import { mintToken, tokenBody, TURNSTILE_SUBJECT, type MintOptions } from "../access/token.ts";
 import { turnstileBody, verifyTurnstile } from "../access/turnstile.ts";
 import { parseBody } from "../contract/parse.ts";
-import { GatewayError } from "../errors.ts";
+import { GatewayError } from "../errors/failure.ts";
 import { nowSeconds } from "../lib/clock.ts";
-import type { AppEnv } from "../middleware/context.ts";
-import { jsonBody } from "../middleware/json-body.ts";
+import type { AppEnv } from "../http/context.ts";
+import { jsonBody } from "../http/json-body.ts";
 
 /** A token for a widget's token is for what its page is about to do. */
 const TURNSTILE_TTL_SECONDS = 10 * 60;

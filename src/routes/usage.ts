@@ -3,7 +3,7 @@ import { requireAdmin } from "../access/admin.ts";
 import { usageOf } from "../access/budget.ts";
 import type { UsageRow } from "../access/usage.ts";
 import { MICRO_PER_DOLLAR } from "../contract/pricing.ts";
-import type { AppEnv } from "../middleware/context.ts";
+import type { AppEnv } from "../http/context.ts";
 
 /** `GET /v1/usage`: for the owner. */
 export function usageRoute(app: Hono<AppEnv>): void {

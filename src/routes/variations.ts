@@ -1,6 +1,6 @@
 import type { Hono } from "hono";
-import { GatewayError } from "../errors.ts";
-import type { AppEnv } from "../middleware/context.ts";
+import { GatewayError } from "../errors/failure.ts";
+import type { AppEnv } from "../http/context.ts";
 
 /** `POST /v1/images/variations`: retired with dall-e-2, the only model that had it. */
 export function variationsRoute(app: Hono<AppEnv>): void {

@@ -3,14 +3,14 @@ import { limitRate } from "../access/rate-limit.ts";
 import { requireWithinLimits } from "../access/token.ts";
 import { requestInEvent, takeWebhookUrl } from "../contract/job.ts";
 import { parseImageRequest } from "../contract/request.ts";
-import { GatewayError } from "../errors.ts";
+import { GatewayError } from "../errors/failure.ts";
 import { verifyWebhook } from "../jobs/signature.ts";
 import { parseCacheControl } from "../lib/cache-control.ts";
-import { webhookCallerOf, WEBHOOK_SENDER, type Caller } from "../middleware/caller.ts";
-import type { AppEnv } from "../middleware/context.ts";
-import { idempotencyKeyOf, webhookIdOf } from "../middleware/idempotency-key.ts";
-import { jsonBytes, parseJson } from "../middleware/json-body.ts";
-import { checkedWebhookUrl, orderedJob, webhookJob } from "./jobs.ts";
+import { webhookCallerOf, WEBHOOK_SENDER, type Caller } from "../http/caller.ts";
+import type { AppEnv } from "../http/context.ts";
+import { idempotencyKeyOf, webhookIdOf } from "../http/idempotency-key.ts";
+import { jsonBytes, parseJson } from "../http/json-body.ts";
+import { checkedWebhookUrl, orderedJob, webhookJob } from "../http/job-response.ts";
 
 const PATH = "/v1/webhooks/images";
 

@@ -1,14 +1,14 @@
 import { version } from "../../package.json";
-import { MISSING_KEY, type UpstreamConfig } from "../config.ts";
+import { MISSING_KEY, type UpstreamConfig } from "../config/config.ts";
 import type { Resolved, Usage } from "../contract/record.ts";
 import type { ImageRequest } from "../contract/request.ts";
-import { GatewayError } from "../errors.ts";
-import { liftBase64 } from "../lib/lift-base64.ts";
+import { GatewayError } from "../errors/failure.ts";
+import { extractBase64 } from "../lib/extract-base64.ts";
 import { chunksOf, TooManyBytes, type Reading } from "../lib/streams.ts";
-import { readAnswer } from "./dialects.ts";
+import { readAnswer } from "./response-formats.ts";
 import { readEventStream, type PartialPicture } from "./event-stream.ts";
-import { PictureKeeper, pictureOf, unusable, type Picture, type PictureSink } from "./pictures.ts";
-import { judge } from "./refusal.ts";
+import { PictureKeeper, pictureOf, unusable, type Picture, type PictureSink } from "./images.ts";
+import { judge } from "./error-response.ts";
 import { upstreamBody } from "./request.ts";
 import { retryDelayMs } from "./retry.ts";
 
@@ -135,7 +135,7 @@ async function readGeneration(
 ): Promise<UpstreamGeneration> {
   const keeper = new PictureKeeper(sink);
   const json = await reading(
-    liftBase64(chunksOfBody(response, "bulk"), (bytes) => keeper.keep(bytes)),
+    extractBase64(chunksOfBody(response, "bulk"), (bytes) => keeper.keep(bytes)),
   );
   const answer = readAnswer(json.value);
   if (answer === undefined) throw unusable("it holds no picture");

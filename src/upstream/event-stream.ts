@@ -1,11 +1,11 @@
 import { createParser, type EventSourceMessage } from "eventsource-parser";
 import { z } from "zod";
 import type { Resolved, Usage } from "../contract/record.ts";
-import { GatewayError } from "../errors.ts";
-import { decodeBase64 } from "../lib/lift-base64.ts";
-import { readParameters, usageSchema } from "./dialects.ts";
-import { unusable, usable, type Picture, type PictureKeeper } from "./pictures.ts";
-import { judge } from "./refusal.ts";
+import { GatewayError } from "../errors/failure.ts";
+import { decodeBase64 } from "../lib/extract-base64.ts";
+import { readParameters, usageSchema } from "./response-formats.ts";
+import { unusable, usable, type Picture, type PictureKeeper } from "./images.ts";
+import { judge } from "./error-response.ts";
 
 /** A picture on its way: as good as it is by now. */
 export interface PartialPicture {

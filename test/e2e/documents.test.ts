@@ -1,8 +1,8 @@
 import { existsSync, globSync, readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { describe, expect, it } from "vitest";
-import { BINDINGS, SECRETS, VARIABLES } from "../../src/environment.ts";
-import { toWire } from "../../src/errors.ts";
+import { BINDINGS, SECRETS, VARIABLES } from "../../src/config/environment.ts";
+import { toWire } from "../../src/errors/wire.ts";
 import { SAMPLES } from "../../src/openapi/errors.ts";
 
 const MAX_DELAY_SECONDS = 900;

@@ -4,7 +4,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { Webhook } from "standardwebhooks";
 import { mintToken } from "../../src/access/token.ts";
 import { SAMPLES } from "../../src/openapi/errors.ts";
-import { toWire } from "../../src/errors.ts";
+import { toWire } from "../../src/errors/wire.ts";
 import { eventually } from "../eventually.ts";
 import { ADMIN_KEY, TOKEN_SECRET, WEBHOOK_SECRET } from "../gateway.ts";
 import { startSiteverify } from "../upstream/siteverify.ts";

@@ -1,4 +1,4 @@
-import { configOf, type Config } from "../../src/config.ts";
+import { configOf, type Config } from "../../src/config/config.ts";
 import { environment } from "../worker/gateway.ts";
 
 /** The configuration of an environment with these vars. */

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
-import { configOf, servedModel } from "../../src/config.ts";
-import { BINDINGS } from "../../src/environment.ts";
+import { configOf, servedModel } from "../../src/config/config.ts";
+import { BINDINGS } from "../../src/config/environment.ts";
 import { KNOWN_MODELS } from "../../src/contract/models.ts";
 import { webhookSecret } from "../webhooks/secret.ts";
 import { environment } from "../worker/gateway.ts";

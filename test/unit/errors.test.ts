@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
-import { toWire, type Failure } from "../../src/errors.ts";
+import { type Failure } from "../../src/errors/failure.ts";
+import { toWire } from "../../src/errors/wire.ts";
 import { wireOf } from "./failure.ts";
 
 const IRE = "invalid_request_error";

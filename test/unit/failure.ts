@@ -1,5 +1,6 @@
 import { expect } from "vitest";
-import { GatewayError, toWire, type Failure, type WireError } from "../../src/errors.ts";
+import { GatewayError, type Failure } from "../../src/errors/failure.ts";
+import { toWire, type WireError } from "../../src/errors/wire.ts";
 
 /** The failure that an action throws. */
 export function failureOf(action: () => unknown): Failure {

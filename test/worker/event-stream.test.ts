@@ -1,5 +1,5 @@
 import { expect, it, vi } from "vitest";
-import { GenerationHandle } from "../../src/generation/handle.ts";
+import { GenerationClient } from "../../src/generation/client.ts";
 import { quietAndFresh } from "./fresh.ts";
 import { answer, environment, generationRequest } from "./gateway.ts";
 
@@ -10,10 +10,10 @@ const FASTER = 100;
 
 it("sends a comment for each fifteen seconds of silence, so that proxies keep the connection", async () => {
   // oxlint-disable-next-line typescript/unbound-method -- called with its own `this` below
-  const { progress } = GenerationHandle.prototype;
+  const { progress } = GenerationClient.prototype;
   const waits: number[] = [];
-  vi.spyOn(GenerationHandle.prototype, "progress").mockImplementation(function (
-    this: GenerationHandle,
+  vi.spyOn(GenerationClient.prototype, "progress").mockImplementation(function (
+    this: GenerationClient,
     query,
   ) {
     waits.push(query.waitMs);

@@ -9,7 +9,7 @@ import {
 import { expect, inject } from "vitest";
 import type { Budget } from "../../src/access/budget.ts";
 import { app } from "../../src/app.ts";
-import { configOf } from "../../src/config.ts";
+import { configOf } from "../../src/config/config.ts";
 import { parseImageRequest } from "../../src/contract/request.ts";
 import { requestKey } from "../../src/generation/key.ts";
 import type { IdempotencyKey } from "../../src/generation/idempotency.ts";

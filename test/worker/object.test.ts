@@ -8,7 +8,7 @@ import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { usageOf } from "../../src/access/budget.ts";
 import { costOf } from "../../src/contract/pricing.ts";
 import { parseImageRequest } from "../../src/contract/request.ts";
-import { NOW, type Job } from "../../src/generation/job.ts";
+import { NOW, type Job } from "../../src/generation/protocol.ts";
 import type { Generation } from "../../src/generation/object.ts";
 import { GenerationStorage } from "../../src/generation/storage.ts";
 import { eventually } from "../eventually.ts";

@@ -1,6 +1,6 @@
 import { describe, expect, it, vi } from "vitest";
 import { version } from "../../package.json";
-import { BINDINGS } from "../../src/environment.ts";
+import { BINDINGS } from "../../src/config/environment.ts";
 import { answer, environment, generationRequest } from "./gateway.ts";
 
 const ORIGIN = "https://gateway.example";

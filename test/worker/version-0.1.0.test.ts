@@ -2,7 +2,7 @@ import { runInDurableObject } from "cloudflare:test";
 import { describe, expect, inject, it, vi } from "vitest";
 import { usageOf } from "../../src/access/budget.ts";
 import { parseImageRequest } from "../../src/contract/request.ts";
-import { NOW } from "../../src/generation/job.ts";
+import { NOW } from "../../src/generation/protocol.ts";
 import { requestIdentity, requestKeys } from "../../src/generation/key.ts";
 import { parseCacheControl } from "../../src/lib/cache-control.ts";
 import { objectIdOf } from "../../src/lib/object-id.ts";

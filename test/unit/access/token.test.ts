@@ -7,7 +7,7 @@ import {
   verifyToken,
   type TokenLimits,
 } from "../../../src/access/token.ts";
-import { GatewayError, type Failure } from "../../../src/errors.ts";
+import { GatewayError, type Failure } from "../../../src/errors/failure.ts";
 
 const SECRET = "a-secret-that-is-long-enough-for-hs256";
 const OTHER = "another-secret-as-long-as-the-first-one";

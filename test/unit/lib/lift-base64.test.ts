@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { liftBase64 } from "../../../src/lib/lift-base64.ts";
+import { extractBase64 } from "../../../src/lib/extract-base64.ts";
 
 async function* sliced(text: string, sliceBytes: number): AsyncGenerator<Uint8Array> {
   const bytes = new TextEncoder().encode(text);
@@ -14,7 +14,7 @@ async function* sliced(text: string, sliceBytes: number): AsyncGenerator<Uint8Ar
 }
 
 function lift(text: string, sliceBytes = 1 << 16) {
-  return liftBase64(sliced(text, sliceBytes), (bytes) => bytes);
+  return extractBase64(sliced(text, sliceBytes), (bytes) => bytes);
 }
 
 function randomPicture(length: number): Uint8Array<ArrayBuffer> {
@@ -99,7 +99,7 @@ describe("a picture in JSON", () => {
       }
       yield new TextEncoder().encode("]}");
     }
-    await liftBase64(body(), (bytes) => kept.push(bytes));
+    await extractBase64(body(), (bytes) => kept.push(bytes));
     expect(kept).toEqual(pictures);
   });
 

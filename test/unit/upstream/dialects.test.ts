@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { readAnswer } from "../../../src/upstream/dialects.ts";
+import { readAnswer } from "../../../src/upstream/response-formats.ts";
 
 function chat(...contents: unknown[]) {
   return { choices: contents.map((content) => ({ message: { role: "assistant", content } })) };

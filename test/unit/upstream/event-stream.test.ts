@@ -1,8 +1,8 @@
 import { describe, expect, it } from "vitest";
-import type { Failure } from "../../../src/errors.ts";
-import { GatewayError } from "../../../src/errors.ts";
+import type { Failure } from "../../../src/errors/failure.ts";
+import { GatewayError } from "../../../src/errors/failure.ts";
 import { readEventStream, type PartialPicture } from "../../../src/upstream/event-stream.ts";
-import { PictureKeeper } from "../../../src/upstream/pictures.ts";
+import { PictureKeeper } from "../../../src/upstream/images.ts";
 
 const PNG = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAAB";
 const SECRET = "a wish that nobody shall read";

@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { toWire } from "../../../src/errors.ts";
-import { judge } from "../../../src/upstream/refusal.ts";
+import { toWire } from "../../../src/errors/wire.ts";
+import { judge } from "../../../src/upstream/error-response.ts";
 import { wireOf } from "../failure.ts";
 
 const KEY = "sk-proj-0123456789abcdefghij";

@@ -1,7 +1,7 @@
 import { concat } from "./streams.ts";
 
 /** A JSON value whose long base64 strings were decoded, and handed on, while they were read. */
-export interface LiftedJson<Kept> {
+export interface ExtractedJson<Kept> {
   value: unknown;
   /**
    * What `keep` made of the bytes that a string of `value` stands for, whether it was lifted or is
@@ -32,10 +32,10 @@ const BASE64_START = /^(?:data:[\w.+-]+\\?\/[\w.+-]+;base64,)?((?:[A-Za-z0-9+/=]
  * @param keep takes the bytes of one string, and gives what shall stand for them
  * @throws {SyntaxError} when it is no JSON
  */
-export async function liftBase64<Kept>(
+export async function extractBase64<Kept>(
   chunks: AsyncIterable<Uint8Array>,
   keep: (bytes: Uint8Array<ArrayBuffer>) => Kept,
-): Promise<LiftedJson<Kept>> {
+): Promise<ExtractedJson<Kept>> {
   const lifter = new Lifter(keep);
   for await (const chunk of chunks) lifter.push(chunk);
   return lifter.end();
@@ -98,7 +98,7 @@ class Lifter<Kept> {
     }
   }
 
-  end(): LiftedJson<Kept> {
+  end(): ExtractedJson<Kept> {
     const text = new TextDecoder().decode(concat(this.#skeleton));
     return {
       value: JSON.parse(text),

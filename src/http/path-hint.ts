@@ -1,4 +1,4 @@
-import type { PathHint } from "../errors.ts";
+import type { PathHint } from "../errors/failure.ts";
 
 /** What clients append to their base URL, with an id or without. */
 const ENDPOINT =

@@ -1,15 +1,15 @@
 import { countUsage, type Payer } from "../access/budget.ts";
-import type { Config } from "../config.ts";
+import type { Config } from "../config/config.ts";
 import { costOfRecord, type PricedRequest } from "../contract/pricing.ts";
-import type { Found } from "./found.ts";
+import type { GenerationResult } from "./result.ts";
 
 /**
  * Counts a request that cost nothing: it found what was made before, or joined what goes on.
  *
  * @returns work that the runtime is to stay alive for, if there is any
  */
-export function countFree(
-  found: Found,
+export function recordSavings(
+  found: GenerationResult,
   request: PricedRequest,
   { caller }: Payer,
   config: Config,

@@ -1,6 +1,6 @@
-import { GatewayError } from "../errors.ts";
+import { GatewayError } from "../errors/failure.ts";
 import { imageTypeOf, type ImageType } from "../lib/image-type.ts";
-import type { LiftedJson } from "../lib/lift-base64.ts";
+import type { ExtractedJson } from "../lib/extract-base64.ts";
 import { isPublicUrl } from "../lib/public-url.ts";
 import { readAll, TooManyBytes } from "../lib/streams.ts";
 
@@ -80,7 +80,7 @@ export interface FetchOptions {
  */
 export async function pictureOf(
   text: string,
-  json: LiftedJson<KeptPicture>,
+  json: ExtractedJson<KeptPicture>,
   keeper: PictureKeeper,
   options: FetchOptions,
 ): Promise<Picture> {

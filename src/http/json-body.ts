@@ -1,5 +1,5 @@
 import type { Context } from "hono";
-import { GatewayError } from "../errors.ts";
+import { GatewayError } from "../errors/failure.ts";
 import { readAll, TooManyBytes } from "../lib/streams.ts";
 import type { AppEnv } from "./context.ts";
 

@@ -1,16 +1,16 @@
-import type { Config } from "../config.ts";
+import type { Config } from "../config/config.ts";
 import type { GenerationRecord } from "../contract/record.ts";
-import { GatewayError } from "../errors.ts";
+import { GatewayError } from "../errors/failure.ts";
 import { objectIdOf } from "../lib/object-id.ts";
-import { callObject } from "./call.ts";
-import type { Job, PartialImage, Progress, ProgressQuery, Started } from "./job.ts";
+import { retryRpc } from "../lib/retry-rpc.ts";
+import type { Job, PartialImage, Progress, ProgressQuery, StartResponse } from "./protocol.ts";
 import type { Generation, ObjectImage } from "./object.ts";
 
 /** What the object may need beyond the upstream's own time: to be started, and to store pictures. */
 const GRACE_SECONDS = 60;
 
 /** A generation in its object, as callers see it. */
-export class GenerationHandle {
+export class GenerationClient {
   readonly id: string;
   readonly #objects: DurableObjectNamespace<Generation>;
   readonly #objectId: DurableObjectId;
@@ -31,12 +31,12 @@ export class GenerationHandle {
    */
   async progress(query: ProgressQuery): Promise<Progress | undefined> {
     if (Date.now() > this.#giveUpMs) throw new GatewayError({ code: "upstream_outcome_unknown" });
-    return callObject(() => this.#object().progress(this.id, query));
+    return retryRpc(() => this.#object().progress(this.id, query));
   }
 
   /** The bytes of one of its images. */
   image(index: number): Promise<ObjectImage | undefined> {
-    return callObject(() => this.#object().image(this.id, index));
+    return retryRpc(() => this.#object().image(this.id, index));
   }
 
   /**
@@ -45,7 +45,7 @@ export class GenerationHandle {
    * @throws {GatewayError} `generation_not_found` when it is gone
    */
   async partialImage({ slot }: PartialImage): Promise<ReadableStream<Uint8Array>> {
-    const body = await callObject(() => this.#object().partialImage(this.id, slot));
+    const body = await retryRpc(() => this.#object().partialImage(this.id, slot));
     if (body === undefined) throw new GatewayError({ code: "generation_not_found" });
     return body;
   }
@@ -57,7 +57,7 @@ export class GenerationHandle {
 
   /** Deletes it from its object. Returns it with its request key if it was completed. */
   forget(): Promise<{ key: string; record: GenerationRecord } | undefined> {
-    return callObject(() => this.#object().forget(this.id));
+    return retryRpc(() => this.#object().forget(this.id));
   }
 }
 
@@ -75,11 +75,11 @@ export async function startGeneration(
   config: Config,
   name: ObjectName,
   job: Job,
-): Promise<{ started: Started; handle: GenerationHandle }> {
+): Promise<{ started: StartResponse; handle: GenerationClient }> {
   const objects = objectsOf(config);
   const objectId = name === "fresh" ? objects.newUniqueId() : objects.idFromName(name.shared);
-  const started = await callObject(() => objects.get(objectId).start(job));
-  return { started, handle: new GenerationHandle(config, objectId, started.id) };
+  const started = await retryRpc(() => objects.get(objectId).start(job));
+  return { started, handle: new GenerationClient(config, objectId, started.id) };
 }
 
 /**
@@ -87,25 +87,25 @@ export async function startGeneration(
  *
  * @param orInProgress true to return one that is queued or in progress as well
  */
-export async function findMade(
+export async function lookupInObject(
   config: Config,
   key: string,
   maxAgeSeconds: number,
   orInProgress = false,
-): Promise<{ started: Started; handle: GenerationHandle } | undefined> {
+): Promise<{ started: StartResponse; handle: GenerationClient } | undefined> {
   const objects = objectsOf(config);
   const objectId = objects.idFromName(key);
-  const started = await callObject(() => objects.get(objectId).made(maxAgeSeconds, orInProgress));
+  const started = await retryRpc(() => objects.get(objectId).made(maxAgeSeconds, orInProgress));
   if (started === undefined) return undefined;
-  return { started, handle: new GenerationHandle(config, objectId, started.id) };
+  return { started, handle: new GenerationClient(config, objectId, started.id) };
 }
 
 /** The generation of an id in the object that it leads back to; `undefined` when it is no such id. */
-export function handleOf(config: Config, id: string): GenerationHandle | undefined {
+export function clientOf(config: Config, id: string): GenerationClient | undefined {
   const hex = objectIdOf("gen", id);
   if (hex === undefined) return undefined;
   try {
-    return new GenerationHandle(config, config.generations.idFromString(hex), id);
+    return new GenerationClient(config, config.generations.idFromString(hex), id);
   } catch {
     // Well formed, and no id that this namespace has given out.
     return undefined;

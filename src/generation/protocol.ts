@@ -1,7 +1,7 @@
 import type { Payer } from "../access/budget.ts";
 import type { GenerationRecord, Resolved } from "../contract/record.ts";
 import type { ImageRequest } from "../contract/request.ts";
-import type { Failure } from "../errors.ts";
+import type { Failure } from "../errors/failure.ts";
 import type { ImageType } from "../lib/image-type.ts";
 
 /** What an object is asked to make. */
@@ -51,7 +51,7 @@ export interface ProgressQuery {
 export const NOW: ProgressQuery = { seen: 0, waitMs: 0, withImages: false };
 
 /** How a job was taken: what there is of its generation by now. */
-export interface Started extends Progress {
+export interface StartResponse extends Progress {
   /** Whether it was begun for an earlier request. */
   joined: boolean;
 }

@@ -1,6 +1,6 @@
 import type { Context } from "hono";
 import { accepts } from "hono/accepts";
-import { GatewayError } from "../errors.ts";
+import { GatewayError } from "../errors/failure.ts";
 import { IMAGE_TYPES, type ImageType } from "../lib/image-type.ts";
 import type { AppEnv } from "./context.ts";
 

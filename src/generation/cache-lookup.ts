@@ -1,14 +1,14 @@
 import type { Cache } from "../cache/cache.ts";
-import type { Config } from "../config.ts";
+import type { Config } from "../config/config.ts";
 import { defaultResponseFormat, type ResponseFormat } from "../contract/models.ts";
 import type { GenerationRecord } from "../contract/record.ts";
-import { GatewayError } from "../errors.ts";
+import { GatewayError } from "../errors/failure.ts";
 import type { RequestEvent } from "../telemetry/event.ts";
 import { errorFields, log } from "../telemetry/log.ts";
-import { hitOutcome, type MadeGeneration } from "./found.ts";
+import { hitOutcome, type CompletedGeneration } from "./result.ts";
 import type { RequestKeys } from "./key.ts";
 
-export interface GenerateContext {
+export interface GenerationContext {
   config: Config;
   cache: Cache;
   event: RequestEvent;
@@ -16,7 +16,7 @@ export interface GenerateContext {
 
 /** What KV has for a request key. */
 export type Kept =
-  | { kind: "fresh"; made: MadeGeneration }
+  | { kind: "fresh"; made: CompletedGeneration }
   /** Older than it may be. */
   | { kind: "stale" }
   | { kind: "none" };
@@ -27,11 +27,11 @@ export type Kept =
  *
  * @throws {GatewayError} `moderation_blocked` where the upstream has refused the request lately
  */
-export async function findKept(
+export async function lookupByKey(
   { key, retiredKey }: RequestKeys,
   responseFormat: ResponseFormat,
   maxAgeSeconds: number,
-  context: GenerateContext,
+  context: GenerationContext,
 ): Promise<Kept> {
   const { cache, config } = context;
   const keys = retiredKey === undefined ? [key] : [key, retiredKey];
@@ -54,11 +54,11 @@ export async function findKept(
 }
 
 /** The generation of an id, if KV has it. */
-export async function findKeptById(
+export async function lookupCachedById(
   id: string,
   responseFormat: ResponseFormat | undefined,
-  context: GenerateContext,
-): Promise<MadeGeneration | undefined> {
+  context: GenerationContext,
+): Promise<CompletedGeneration | undefined> {
   return readingCache(context, async () => {
     const record = (await context.cache.recordById(id))?.record;
     if (record === undefined) return undefined;
@@ -73,8 +73,8 @@ export async function findKeptById(
 async function withImages(
   record: GenerationRecord,
   responseFormat: ResponseFormat,
-  { cache, config }: GenerateContext,
-): Promise<MadeGeneration | undefined> {
+  { cache, config }: GenerationContext,
+): Promise<CompletedGeneration | undefined> {
   const outcome = hitOutcome(record, config);
   if (responseFormat === "url") return { kind: "made", record, images: [], outcome };
   const opened = await Promise.all(
@@ -95,7 +95,7 @@ async function withImages(
 
 /** Reads from the store; a failure is logged, and is as good as nothing found. */
 export async function readingCache<Kept>(
-  { event }: Pick<GenerateContext, "event">,
+  { event }: Pick<GenerationContext, "event">,
   read: () => Promise<Kept>,
 ): Promise<Kept | undefined> {
   try {

@@ -5,12 +5,12 @@ import {
   baseModelId,
   knownModel,
   type ModelRules,
-} from "./contract/models.ts";
-import { MICRO_PER_DOLLAR, type MicroDollars, type Prices } from "./contract/pricing.ts";
-import { isOpenAiUrl, type RetirementPolicy } from "./contract/retirement.ts";
+} from "../contract/models.ts";
+import { MICRO_PER_DOLLAR, type MicroDollars, type Prices } from "../contract/pricing.ts";
+import { isOpenAiUrl, type RetirementPolicy } from "../contract/retirement.ts";
 import { environment } from "./environment.ts";
-import { GatewayError } from "./errors.ts";
-import { isPublicUrl } from "./lib/public-url.ts";
+import { GatewayError } from "../errors/failure.ts";
+import { isPublicUrl } from "../lib/public-url.ts";
 
 /** What the gateway runs with: every var, secret and binding, parsed once. */
 export interface Config {

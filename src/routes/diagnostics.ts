@@ -1,8 +1,8 @@
 import type { Hono } from "hono";
 import { requireAdmin } from "../access/admin.ts";
 import { spentToday } from "../access/budget.ts";
-import { servedModel, type Config } from "../config.ts";
-import type { DoctorCheck } from "../contract/doctor.ts";
+import { servedModel, type Config } from "../config/config.ts";
+import type { DoctorCheck } from "../contract/diagnostics.ts";
 import { MICRO_PER_DOLLAR, type MicroDollars } from "../contract/pricing.ts";
 import {
   isShutDown,
@@ -12,12 +12,12 @@ import {
   withdrawalAt,
   type Retirement,
 } from "../contract/retirement.ts";
-import { findMade } from "../generation/handle.ts";
-import type { AppEnv } from "../middleware/context.ts";
+import { lookupInObject } from "../generation/client.ts";
+import type { AppEnv } from "../http/context.ts";
 import { upstreamModels, type Listing } from "../upstream/models.ts";
 
 /** `GET /v1/doctor`: for the owner. What can be found out from within; costs nothing. */
-export function doctorRoute(app: Hono<AppEnv>): void {
+export function diagnosticsRoute(app: Hono<AppEnv>): void {
   app.get("/v1/doctor", async (c) => {
     const config = c.get("config");
     await requireAdmin(c.req.header("authorization"), config.adminKey);
@@ -148,7 +148,7 @@ async function kvCheck({ cache }: Config): Promise<string> {
 }
 
 async function objectCheck(config: Config): Promise<string> {
-  await findMade(config, "doctor", 0);
+  await lookupInObject(config, "doctor", 0);
   return "asked, and answered";
 }
 

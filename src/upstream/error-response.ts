@@ -1,5 +1,5 @@
 import { z } from "zod";
-import type { Failure, UpstreamError } from "../errors.ts";
+import type { Failure, UpstreamError } from "../errors/failure.ts";
 import { retryAfterSeconds } from "../lib/retry-after.ts";
 
 /** An answer of the upstream that is not a success, as far as it was read. */

@@ -1,5 +1,6 @@
 import type { Context } from "hono";
-import { GatewayError, toWire, type Failure } from "../errors.ts";
+import { GatewayError, type Failure } from "../errors/failure.ts";
+import { toWire } from "../errors/wire.ts";
 import { errorFields, log } from "../telemetry/log.ts";
 import type { AppEnv } from "./context.ts";
 

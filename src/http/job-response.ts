@@ -3,15 +3,15 @@ import { requireWebhookUrl } from "../access/webhook-url.ts";
 import { mayPass, requireNoStream } from "../contract/job.ts";
 import type { ResponseFormat } from "../contract/models.ts";
 import type { ImageRequest } from "../contract/request.ts";
-import { GatewayError } from "../errors.ts";
-import { findById, type Requester } from "../generation/generate.ts";
+import { GatewayError } from "../errors/failure.ts";
+import { lookupById, type Requester } from "../generation/generate.ts";
 import { requestIdentity, requestKeys } from "../generation/key.ts";
 import { jobsOf, submitOrder } from "../jobs/submit.ts";
 import type { Order } from "../jobs/order.ts";
 import type { CacheDirectives } from "../lib/cache-control.ts";
-import type { AppEnv } from "../middleware/context.ts";
-import { failureResponse } from "../middleware/errors.ts";
-import { pendingResponse, respond, type RespondOptions } from "./answer.ts";
+import type { AppEnv } from "./context.ts";
+import { failureResponse } from "./error-response.ts";
+import { pendingResponse, respond, type RespondOptions } from "./generation-response.ts";
 
 export interface JobOrder {
   request: ImageRequest;
@@ -111,7 +111,7 @@ export async function jobAnswer(
   if (generationId === undefined) return pendingResponse({ id, created, ...fields }, c);
   const format = asked ?? job.responseFormat;
   try {
-    const found = await findById(generationId, format, context);
+    const found = await lookupById(generationId, format, context);
     if (found === undefined) throw new GatewayError({ code: "generation_not_found" });
     return await respond(found, format, { ...options, job: fields });
   } catch (error) {

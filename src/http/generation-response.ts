@@ -5,21 +5,21 @@ import type { JobFields, JobStatus } from "../contract/job.ts";
 import { defaultResponseFormat, type ResponseFormat } from "../contract/models.ts";
 import { costOfRecord, MICRO_PER_DOLLAR, type PricedRequest } from "../contract/pricing.ts";
 import { imageUrl } from "../contract/response.ts";
-import { GatewayError } from "../errors.ts";
-import { countFree } from "../generation/count.ts";
+import { GatewayError } from "../errors/failure.ts";
+import { recordSavings } from "../generation/savings.ts";
 import {
   generationIdOf,
   result,
   type CacheOutcome,
-  type Found,
-  type MadeGeneration,
+  type GenerationResult,
+  type CompletedGeneration,
   type PendingGeneration,
-} from "../generation/found.ts";
-import type { GenerateContext } from "../generation/kept.ts";
+} from "../generation/result.ts";
+import type { GenerationContext } from "../generation/cache-lookup.ts";
 import type { ImageType } from "../lib/image-type.ts";
 import { parsePrefer } from "../lib/prefer.ts";
-import { requireAccepted } from "../middleware/accept.ts";
-import type { AppEnv } from "../middleware/context.ts";
+import { requireAccepted } from "./accept.ts";
+import type { AppEnv } from "./context.ts";
 import { eventStreamResponse } from "../respond/event-stream.ts";
 import { imageHeaders } from "../respond/file.ts";
 import { jsonResponse, type JsonOptions } from "../respond/json.ts";
@@ -32,7 +32,7 @@ export interface RespondOptions {
   preferred: ImageType | undefined;
   /** How long to wait where the client prefers nothing. */
   presetWaitMs: number;
-  context: GenerateContext;
+  context: GenerationContext;
   c: Context<AppEnv>;
   /** What the answer says of the job that has it made; absent where there is none. */
   job?: JobFields;
@@ -44,7 +44,7 @@ export interface RespondOptions {
  * @param responseFormat the model's own where absent
  */
 export async function respond(
-  found: Found,
+  found: GenerationResult,
   responseFormat: ResponseFormat | undefined,
   options: RespondOptions,
 ): Promise<Response> {
@@ -65,7 +65,7 @@ export async function respond(
 }
 
 async function settled(
-  found: Found,
+  found: GenerationResult,
   responseFormat: ResponseFormat | undefined,
   { preferred, c, job }: RespondOptions,
 ): Promise<Response> {
@@ -80,9 +80,9 @@ async function settled(
 
 /** A streamed generation takes as long as its first event takes, as far as this request can tell. */
 export async function streamed(
-  found: Found,
+  found: GenerationResult,
   responseFormat: ResponseFormat,
-  { event }: GenerateContext,
+  { event }: GenerationContext,
   c: Context<AppEnv>,
 ): Promise<Response> {
   const options = jsonOptions(c, responseFormat);
@@ -112,7 +112,10 @@ export function pendingResponse(
 }
 
 /** The picture itself, and where it can be had again. */
-async function pictureResponse(generation: MadeGeneration, c: Context<AppEnv>): Promise<Response> {
+async function pictureResponse(
+  generation: CompletedGeneration,
+  c: Context<AppEnv>,
+): Promise<Response> {
   const { record } = generation;
   const { image, open } = firstImage(generation);
   requireAccepted(image.type, true, c);
@@ -130,7 +133,7 @@ async function pictureResponse(generation: MadeGeneration, c: Context<AppEnv>): 
  *
  * @throws {GatewayError} `generation_not_found` when it is not at hand
  */
-export function firstImage({ record, images }: MadeGeneration) {
+export function firstImage({ record, images }: CompletedGeneration) {
   const [image] = record.images;
   const [open] = images;
   if (image === undefined || open === undefined) {
@@ -140,7 +143,11 @@ export function firstImage({ record, images }: MadeGeneration) {
 }
 
 /** Puts on an answer what the cache did, and into the log which generation it was. */
-export function answered(response: Response, found: Found, c: Context<AppEnv>): Response {
+export function answered(
+  response: Response,
+  found: GenerationResult,
+  c: Context<AppEnv>,
+): Response {
   const { outcome } = found;
   const collapsed = outcome.kind !== "hit" && outcome.collapsed;
   const event = c.get("event");
@@ -169,13 +176,13 @@ export function answered(response: Response, found: Found, c: Context<AppEnv>): 
  * it cost nothing, once the answer is on its way.
  */
 export function noteFound(
-  found: Found,
+  found: GenerationResult,
   request: PricedRequest,
   payer: Payer,
   c: Context<AppEnv>,
 ): void {
   c.get("event").add({ generation: generationIdOf(found) });
-  const counting = countFree(found, request, payer, c.get("config"));
+  const counting = recordSavings(found, request, payer, c.get("config"));
   if (counting !== undefined) c.executionCtx.waitUntil(counting);
 }
 
@@ -195,6 +202,6 @@ function jsonOptions(c: Context<AppEnv>, responseFormat: ResponseFormat): JsonOp
 }
 
 /** What generating needs of a request's context. */
-export function generateContext(c: Context<AppEnv>): GenerateContext {
+export function generationContext(c: Context<AppEnv>): GenerationContext {
   return { config: c.get("config"), cache: c.get("cache"), event: c.get("event") };
 }

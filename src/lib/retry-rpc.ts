@@ -6,7 +6,7 @@ const CALL_PAUSE_MS = 100;
  * Calls an object. One that broke meanwhile (moved, updated, restarted) is called again: every call
  * may be made twice. One that has too much to do is not.
  */
-export async function callObject<Result>(call: () => Promise<Result>): Promise<Result> {
+export async function retryRpc<Result>(call: () => Promise<Result>): Promise<Result> {
   for (let attempt = 1; ; attempt += 1) {
     try {
       return await call();

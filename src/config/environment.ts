@@ -1,6 +1,6 @@
 import { z } from "zod";
-import { RETIRED_MODELS } from "./contract/retirement.ts";
-import { MICRO_PER_DOLLAR, pricesSchema, type Prices } from "./contract/pricing.ts";
+import { RETIRED_MODELS } from "../contract/retirement.ts";
+import { MICRO_PER_DOLLAR, pricesSchema, type Prices } from "../contract/pricing.ts";
 
 /** KV's shortest life of an entry, and about the longest that a number of seconds is good for. */
 const TTL_MIN_SECONDS = 60;

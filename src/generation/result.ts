@@ -1,12 +1,12 @@
-import type { Config } from "../config.ts";
+import type { Config } from "../config/config.ts";
 import type { GenerationRecord } from "../contract/record.ts";
-import { GatewayError } from "../errors.ts";
+import { GatewayError } from "../errors/failure.ts";
 import { nowSeconds } from "../lib/clock.ts";
-import type { GenerationHandle } from "./handle.ts";
-import type { Progress } from "./job.ts";
+import type { GenerationClient } from "./client.ts";
+import type { Progress } from "./protocol.ts";
 
 /** A generation that is made, as it is handed to whoever answers. */
-export interface MadeGeneration {
+export interface CompletedGeneration {
   kind: "made";
   record: GenerationRecord;
   /** One for each image, in order; none where only URLs are asked for. */
@@ -24,14 +24,14 @@ export interface PendingGeneration {
   isRunning: boolean;
   /** Unix seconds. */
   created: number;
-  handle: GenerationHandle;
+  handle: GenerationClient;
   outcome: CacheOutcome;
 }
 
-export type Found = MadeGeneration | PendingGeneration;
+export type GenerationResult = CompletedGeneration | PendingGeneration;
 
 /** The id of a generation, wherever it is. */
-export function generationIdOf(found: Found): string {
+export function generationIdOf(found: GenerationResult): string {
   return found.kind === "made" ? found.record.id : found.handle.id;
 }
 
@@ -65,7 +65,7 @@ export interface WaitOptions {
 export async function result(
   { handle, outcome }: PendingGeneration,
   { waitMs = Number.POSITIVE_INFINITY, withImages }: WaitOptions,
-): Promise<MadeGeneration | undefined> {
+): Promise<CompletedGeneration | undefined> {
   const untilMs = Date.now() + waitMs;
   for (;;) {
     const progress = await handle.progress({
@@ -87,9 +87,9 @@ export async function result(
  */
 export function madeFrom(
   progress: Progress | undefined,
-  handle: GenerationHandle,
+  handle: GenerationClient,
   outcome: CacheOutcome,
-): MadeGeneration | undefined {
+): CompletedGeneration | undefined {
   if (progress === undefined) throw new GatewayError({ code: "generation_not_found" });
   if (progress.failure !== undefined) throw new GatewayError(progress.failure);
   const { record, images: opened } = progress;

@@ -9,7 +9,7 @@ import {
   type TokenClaims,
 } from "../access/token.ts";
 import { MICRO_PER_DOLLAR } from "../contract/pricing.ts";
-import { GatewayError } from "../errors.ts";
+import { GatewayError } from "../errors/failure.ts";
 import type { Requester } from "../generation/generate.ts";
 import type { AppEnv } from "./context.ts";
 
