@@ -1,4 +1,4 @@
-import { MISSING_KEY } from "../src/config/config.ts";
+import { MISSING_KEY } from "../src/config/environment.ts";
 import { startSimulator } from "../test/upstream/simulator.ts";
 import { FIRST_PORT, freePort, startDev } from "./dev.ts";
 import { devVars } from "./dev-vars.ts";

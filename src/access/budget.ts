@@ -1,11 +1,11 @@
 import { DurableObject } from "cloudflare:workers";
-import type { Config } from "../config/config.ts";
+import type { Config } from "../config/environment.ts";
 import type { MicroDollars } from "../contract/pricing.ts";
 import type { Failure } from "../errors/failure.ts";
 import { nowSeconds } from "../lib/clock.ts";
 import {
   dayOf,
-  KEPT_DAYS,
+  RETENTION_DAYS,
   Ledger,
   secondsToMidnight,
   type Limits,
@@ -14,7 +14,7 @@ import {
 import { UsageTable, type UsageRow } from "./usage.ts";
 
 /** Who pays for a generation. */
-export interface Payer {
+export interface ChargedAccounts {
   /** The name that the usage is listed under. */
   caller: string;
   /** The account of the caller's day: its own name, or that of its network where it has none. */
@@ -57,7 +57,7 @@ export class Budget extends DurableObject<object> {
 
 /** Today and the days before it that are kept. */
 function firstDay(seconds: number): string {
-  return dayOf(seconds - KEPT_DAYS * 24 * 60 * 60);
+  return dayOf(seconds - RETENTION_DAYS * 24 * 60 * 60);
 }
 
 /** When a caller that has too many generations going on may try again. */
@@ -71,7 +71,7 @@ const BUSY_RETRY_SECONDS = 5;
  */
 export async function reserveBudget(
   config: Config,
-  payer: Payer,
+  payer: ChargedAccounts,
   id: string,
   worst: MicroDollars,
 ): Promise<Failure | undefined> {
@@ -106,7 +106,7 @@ export async function reserveBudget(
 /** Closes the reservations of a generation with what it cost; may be repeated. */
 export async function settleBudget(
   config: Config,
-  payer: Payer,
+  payer: ChargedAccounts,
   id: string,
   { spent, model, images }: { spent: MicroDollars; model: string; images: number },
 ): Promise<void> {
@@ -121,7 +121,11 @@ export async function settleBudget(
 }
 
 /** Closes the reservations of a generation that cost nothing; may be repeated. */
-export async function releaseBudget(config: Config, payer: Payer, id: string): Promise<void> {
+export async function releaseBudget(
+  config: Config,
+  payer: ChargedAccounts,
+  id: string,
+): Promise<void> {
   await Promise.all(
     accountsOf(config, payer).map(({ name }) => accountOf(config, name).release(id)),
   );
@@ -139,7 +143,7 @@ let known: { config: Config; untilMs: number; spent: MicroDollars } | undefined;
  * The same as of at most a second ago: for whoever may ask as often as they like, and must not keep
  * the one account of everybody from its work.
  */
-export async function spentLately(config: Config): Promise<MicroDollars> {
+export async function cachedSpentToday(config: Config): Promise<MicroDollars> {
   const nowMs = Date.now();
   if (known?.config === config && nowMs < known.untilMs) return known.spent;
   const spent = await spentToday(config);
@@ -163,7 +167,7 @@ interface Account {
   limits: Limits;
 }
 
-function accountsOf(config: Config, { account, token }: Payer): Account[] {
+function accountsOf(config: Config, { account, token }: ChargedAccounts): Account[] {
   const { budgetPerDay, budgetPerCaller, maxConcurrentPerCaller } = config;
   const unbounded = Number.MAX_SAFE_INTEGER;
   const accounts: Account[] = [
@@ -182,9 +186,7 @@ function accountsOf(config: Config, { account, token }: Payer): Account[] {
 }
 
 function accountOf({ budgets }: Config, name: string): DurableObjectStub<Budget> {
-  // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- wrangler.toml binds the class
-  const objects = budgets as DurableObjectNamespace<Budget>;
-  return objects.get(objects.idFromName(name));
+  return budgets.get(budgets.idFromName(name));
 }
 
 const WRITE_AFTER_MS = 1000;

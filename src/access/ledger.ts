@@ -1,7 +1,7 @@
 import type { MicroDollars } from "../contract/pricing.ts";
 
 /** How long an account's entries are kept, in days; the usage of as many days can be asked for. */
-export const KEPT_DAYS = 31;
+export const RETENTION_DAYS = 31;
 
 /** A reservation that nobody closed in this time belongs to a call that is over. */
 const OPEN_SECONDS = 15 * 60;
@@ -64,7 +64,7 @@ export class Ledger {
     if (this.#openSince(nowSeconds - OPEN_SECONDS) >= maxOpen) return "busy";
     const day = window === "life" ? "life" : dayOf(nowSeconds);
     if (this.spent(day) + amount > budget) return "exceeded";
-    if (this.#total(day) === undefined) this.#forget(nowSeconds - KEPT_DAYS * SECONDS_PER_DAY);
+    if (this.#total(day) === undefined) this.#forget(nowSeconds - RETENTION_DAYS * SECONDS_PER_DAY);
     this.#sql.exec(
       "INSERT INTO entry (id, day, amount, state, at) VALUES (?, ?, ?, 'open', ?)",
       id,

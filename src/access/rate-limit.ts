@@ -1,4 +1,4 @@
-import type { Config } from "../config/config.ts";
+import type { Config } from "../config/environment.ts";
 import { GatewayError } from "../errors/failure.ts";
 
 /** The platform's limits, as wrangler.toml sets them: the binding does not tell. */

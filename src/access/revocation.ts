@@ -1,5 +1,5 @@
 import { DurableObject } from "cloudflare:workers";
-import type { Config } from "../config/config.ts";
+import type { Config } from "../config/environment.ts";
 import { nowSeconds } from "../lib/clock.ts";
 import { TOKEN_MAX_SECONDS, type TokenClaims } from "./token.ts";
 
@@ -59,7 +59,7 @@ export async function isRevoked(config: Config, token: TokenClaims): Promise<boo
   const { jti, sub, iat } = token;
   const askedMs = Date.now();
   if (askedMs - (valid.get(jti) ?? Number.NEGATIVE_INFINITY) < REMEMBERED_MS) return false;
-  const revoked = await revocations(config).isRevoked(jti, sub, iat);
+  const revoked = await revocationsOf(config).isRevoked(jti, sub, iat);
   if (valid.size >= MAX_REMEMBERED) valid.clear();
   if (revoked) valid.delete(jti);
   else valid.set(jti, askedMs);
@@ -68,11 +68,9 @@ export async function isRevoked(config: Config, token: TokenClaims): Promise<boo
 
 /** Revokes a token, or all of a subject's. */
 export async function revoke(config: Config, revoked: Revoked): Promise<void> {
-  await revocations(config).revoke(revoked);
+  await revocationsOf(config).revoke(revoked);
 }
 
-function revocations(config: Config): DurableObjectStub<Revocations> {
-  // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- wrangler.toml binds the class
-  const objects = config.revocations as DurableObjectNamespace<Revocations>;
-  return objects.get(objects.idFromName("revocations"));
+function revocationsOf({ revocations }: Config): DurableObjectStub<Revocations> {
+  return revocations.get(revocations.idFromName("revocations"));
 }

@@ -1,5 +1,5 @@
 import { z } from "zod";
-import type { TurnstileConfig } from "../config/config.ts";
+import type { TurnstileConfig } from "../config/environment.ts";
 import { GatewayError } from "../errors/failure.ts";
 import { readAll } from "../lib/streams.ts";
 

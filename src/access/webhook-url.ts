@@ -1,4 +1,4 @@
-import type { Config } from "../config/config.ts";
+import type { Config } from "../config/environment.ts";
 import { invalidType } from "../contract/issues.ts";
 import { GatewayError } from "../errors/failure.ts";
 import { isPublicUrl } from "../lib/public-url.ts";
@@ -37,7 +37,7 @@ export function requireWebhookUrl(value: unknown, config: Config): string {
 }
 
 /** Whether an address that was accepted may still be called: the configuration may have changed. */
-export function mayCall(url: string, config: Config): boolean {
+export function mayDeliverTo(url: string, config: Config): boolean {
   return config.webhookSigningSecrets.length > 0 && problemOf(url, config) === undefined;
 }
 

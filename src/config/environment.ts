@@ -1,160 +1,82 @@
 import { z } from "zod";
-import { RETIRED_MODELS } from "../contract/retirement.ts";
-import { MICRO_PER_DOLLAR, pricesSchema, type Prices } from "../contract/pricing.ts";
+import { servedModels } from "../contract/catalog.ts";
+import { MICRO_PER_DOLLAR } from "../contract/pricing.ts";
+import { isOpenAiUrl, RETIRED_MODELS } from "../contract/retirement.ts";
+import { GatewayError } from "../errors/failure.ts";
+import { isPublicUrl } from "../lib/public-url.ts";
+import {
+  aliases,
+  apiKey,
+  baseUrl,
+  binding,
+  dollars,
+  flag,
+  hosts,
+  integer,
+  modelIds,
+  origins,
+  prices,
+  problem,
+  text,
+  textOr,
+  tokenSecrets,
+  webhookSecrets,
+} from "./values.ts";
 
-/** KV's shortest life of an entry, and about the longest that a number of seconds is good for. */
+/** The shortest TTL of an entry in KV. */
 const TTL_MIN_SECONDS = 60;
 const TTL_MAX_SECONDS = 365 * 24 * 60 * 60;
 
-/** As many as HMAC-SHA256 has bytes (RFC 2104, 3: shorter keys weaken it). */
-const TOKEN_SECRET_MIN_CHARS = 32;
+/** Turnstile's published test secrets, which accept or reject every token. */
+const TURNSTILE_TEST_SECRET = /^[123]x0{8,}/;
 
-/** Standard Webhooks, "Signature scheme": base64 of so many random bytes, after a prefix. */
-const WEBHOOK_SECRET = /^whsec_(?=[A-Za-z0-9+/]+=*$)(.{32,88})$/;
-const WEBHOOK_SECRET_MIN_BYTES = 24;
-const WEBHOOK_SECRET_MAX_BYTES = 64;
+/** The problem in responses, and at the start of local development. */
+export const MISSING_KEY =
+  "UPSTREAM_API_KEY is not set (npx wrangler secret put UPSTREAM_API_KEY, or a line in .dev.vars)";
 
-/** A binding, known by one of its methods. */
-const bound = <Binding>(method: string, what: string) =>
-  z.custom<Binding>(
-    (value) => typeof value === "object" && value !== null && method in value,
-    `must be bound to ${what}`,
-  );
+type Env = Cloudflare.Env;
 
-const objects = bound<DurableObjectNamespace>("idFromName", "a Durable Object class");
-const rateLimit = bound<RateLimit>("limit", "a rate limit");
-
-/** A var as wrangler hands it over: TOML numbers and booleans are not strings yet. An empty one is unset. */
-const text = z
-  .union([z.string(), z.number(), z.boolean()], "must be text")
-  .transform((value) => (value === "" ? undefined : String(value)))
-  .optional();
-
-const integer = (min: number, max: number, preset: number) =>
-  text.transform((value, ctx) => {
-    if (value === undefined) return preset;
-    const number = /^\d{1,15}$/.test(value) ? Number(value) : Number.NaN;
-    if (number >= min && number <= max) return number;
-    return problem(ctx, `must be a whole number from ${min} to ${max}`);
-  });
-
-/** Dollars with at most six decimals, as micro-dollars. */
-const dollars = text.transform((value, ctx) => {
-  if (value === undefined) return undefined;
-  if (/^\d{1,6}(?:\.\d{1,6})?$/.test(value)) return Math.round(Number(value) * MICRO_PER_DOLLAR);
-  return problem(ctx, "must be an amount in dollars, such as 5 or 0.50");
-});
-
-const flag = text.transform((value, ctx) => {
-  if (value === undefined || value === "false") return false;
-  return value === "true" ? true : problem(ctx, 'must be "true" or "false"');
-});
-
-const list = text.transform((value) =>
-  (value ?? "")
-    .split(",")
-    .map((item) => item.trim())
-    .filter((item) => item !== ""),
-);
-
-const MODEL_ID = /^[\w.:/@-]{1,128}$/;
-
-const modelIds = list.transform((ids, ctx) =>
-  ids.every((id) => MODEL_ID.test(id))
-    ? ids
-    : problem(ctx, "must be a comma-separated list of model ids"),
-);
-
-const aliases = list.transform((pairs, ctx) => {
-  const entries = pairs.map((pair) => pair.split("=").map((id) => id.trim()));
-  return entries.every((ids): ids is [string, string] => isPair(ids))
-    ? new Map(entries)
-    : problem(ctx, "must look like from=to,from=to, with a model id on either side");
-});
-
-function isPair(ids: readonly string[]): boolean {
-  return ids.length === 2 && ids.every((id) => MODEL_ID.test(id));
-}
-
-const origins = list.transform((values, ctx) =>
-  values.every((value) => value === "*" || URL.parse(value)?.origin === value)
-    ? values
-    : problem(ctx, 'must be "*" or a comma-separated list of origins, such as https://example.com'),
-);
-
-/** One secret, or two while one replaces the other. */
-const secrets = list.transform((values, ctx) =>
-  values.length <= 2 && values.every((value) => value.length >= TOKEN_SECRET_MIN_CHARS)
-    ? values
-    : problem(
-        ctx,
-        `must have at least ${TOKEN_SECRET_MIN_CHARS} characters; two of them are separated by a comma`,
-      ),
-);
-
-/** One secret, or several while they replace each other. */
-const webhookSecrets = list.transform((values, ctx) =>
-  values.every((value) => isWebhookSecret(value))
-    ? values
-    : problem(
-        ctx,
-        `must be whsec_ and base64 of ${WEBHOOK_SECRET_MIN_BYTES} to ${WEBHOOK_SECRET_MAX_BYTES} bytes; several are separated by commas`,
-      ),
-);
-
-function isWebhookSecret(value: string): boolean {
-  const base64 = WEBHOOK_SECRET.exec(value)?.[1];
-  if (base64 === undefined || base64.length % 4 !== 0) return false;
-  const { length } = atob(base64);
-  return length >= WEBHOOK_SECRET_MIN_BYTES && length <= WEBHOOK_SECRET_MAX_BYTES;
-}
-
-const hosts = list.transform((values, ctx) =>
-  values.every((value) => value === "*" || URL.parse(`https://${value}/`)?.hostname === value)
-    ? values
-    : problem(ctx, 'must be "*" or a comma-separated list of hosts, such as hooks.example.com'),
-);
-
-const prices = text.transform((value, ctx): Prices => {
-  if (value === undefined) return new Map();
-  const parsedPrices = pricesSchema.safeParse(jsonOf(value));
-  if (parsedPrices.success) return parsedPrices.data;
-  return problem(
-    ctx,
-    'must be JSON such as {"my-model": {"text_in": 5, "image_in": 8, "image_out": 32}} or {"my-model": {"per_image": 0.04}}',
-  );
-});
-
-function jsonOf(json: string): unknown {
-  try {
-    return JSON.parse(json);
-  } catch {
-    return undefined;
-  }
-}
-
-/** Vars, secrets and bindings by name, with what they become and what they are when unset. */
-export const environment = z.object({
-  ACCESS: text.pipe(
-    z.enum(["public", "token"], 'must be "public" or "token"').optional().default("public"),
-  ),
+const secrets = {
+  UPSTREAM_API_KEY: apiKey,
   ADMIN_KEY: text,
-  ALLOWED_ORIGINS: origins,
-  ANALYTICS: bound<AnalyticsEngineDataset>(
+  TOKEN_SECRET: tokenSecrets,
+  TURNSTILE_SECRET: text,
+  WEBHOOK_SECRET: webhookSecrets,
+  WEBHOOK_SIGNING_SECRET: webhookSecrets,
+};
+
+const DURABLE_OBJECT = ["idFromName", "a Durable Object class"] as const;
+const RATE_LIMIT = ["limit", "a rate limit"] as const;
+
+const requiredBindings = {
+  CACHE: binding<Env["CACHE"]>("getWithMetadata", "a KV namespace"),
+  GENERATION: binding<Env["GENERATION"]>(...DURABLE_OBJECT),
+  IDEMPOTENCY: binding<Env["IDEMPOTENCY"]>(...DURABLE_OBJECT),
+  BUDGET: binding<Env["BUDGET"]>(...DURABLE_OBJECT),
+  REVOCATIONS: binding<Env["REVOCATIONS"]>(...DURABLE_OBJECT),
+  JOBS: binding<Env["JOBS"]>(...DURABLE_OBJECT),
+  IMAGE_JOB: binding<Env["IMAGE_JOB"]>("createBatch", "a Workflow"),
+  RATE_LIMIT_REQUESTS: binding<Env["RATE_LIMIT_REQUESTS"]>(...RATE_LIMIT),
+  RATE_LIMIT_GENERATIONS: binding<Env["RATE_LIMIT_GENERATIONS"]>(...RATE_LIMIT),
+};
+
+/** Every variable, secret and binding, with its form and its default. */
+const environment = z.object({
+  ...secrets,
+  ...requiredBindings,
+  ANALYTICS: binding<AnalyticsEngineDataset>(
     "writeDataPoint",
     "an Analytics Engine dataset",
   ).optional(),
-  ASSETS: bound<Fetcher>("fetch", "the page's files").optional(),
-  BUDGET: objects,
+  ASSETS: binding<Fetcher>("fetch", "the page's files").optional(),
+  ACCESS: text.pipe(
+    z.enum(["public", "token"], 'must be "public" or "token"').optional().default("public"),
+  ),
+  ALLOWED_ORIGINS: origins,
   BUDGET_USD_PER_DAY: dollars,
   BUDGET_USD_PER_DAY_PER_CALLER: dollars,
-  CACHE: bound<KVNamespace>("getWithMetadata", "a KV namespace"),
   CACHE_TTL_SECONDS: integer(TTL_MIN_SECONDS, TTL_MAX_SECONDS, 30 * 24 * 60 * 60),
-  DEFAULT_MODEL: text,
-  GENERATION: objects,
-  IDEMPOTENCY: objects,
-  IMAGE_JOB: bound<Workflow>("createBatch", "a Workflow"),
-  JOBS: objects,
+  DEFAULT_MODEL: textOr("gpt-image-1.5"),
   LOCAL_DEVELOPMENT: flag,
   MAX_BODY_BYTES: integer(1024, 1024 * 1024, 64 * 1024),
   MAX_CONCURRENT_PER_CALLER: integer(1, 1_000_000, 4),
@@ -162,52 +84,159 @@ export const environment = z.object({
   MODEL_ALIASES: aliases,
   PRICES: prices,
   PROMPT_MAX_CHARS: integer(1, 32_000, 1000),
-  RATE_LIMIT_GENERATIONS: rateLimit,
-  RATE_LIMIT_REQUESTS: rateLimit,
   REFUSAL_TTL_SECONDS: integer(TTL_MIN_SECONDS, TTL_MAX_SECONDS, 60 * 60),
   REQUIRE_DOCUMENTED_FIELDS: flag,
   RETIRED_MODELS: text.pipe(
     z.enum(RETIRED_MODELS, 'must be "auto", "replace" or "keep"').optional().default("auto"),
   ),
-  REVOCATIONS: objects,
-  TOKEN_SECRET: secrets,
-  TURNSTILE_SECRET: text,
   TURNSTILE_SITE_KEY: text,
-  TURNSTILE_VERIFY_URL: text,
-  UPSTREAM_API_KEY: text,
-  UPSTREAM_BASE_URL: text,
+  TURNSTILE_VERIFY_URL: textOr("https://challenges.cloudflare.com/turnstile/v0/siteverify"),
+  UPSTREAM_BASE_URL: baseUrl("https://api.openai.com/v1"),
   UPSTREAM_MAX_RETRIES: integer(0, 5, 2),
   UPSTREAM_TIMEOUT_SECONDS: integer(1, 600, 300),
   WEBHOOK_HOSTS: hosts,
-  WEBHOOK_SECRET: webhookSecrets,
-  WEBHOOK_SIGNING_SECRET: webhookSecrets,
 });
 
-/** All of the names above. */
+type Environment = z.output<typeof environment>;
+
+/** The names of all variables, secrets and bindings, optional ones included. */
 export const VARIABLES: readonly string[] = Object.keys(environment.shape);
+export const SECRETS: readonly string[] = Object.keys(secrets);
+/** The names of the bindings that every gateway needs. */
+export const BINDINGS: readonly string[] = Object.keys(requiredBindings);
 
-/** Which of the names above hold a secret, and which a binding; the rest are vars. */
-export const SECRETS = [
-  "UPSTREAM_API_KEY",
-  "ADMIN_KEY",
-  "TOKEN_SECRET",
-  "TURNSTILE_SECRET",
-  "WEBHOOK_SECRET",
-  "WEBHOOK_SIGNING_SECRET",
-] as const;
-export const BINDINGS = [
-  "CACHE",
-  "GENERATION",
-  "IDEMPOTENCY",
-  "BUDGET",
-  "REVOCATIONS",
-  "JOBS",
-  "IMAGE_JOB",
-  "RATE_LIMIT_REQUESTS",
-  "RATE_LIMIT_GENERATIONS",
-] as const;
+const configuration = environment.transform((env, ctx) => {
+  const defaultModel = env.DEFAULT_MODEL;
+  const models = servedModels({ ids: env.MODELS, aliases: env.MODEL_ALIASES, defaultModel });
+  reportConflicts(env, ctx);
+  if (!models.has(defaultModel)) problem(ctx, "must be one of MODELS", ["DEFAULT_MODEL"]);
+  const budgetPerDay = env.BUDGET_USD_PER_DAY ?? 5 * MICRO_PER_DOLLAR;
+  return {
+    /** The served models by the id that clients use, in the order in which they are listed. */
+    models,
+    defaultModel,
+    promptMaxChars: env.PROMPT_MAX_CHARS,
+    /** True if the fields that the reference document requires are required here too. */
+    requireDocumentedFields: env.REQUIRE_DOCUMENTED_FIELDS,
+    maxBodyBytes: env.MAX_BODY_BYTES,
+    cache: env.CACHE,
+    /** The dataset of the request events; `undefined` if none is bound. */
+    analytics: env.ANALYTICS,
+    /** The files of the web page; `undefined` if the gateway serves no page. */
+    assets: env.ASSETS,
+    cacheTtlSeconds: env.CACHE_TTL_SECONDS,
+    /** The lifetime of a cached moderation block. */
+    refusalTtlSeconds: env.REFUSAL_TTL_SECONDS,
+    generations: env.GENERATION,
+    idempotencyKeys: env.IDEMPOTENCY,
+    budgets: env.BUDGET,
+    revocations: env.REVOCATIONS,
+    jobs: env.JOBS,
+    /** The Workflow that runs each job. */
+    imageJobs: env.IMAGE_JOB,
+    rateLimits: {
+      requests: env.RATE_LIMIT_REQUESTS,
+      generations: env.RATE_LIMIT_GENERATIONS,
+    },
+    /** `token`: every generation requires a valid token. `public`: anonymous callers are accepted. */
+    access: env.ACCESS,
+    /** `undefined` disables the operator's endpoints. */
+    adminKey: env.ADMIN_KEY,
+    /**
+     * The first signs tokens and signed URLs, and all verify them. To rotate, put the new secret first
+     * and remove the old one when everything that it signed has expired. Empty if not set.
+     */
+    tokenSecrets: env.TOKEN_SECRET,
+    /** `undefined` if no secret is set: then only the operator creates tokens. */
+    turnstile:
+      env.TURNSTILE_SECRET === undefined
+        ? undefined
+        : {
+            secret: env.TURNSTILE_SECRET,
+            /** The page's widget is created with it. Not a secret. */
+            siteKey: env.TURNSTILE_SITE_KEY,
+            /** The URL that verifies tokens of the widget. */
+            verifyUrl: env.TURNSTILE_VERIFY_URL,
+          },
+    /** An incoming webhook may be signed with any of them. Empty if not set. */
+    webhookSecrets: env.WEBHOOK_SECRET,
+    /** An outgoing webhook is signed with all of them. Empty if not set. */
+    webhookSigningSecrets: env.WEBHOOK_SIGNING_SECRET,
+    /** The hosts that webhooks may be delivered to; `*` allows every public host. */
+    webhookHosts: env.WEBHOOK_HOSTS,
+    /** The budget of all callers together for a UTC day, in micro-dollars. */
+    budgetPerDay,
+    /** The budget of one caller for a UTC day, in micro-dollars. */
+    budgetPerCaller: env.BUDGET_USD_PER_DAY_PER_CALLER ?? budgetPerDay,
+    /** The largest number of generations that one caller may have in progress. */
+    maxConcurrentPerCaller: env.MAX_CONCURRENT_PER_CALLER,
+    /** Prices that override or extend the built-in table. */
+    prices: env.PRICES,
+    upstream: {
+      /** Has no slash at its end. */
+      baseUrl: env.UPSTREAM_BASE_URL,
+      /** `undefined` if not set: then only cached images are served. */
+      apiKey: env.UPSTREAM_API_KEY,
+      isOpenAi: isOpenAiUrl(new URL(env.UPSTREAM_BASE_URL)),
+      retiredModels: env.RETIRED_MODELS,
+      /** The longest time for a generation, with all its retries. */
+      timeoutSeconds: env.UPSTREAM_TIMEOUT_SECONDS,
+      maxRetries: env.UPSTREAM_MAX_RETRIES,
+    },
+    /** The origins that CORS allows; `*` allows every origin. */
+    allowedOrigins: env.ALLOWED_ORIGINS.length === 0 ? ["*"] : env.ALLOWED_ORIGINS,
+    /** True if URLs may use http and loopback hosts. */
+    localDevelopment: env.LOCAL_DEVELOPMENT,
+  };
+});
 
-function problem(ctx: z.RefinementCtx, message: string): never {
-  ctx.addIssue({ code: "custom", message });
-  return z.NEVER;
+/** The parsed environment of the gateway. */
+export type Config = z.output<typeof configuration>;
+export type UpstreamConfig = Config["upstream"];
+export type TurnstileConfig = NonNullable<Config["turnstile"]>;
+
+/** Reports variables that contradict each other. */
+function reportConflicts(env: Environment, ctx: z.RefinementCtx): void {
+  const isLocal = env.LOCAL_DEVELOPMENT;
+  const report = (name: keyof Environment, message: string) => problem(ctx, message, [name]);
+  // The key is sent in a header, so plain http is allowed to loopback hosts only.
+  const url = new URL(env.UPSTREAM_BASE_URL);
+  if (url.protocol !== "https:" && !(isLocal && isPublicUrl(url, true))) {
+    report("UPSTREAM_BASE_URL", "must start with https://");
+  }
+  const hasTokenSecret = env.TOKEN_SECRET.length > 0;
+  if (env.ACCESS === "token" && !hasTokenSecret) {
+    report("TOKEN_SECRET", 'must be set if ACCESS is "token"');
+  }
+  if (env.TURNSTILE_SECRET === undefined) return;
+  if (!hasTokenSecret) report("TOKEN_SECRET", "must be set if TURNSTILE_SECRET is set");
+  if (TURNSTILE_TEST_SECRET.test(env.TURNSTILE_SECRET) && !isLocal) {
+    report("TURNSTILE_SECRET", "must not be one of Turnstile's test secrets");
+  }
+  const verifyUrl = URL.parse(env.TURNSTILE_VERIFY_URL);
+  if (verifyUrl === null || !isPublicUrl(verifyUrl, isLocal)) {
+    report("TURNSTILE_VERIFY_URL", "must be a public https URL");
+  }
+}
+
+/** An environment does not change while an isolate lives, so each is parsed once. */
+const parsed = new WeakMap<object, Config>();
+
+/**
+ * Returns the configuration in an environment, or fails if any part of it is wrong.
+ *
+ * @throws {GatewayError} `misconfigured`, naming each variable and its problem, and no value
+ */
+export function configOf(env: object): Config {
+  const known = parsed.get(env);
+  if (known !== undefined) return known;
+  const result = configuration.safeParse(env);
+  if (!result.success) {
+    const problems = result.error.issues.map(
+      ({ path, message }) => `${String(path[0])} ${message}`,
+    );
+    throw new GatewayError({ code: "misconfigured", problems });
+  }
+  parsed.set(env, result.data);
+  return result.data;
 }

@@ -1,5 +1,5 @@
 import { z } from "@hono/zod-openapi";
-import type { Config } from "../config/config.ts";
+import type { Config } from "../config/environment.ts";
 import { GatewayError } from "../errors/failure.ts";
 import { once } from "../lib/once.ts";
 import { deliverySchema, JOB_STATUSES, requireNoStream } from "./job.ts";

@@ -1,5 +1,5 @@
 import { z } from "@hono/zod-openapi";
-import type { ServedModel } from "../config/config.ts";
+import type { ServedModel } from "./catalog.ts";
 import { once } from "../lib/once.ts";
 import {
   BACKGROUNDS,

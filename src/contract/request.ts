@@ -1,5 +1,6 @@
 import { z } from "@hono/zod-openapi";
-import { servedModel, type Config, type ServedModel } from "../config/config.ts";
+import type { Config } from "../config/environment.ts";
+import { servedModel, type ServedModel } from "./catalog.ts";
 import { GatewayError, type Failure } from "../errors/failure.ts";
 import type { ImageType } from "../lib/image-type.ts";
 import { codePoints } from "../lib/text.ts";

@@ -1,5 +1,5 @@
 import type { Cache } from "../cache/cache.ts";
-import type { Config } from "../config/config.ts";
+import type { Config } from "../config/environment.ts";
 import { defaultResponseFormat, type ResponseFormat } from "../contract/models.ts";
 import type { GenerationRecord } from "../contract/record.ts";
 import { GatewayError } from "../errors/failure.ts";

@@ -1,4 +1,4 @@
-import type { Config } from "../config/config.ts";
+import type { Config } from "../config/environment.ts";
 import type { GenerationRecord } from "../contract/record.ts";
 import { GatewayError } from "../errors/failure.ts";
 import { objectIdOf } from "../lib/object-id.ts";
@@ -18,7 +18,7 @@ export class GenerationClient {
 
   constructor(config: Config, objectId: DurableObjectId, id: string) {
     this.id = id;
-    this.#objects = objectsOf(config);
+    this.#objects = config.generations;
     this.#objectId = objectId;
     this.#giveUpMs = Date.now() + (config.upstream.timeoutSeconds + GRACE_SECONDS) * 1000;
   }
@@ -76,7 +76,7 @@ export async function startGeneration(
   name: ObjectName,
   job: Job,
 ): Promise<{ started: StartResponse; handle: GenerationClient }> {
-  const objects = objectsOf(config);
+  const objects = config.generations;
   const objectId = name === "fresh" ? objects.newUniqueId() : objects.idFromName(name.shared);
   const started = await retryRpc(() => objects.get(objectId).start(job));
   return { started, handle: new GenerationClient(config, objectId, started.id) };
@@ -93,7 +93,7 @@ export async function lookupInObject(
   maxAgeSeconds: number,
   orInProgress = false,
 ): Promise<{ started: StartResponse; handle: GenerationClient } | undefined> {
-  const objects = objectsOf(config);
+  const objects = config.generations;
   const objectId = objects.idFromName(key);
   const started = await retryRpc(() => objects.get(objectId).made(maxAgeSeconds, orInProgress));
   if (started === undefined) return undefined;
@@ -110,10 +110,4 @@ export function clientOf(config: Config, id: string): GenerationClient | undefin
     // Well formed, and no id that this namespace has given out.
     return undefined;
   }
-}
-
-/** The configuration knows the binding; that its objects are of our class is known here. */
-function objectsOf({ generations }: Config): DurableObjectNamespace<Generation> {
-  // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- wrangler.toml binds the class
-  return generations as DurableObjectNamespace<Generation>;
 }

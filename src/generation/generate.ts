@@ -1,4 +1,4 @@
-import type { Payer } from "../access/budget.ts";
+import type { ChargedAccounts } from "../access/budget.ts";
 import { limitRate } from "../access/rate-limit.ts";
 import type { ResponseFormat } from "../contract/models.ts";
 import type { ImageRequest } from "../contract/request.ts";
@@ -24,7 +24,7 @@ export interface Requester {
   principal: string;
   /** What the rate limits count by. */
   rateKey: string;
-  payer: Payer;
+  payer: ChargedAccounts;
 }
 
 export interface GenerateOptions {

@@ -1,5 +1,5 @@
 import { DurableObject } from "cloudflare:workers";
-import type { Config } from "../config/config.ts";
+import type { Config } from "../config/environment.ts";
 import { GatewayError } from "../errors/failure.ts";
 import { retryRpc } from "../lib/retry-rpc.ts";
 import type { RequestIdentity } from "./key.ts";
@@ -57,8 +57,7 @@ export async function claimIdempotencyKey(
   idempotencyKey: string,
   { requestKey, fingerprint }: RequestIdentity,
 ): Promise<Idempotency> {
-  // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- wrangler.toml binds the class
-  const objects = config.idempotencyKeys as DurableObjectNamespace<IdempotencyKey>;
+  const objects = config.idempotencyKeys;
   const name = `${principal}/${idempotencyKey}`;
   const objectId = objects.idFromName(name);
   const claim = await retryRpc(() => objects.get(objectId).claim(requestKey, fingerprint));

@@ -1,7 +1,7 @@
 import { DurableObject } from "cloudflare:workers";
 import { releaseBudget, reserveBudget, settleBudget } from "../access/budget.ts";
 import { kvCache, type CachedImage } from "../cache/cache.ts";
-import { configOf, type Config } from "../config/config.ts";
+import { configOf, type Config } from "../config/environment.ts";
 import { costOf, costOfRecord, MICRO_PER_DOLLAR } from "../contract/pricing.ts";
 import type { GenerationRecord } from "../contract/record.ts";
 import { withSuccessor } from "../contract/request.ts";

@@ -1,4 +1,4 @@
-import type { Payer } from "../access/budget.ts";
+import type { ChargedAccounts } from "../access/budget.ts";
 import type { GenerationRecord, Resolved } from "../contract/record.ts";
 import type { ImageRequest } from "../contract/request.ts";
 import type { Failure } from "../errors/failure.ts";
@@ -10,7 +10,7 @@ export interface Job {
   key: string;
   request: ImageRequest;
   /** Who pays; whoever joins does not. */
-  payer: Payer;
+  payer: ChargedAccounts;
   /** Whether it goes to KV; `no-store` keeps it out. */
   store: boolean;
   /** How long the object keeps what was made, for waiters and for KV's slow negative entries. */

@@ -1,5 +1,5 @@
-import { countUsage, type Payer } from "../access/budget.ts";
-import type { Config } from "../config/config.ts";
+import { countUsage, type ChargedAccounts } from "../access/budget.ts";
+import type { Config } from "../config/environment.ts";
 import { costOfRecord, type PricedRequest } from "../contract/pricing.ts";
 import type { GenerationResult } from "./result.ts";
 
@@ -11,7 +11,7 @@ import type { GenerationResult } from "./result.ts";
 export function recordSavings(
   found: GenerationResult,
   request: PricedRequest,
-  { caller }: Payer,
+  { caller }: ChargedAccounts,
   config: Config,
 ): Promise<void> | undefined {
   const { outcome } = found;

@@ -1,5 +1,5 @@
 import type { Cache } from "../cache/cache.ts";
-import type { Config } from "../config/config.ts";
+import type { Config } from "../config/environment.ts";
 import type { RequestEvent } from "../telemetry/event.ts";
 
 /** What Hono's context carries here. */

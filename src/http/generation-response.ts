@@ -1,5 +1,5 @@
 import type { Context } from "hono";
-import type { Payer } from "../access/budget.ts";
+import type { ChargedAccounts } from "../access/budget.ts";
 import { RATE_LIMIT_POLICY } from "../access/rate-limit.ts";
 import type { JobFields, JobStatus } from "../contract/job.ts";
 import { defaultResponseFormat, type ResponseFormat } from "../contract/models.ts";
@@ -178,7 +178,7 @@ export function answered(
 export function noteFound(
   found: GenerationResult,
   request: PricedRequest,
-  payer: Payer,
+  payer: ChargedAccounts,
   c: Context<AppEnv>,
 ): void {
   c.get("event").add({ generation: generationIdOf(found) });

@@ -1,6 +1,6 @@
 import { version } from "../../package.json";
-import { mayCall } from "../access/webhook-url.ts";
-import type { Config } from "../config/config.ts";
+import { mayDeliverTo } from "../access/webhook-url.ts";
+import type { Config } from "../config/environment.ts";
 import type { AttemptOutcome } from "../contract/job.ts";
 import { retryAfterSeconds } from "../lib/retry-after.ts";
 import { signWebhook } from "./signature.ts";
@@ -60,7 +60,7 @@ export async function attemptDelivery(
   const startedMs = Date.now();
   const at = Math.floor(startedMs / 1000);
   const attempt = { at, status: undefined, retryAfterSeconds: undefined };
-  if (!mayCall(url, config)) return { ...attempt, outcome: "not_allowed" };
+  if (!mayDeliverTo(url, config)) return { ...attempt, outcome: "not_allowed" };
   const signal = AbortSignal.timeout(timeoutMs);
   try {
     const response = await fetch(url, {

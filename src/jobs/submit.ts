@@ -1,15 +1,12 @@
-import type { Config } from "../config/config.ts";
+import type { Config } from "../config/environment.ts";
 import { GatewayError } from "../errors/failure.ts";
 import { objectIdOf } from "../lib/object-id.ts";
+import { rpcClient, type RpcClient } from "../lib/rpc-client.ts";
 import type { Jobs } from "./object.ts";
 import type { Order } from "./order.ts";
 
-/** A Jobs object, called from elsewhere. */
-export type JobsStub = {
-  [Name in "accept" | "task" | "found" | "finish" | "delivery" | "attempted" | "job" | "batch"]: (
-    ...args: Parameters<Jobs[Name]>
-  ) => Promise<Awaited<ReturnType<Jobs[Name]>>>;
-};
+/** The RPC methods of the Durable Object of a job or batch. */
+export type JobsStub = RpcClient<Jobs>;
 
 /**
  * Takes an order and has its jobs begin. An order under a name that was used before is the one that it
@@ -26,7 +23,7 @@ export async function submitOrder(
 ): Promise<string> {
   const objects = config.jobs;
   const objectId = name === undefined ? objects.newUniqueId() : objects.idFromName(name);
-  const accepted = await stubOf(objects.get(objectId)).accept(order);
+  const accepted = await rpcClient(objects.get(objectId)).accept(order);
   if (accepted === undefined) throw new GatewayError({ code: "idempotency_key_reused" });
   if (accepted.openJobs.length > 0) await begin(config, accepted.openJobs);
   return accepted.id;
@@ -55,15 +52,9 @@ export function jobsOf(config: Config, prefix: "job" | "batch", id: string): Job
   if (hex === undefined) return undefined;
   const objects = config.jobs;
   try {
-    return stubOf(objects.get(objects.idFromString(hex)));
+    return rpcClient(objects.get(objects.idFromString(hex)));
   } catch {
     // Well formed, and no id that this namespace has given out.
     return undefined;
   }
-}
-
-/** The configuration knows the binding; that its objects are of our class is known here. */
-function stubOf(stub: DurableObjectStub): JobsStub {
-  // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- wrangler.toml binds the class
-  return stub as unknown as JobsStub;
 }

@@ -1,6 +1,6 @@
 import { WorkflowEntrypoint, type WorkflowEvent, type WorkflowStep } from "cloudflare:workers";
 import { kvCache } from "../cache/cache.ts";
-import { configOf, type Config } from "../config/config.ts";
+import { configOf, type Config } from "../config/environment.ts";
 import { failureOf, type Failure } from "../errors/failure.ts";
 import { recordSavings } from "../generation/savings.ts";
 import { generationIdOf, result } from "../generation/result.ts";

@@ -1,6 +1,6 @@
 import type { MiddlewareHandler } from "hono";
 import { kvCache } from "../cache/cache.ts";
-import { configOf } from "../config/config.ts";
+import { configOf } from "../config/environment.ts";
 import type { AppEnv } from "../http/context.ts";
 
 /**

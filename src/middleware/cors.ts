@@ -1,6 +1,6 @@
 import type { MiddlewareHandler } from "hono";
 import { cors as honoCors } from "hono/cors";
-import { configOf } from "../config/config.ts";
+import { configOf } from "../config/environment.ts";
 import type { AppEnv } from "../http/context.ts";
 
 /** What a script may read beside the body. */

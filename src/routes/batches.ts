@@ -1,7 +1,7 @@
 import type { Hono } from "hono";
 import { limitRate } from "../access/rate-limit.ts";
 import { requireWithinLimits } from "../access/token.ts";
-import type { Config } from "../config/config.ts";
+import type { Config } from "../config/environment.ts";
 import { BATCH_BODIES, located, parseBatch, type BatchRequest } from "../contract/batch.ts";
 import { takeWebhookUrl } from "../contract/job.ts";
 import { GatewayError } from "../errors/failure.ts";

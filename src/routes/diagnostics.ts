@@ -1,7 +1,8 @@
 import type { Hono } from "hono";
 import { requireAdmin } from "../access/admin.ts";
 import { spentToday } from "../access/budget.ts";
-import { servedModel, type Config } from "../config/config.ts";
+import type { Config } from "../config/environment.ts";
+import { servedModel } from "../contract/catalog.ts";
 import type { DoctorCheck } from "../contract/diagnostics.ts";
 import { MICRO_PER_DOLLAR, type MicroDollars } from "../contract/pricing.ts";
 import {

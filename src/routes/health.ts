@@ -1,6 +1,6 @@
 import type { Hono } from "hono";
 import { version } from "../../package.json";
-import { spentLately } from "../access/budget.ts";
+import { cachedSpentToday } from "../access/budget.ts";
 import { BINDINGS, SECRETS } from "../config/environment.ts";
 import { MICRO_PER_DOLLAR } from "../contract/pricing.ts";
 import type { AppEnv } from "../http/context.ts";
@@ -23,7 +23,7 @@ export function healthRoute(app: Hono<AppEnv>): void {
         turnstile_site_key: config.turnstile?.siteKey ?? null,
         budget: {
           usd_per_day: config.budgetPerDay / MICRO_PER_DOLLAR,
-          usd_left: (config.budgetPerDay - (await spentLately(config))) / MICRO_PER_DOLLAR,
+          usd_left: (config.budgetPerDay - (await cachedSpentToday(config))) / MICRO_PER_DOLLAR,
         },
         local_development: config.localDevelopment,
       },

@@ -1,5 +1,5 @@
 import type { Hono } from "hono";
-import { servedModel } from "../config/config.ts";
+import { servedModel } from "../contract/catalog.ts";
 import { listedModel } from "../contract/model-list.ts";
 import { withdrawalAt } from "../contract/retirement.ts";
 import { GatewayError } from "../errors/failure.ts";

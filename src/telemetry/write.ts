@@ -1,4 +1,4 @@
-import type { Config } from "../config/config.ts";
+import type { Config } from "../config/environment.ts";
 import { log, type LogFields } from "./log.ts";
 
 /** What of an event goes to Analytics Engine, in this order (`blob1`, `blob2` … and `double1` …). */

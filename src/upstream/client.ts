@@ -1,5 +1,5 @@
 import { version } from "../../package.json";
-import { MISSING_KEY, type UpstreamConfig } from "../config/config.ts";
+import { MISSING_KEY, type UpstreamConfig } from "../config/environment.ts";
 import type { Resolved, Usage } from "../contract/record.ts";
 import type { ImageRequest } from "../contract/request.ts";
 import { GatewayError } from "../errors/failure.ts";

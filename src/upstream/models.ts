@@ -1,5 +1,5 @@
 import { z } from "zod";
-import type { UpstreamConfig } from "../config/config.ts";
+import type { UpstreamConfig } from "../config/environment.ts";
 import { readAll } from "../lib/streams.ts";
 
 /** What the upstream says when it is asked for its models, which costs nothing. */

@@ -5,7 +5,7 @@ import axe from "axe-core";
 import type OpenAI from "openai";
 import type { Browser, BrowserContextOptions, Page } from "playwright-core";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
-import { MISSING_KEY } from "../../src/config/config.ts";
+import { MISSING_KEY } from "../../src/config/environment.ts";
 import { browserPath, startBrowser } from "../browser.ts";
 import { startLocal, type Local } from "../local.ts";
 import { newPrompt } from "./stage.ts";

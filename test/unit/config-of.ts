@@ -1,4 +1,4 @@
-import { configOf, type Config } from "../../src/config/config.ts";
+import { configOf, type Config } from "../../src/config/environment.ts";
 import { environment } from "../worker/gateway.ts";
 
 /** The configuration of an environment with these vars. */

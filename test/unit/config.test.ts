@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
-import { configOf, servedModel } from "../../src/config/config.ts";
-import { BINDINGS } from "../../src/config/environment.ts";
+import { configOf, BINDINGS } from "../../src/config/environment.ts";
+import { servedModel } from "../../src/contract/catalog.ts";
 import { KNOWN_MODELS } from "../../src/contract/models.ts";
 import { webhookSecret } from "../webhooks/secret.ts";
 import { environment } from "../worker/gateway.ts";
@@ -127,9 +127,9 @@ describe("a bad value is named with the reason", () => {
     ["REQUIRE_DOCUMENTED_FIELDS", "yes", 'REQUIRE_DOCUMENTED_FIELDS must be "true" or "false"'],
     ["LOCAL_DEVELOPMENT", "1", 'LOCAL_DEVELOPMENT must be "true" or "false"'],
     ["MODELS", "gpt image", "MODELS must be a comma-separated list of model ids"],
-    ["MODEL_ALIASES", "a=b=c", "MODEL_ALIASES must look like from=to"],
-    ["MODEL_ALIASES", "a", "MODEL_ALIASES must look like from=to"],
-    ["MODEL_ALIASES", "a=", "MODEL_ALIASES must look like from=to"],
+    ["MODEL_ALIASES", "a=b=c", "MODEL_ALIASES must be a comma-separated list of pairs"],
+    ["MODEL_ALIASES", "a", "MODEL_ALIASES must be a comma-separated list of pairs"],
+    ["MODEL_ALIASES", "a=", "MODEL_ALIASES must be a comma-separated list of pairs"],
     ["DEFAULT_MODEL", "unheard-of", "DEFAULT_MODEL must be one of MODELS"],
     ["ALLOWED_ORIGINS", "example.com", 'ALLOWED_ORIGINS must be "*" or a comma-separated list'],
     ["ALLOWED_ORIGINS", "https://example.com/", "ALLOWED_ORIGINS must be"],
@@ -142,13 +142,17 @@ describe("a bad value is named with the reason", () => {
     ["UPSTREAM_BASE_URL", "api.example.com", "UPSTREAM_BASE_URL must be a URL"],
     ["UPSTREAM_BASE_URL", "https://a.example/v1?x=1", "UPSTREAM_BASE_URL must be a URL"],
     ["UPSTREAM_BASE_URL", "https://me@a.example/v1", "UPSTREAM_BASE_URL must be a URL"],
-    ["UPSTREAM_BASE_URL", "ftp://a.example/v1", "UPSTREAM_BASE_URL must begin with https://"],
-    ["UPSTREAM_API_KEY", "two words", "UPSTREAM_API_KEY holds a space"],
-    ["UPSTREAM_API_KEY", "key\n", "UPSTREAM_API_KEY holds a space"],
-    ["TOKEN_SECRET", "too short", "TOKEN_SECRET must have at least 32 characters"],
-    ["TOKEN_SECRET", `${"a".repeat(32)},short`, "TOKEN_SECRET must have at least 32 characters"],
+    ["UPSTREAM_BASE_URL", "ftp://a.example/v1", "UPSTREAM_BASE_URL must start with https://"],
+    ["UPSTREAM_API_KEY", "two words", "UPSTREAM_API_KEY must have no spaces"],
+    ["UPSTREAM_API_KEY", "key\n", "UPSTREAM_API_KEY must have no spaces"],
+    ["TOKEN_SECRET", "too short", "TOKEN_SECRET must be one secret of at least 32 characters"],
+    [
+      "TOKEN_SECRET",
+      `${"a".repeat(32)},short`,
+      "TOKEN_SECRET must be one secret of at least 32 characters",
+    ],
     ["ACCESS", "everyone", 'ACCESS must be "public" or "token"'],
-    ["ACCESS", "token", "TOKEN_SECRET must be set where ACCESS wants tokens"],
+    ["ACCESS", "token", 'TOKEN_SECRET must be set if ACCESS is "token"'],
     ["BUDGET", undefined, "BUDGET must be bound to a Durable Object class"],
     ["BUDGET_USD_PER_DAY", "$5", "BUDGET_USD_PER_DAY must be an amount in dollars"],
     ["BUDGET_USD_PER_DAY", "-5", "BUDGET_USD_PER_DAY must be an amount in dollars"],
@@ -161,15 +165,15 @@ describe("a bad value is named with the reason", () => {
     ["JOBS", undefined, "JOBS must be bound to a Durable Object class"],
     ["IMAGE_JOB", undefined, "IMAGE_JOB must be bound to a Workflow"],
     ["IMAGE_JOB", {}, "IMAGE_JOB must be bound to a Workflow"],
-    ["WEBHOOK_SECRET", "whsec_c2hvcnQ=", "WEBHOOK_SECRET must be whsec_ and base64"],
-    ["WEBHOOK_SECRET", webhookSecret("a").slice(6), "WEBHOOK_SECRET must be whsec_ and base64"],
-    ["WEBHOOK_SECRET", `whsec_${"!".repeat(32)}`, "WEBHOOK_SECRET must be whsec_ and base64"],
-    ["WEBHOOK_SECRET", `whsec_${"A".repeat(88)}`, "WEBHOOK_SECRET must be whsec_ and base64"],
-    ["WEBHOOK_SIGNING_SECRET", "whsec_", "WEBHOOK_SIGNING_SECRET must be whsec_ and base64"],
+    ["WEBHOOK_SECRET", "whsec_c2hvcnQ=", "WEBHOOK_SECRET must be whsec_ and the base64"],
+    ["WEBHOOK_SECRET", webhookSecret("a").slice(6), "WEBHOOK_SECRET must be whsec_ and the base64"],
+    ["WEBHOOK_SECRET", `whsec_${"!".repeat(32)}`, "WEBHOOK_SECRET must be whsec_ and the base64"],
+    ["WEBHOOK_SECRET", `whsec_${"A".repeat(88)}`, "WEBHOOK_SECRET must be whsec_ and the base64"],
+    ["WEBHOOK_SIGNING_SECRET", "whsec_", "WEBHOOK_SIGNING_SECRET must be whsec_ and the base64"],
     ["WEBHOOK_HOSTS", "https://hooks.example.com", 'WEBHOOK_HOSTS must be "*"'],
     ["WEBHOOK_HOSTS", "hooks.example.com/path", 'WEBHOOK_HOSTS must be "*"'],
-    ["TURNSTILE_SECRET", "0x4AAA", "TOKEN_SECRET must be set where TURNSTILE_SECRET is"],
-    ["MODELS", { a: 1 }, "MODELS must be text"],
+    ["TURNSTILE_SECRET", "0x4AAA", "TOKEN_SECRET must be set if TURNSTILE_SECRET is set"],
+    ["MODELS", { a: 1 }, "MODELS must be a string, a number or a boolean"],
   ])("%s = %j", (name, value, reason) => {
     const [said] = problems({ [name]: value });
     expect(said).toContain(reason);
@@ -184,7 +188,7 @@ describe("a bad value is named with the reason", () => {
     const UPSTREAM_BASE_URL = "http://127.0.0.1:9/v1";
     expect(testConfig({ UPSTREAM_BASE_URL }).upstream.baseUrl).toBe(UPSTREAM_BASE_URL);
     expect(problems({ UPSTREAM_BASE_URL, LOCAL_DEVELOPMENT: "false" })).toEqual([
-      "UPSTREAM_BASE_URL must begin with https://",
+      "UPSTREAM_BASE_URL must start with https://",
     ]);
   });
 
@@ -194,7 +198,7 @@ describe("a bad value is named with the reason", () => {
       const vars = { TURNSTILE_SECRET, TOKEN_SECRET: "a".repeat(32) };
       expect(testConfig(vars).turnstile?.secret).toBe(TURNSTILE_SECRET);
       expect(problems({ ...vars, LOCAL_DEVELOPMENT: "false", UPSTREAM_BASE_URL: "" })).toEqual([
-        "TURNSTILE_SECRET is one of Turnstile's secrets for tests",
+        "TURNSTILE_SECRET must not be one of Turnstile's test secrets",
       ]);
     },
   );

@@ -7,7 +7,7 @@ import {
   settleBudget,
   spentToday,
   usageOf,
-  type Payer,
+  type ChargedAccounts,
 } from "../../src/access/budget.ts";
 import { dayOf, Ledger, type Limits } from "../../src/access/ledger.ts";
 import { parseImageRequest } from "../../src/contract/request.ts";
@@ -142,8 +142,8 @@ describe("a ledger", () => {
   });
 });
 
-const ANN: Payer = { caller: "ann", account: "subject/ann", token: undefined };
-const BOB: Payer = { caller: "bob", account: "subject/bob", token: undefined };
+const ANN: ChargedAccounts = { caller: "ann", account: "subject/ann", token: undefined };
+const BOB: ChargedAccounts = { caller: "bob", account: "subject/bob", token: undefined };
 
 describe("the budget", () => {
   it("is never overspent by a thousand at once", async () => {

@@ -9,7 +9,7 @@ import {
 import { expect, inject } from "vitest";
 import type { Budget } from "../../src/access/budget.ts";
 import { app } from "../../src/app.ts";
-import { configOf } from "../../src/config/config.ts";
+import { configOf } from "../../src/config/environment.ts";
 import { parseImageRequest } from "../../src/contract/request.ts";
 import { requestKey } from "../../src/generation/key.ts";
 import type { IdempotencyKey } from "../../src/generation/idempotency.ts";
@@ -37,7 +37,7 @@ export function environment(vars: Record<string, unknown> = {}): object {
 
 /** The Worker's objects, and its KV namespace as it is stored: every write shows at once. */
 export function bindings(): Bindings {
-  return env as unknown as Bindings;
+  return env;
 }
 
 /** Answers a request as the deployed Worker does, and waits for what it leaves running. */

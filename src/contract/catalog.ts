@@ -1,0 +1,57 @@
+import { KNOWN_MODELS, NEWEST_RULES, baseModelId, knownModel, type ModelRules } from "./models.ts";
+
+/** A model that this gateway serves: its rules, and the name that the upstream knows it by. */
+export interface ServedModel {
+  id: string;
+  upstreamId: string;
+  /** True if `MODEL_ALIASES` sets `upstreamId`. Nothing else replaces an alias. */
+  isAlias: boolean;
+  rules: ModelRules;
+}
+
+/** The served models by the id that clients use, in the order in which they are listed. */
+export type Catalog = ReadonlyMap<string, ServedModel>;
+
+/**
+ * Returns the catalog of a gateway. Aliases are served under their own names, with the rules of the
+ * model that the upstream is sent, or else of the model that they are named after.
+ *
+ * A known default is served even if `ids` does not list it: an upgrade that changes the preset default
+ * must not stop a gateway.
+ *
+ * @param options.ids the ids to serve; all known models if empty
+ * @param options.aliases the upstream's id of a model by its id here
+ */
+export function servedModels({
+  ids,
+  aliases,
+  defaultModel,
+}: {
+  ids: readonly string[];
+  aliases: ReadonlyMap<string, string>;
+  defaultModel: string;
+}): Catalog {
+  const listed = ids.length > 0 ? ids : KNOWN_MODELS.map((model) => model.id);
+  const served = (id: string): ServedModel => {
+    const alias = aliases.get(id);
+    const upstreamId = alias ?? id;
+    const rules = (knownModel(upstreamId) ?? knownModel(id))?.rules ?? NEWEST_RULES;
+    return { id, upstreamId, isAlias: alias !== undefined, rules };
+  };
+  const names = new Set([...listed, ...aliases.keys()]);
+  const models = new Map([...names].map((id) => [id, served(id)]));
+  if (knownModel(defaultModel) !== undefined) {
+    models.set(defaultModel, servedModel({ models }, defaultModel) ?? served(defaultModel));
+  }
+  return models;
+}
+
+/** Returns the served model of an id, or of the dated snapshot of one; `undefined` if none is served. */
+export function servedModel({ models }: { models: Catalog }, id: string): ServedModel | undefined {
+  const listed = models.get(id);
+  if (listed !== undefined) return listed;
+  const base = models.get(baseModelId(id));
+  if (base === undefined) return undefined;
+  const aliased = base.upstreamId !== base.id;
+  return { ...base, id, upstreamId: aliased ? base.upstreamId : id };
+}
