@@ -2,11 +2,11 @@ import { GatewayError } from "../errors/failure.ts";
 import { bearerOf } from "./bearer.ts";
 
 /**
- * Lets the owner pass, and nobody else.
+ * Requires the operator's admin key.
  *
- * @param authorization the request's header, `Bearer <admin key>`
+ * @param authorization value of the Authorization header, `Bearer <admin key>`
  * @param adminKey the secret `ADMIN_KEY`
- * @throws {GatewayError} `missing_token`, `invalid_token`; `misconfigured` where there is no key
+ * @throws {GatewayError} `missing_token`, `invalid_token`; `misconfigured` if `ADMIN_KEY` is not set
  */
 export async function requireAdmin(
   authorization: string | undefined,
@@ -16,7 +16,7 @@ export async function requireAdmin(
     throw new GatewayError({ code: "misconfigured", problems: ["ADMIN_KEY is not set"] });
   }
   const token = bearerOf(authorization, "admin key");
-  // Hashed first, because only texts of one length can be compared in constant time.
+  // A comparison in constant time requires values of equal length, so it compares digests.
   const [given, expected] = await Promise.all([sha256(token), sha256(adminKey)]);
   if (!crypto.subtle.timingSafeEqual(given, expected)) {
     throw new GatewayError({

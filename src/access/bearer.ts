@@ -1,9 +1,9 @@
 import { GatewayError, type Credential } from "../errors/failure.ts";
 
 /**
- * The credential in an Authorization header (RFC 6750, 2.1).
+ * Returns the credential in an Authorization header (RFC 6750, 2.1).
  *
- * @throws {GatewayError} `missing_token`; `invalid_token` for another scheme, or for no credential
+ * @throws {GatewayError} `missing_token`; `invalid_token` if the header is not `Bearer <credential>`
  */
 export function bearerOf(authorization: string | undefined, credential: Credential): string {
   if (authorization === undefined || authorization.trim() === "") {

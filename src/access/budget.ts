@@ -13,79 +13,93 @@ import {
 } from "./ledger.ts";
 import { UsageTable, type UsageRow } from "./usage.ts";
 
-/** Who pays for a generation. */
+/**
+ * The accounts that a generation is charged to.
+ *
+ * Durable Objects store this type for days and receive it by RPC, and a deployment replaces a busy
+ * object up to 15 minutes late. Its property names therefore do not change, and neither do the names of
+ * RPC methods.
+ */
 export interface ChargedAccounts {
-  /** The name that the usage is listed under. */
+  /** The caller's name in the usage. */
   caller: string;
-  /** The account of the caller's day: its own name, or that of its network where it has none. */
+  /** The name of the caller's daily account: its subject, or its network if it has no subject. */
   account: string;
-  /** The budget that a token brings along for all its life. */
+  /** The token's own budget for its lifetime; `undefined` without one. */
   token: { jti: string; budget: MicroDollars } | undefined;
 }
 
-/** An account: the one of everybody, which counts the usage too, a caller's, or a token's. */
+/** One account: of the gateway, which also stores the usage, of a caller, or of a token. */
 export class Budget extends DurableObject<object> {
   readonly #ledger = new Ledger(this.ctx.storage.sql);
   readonly #usage = new UsageTable(this.ctx.storage.sql);
 
+  /** Reserves an amount for a generation; idempotent. */
   reserve(id: string, amount: MicroDollars, limits: Limits): Reserved {
     return this.#ledger.reserve(id, amount, limits, nowSeconds());
   }
 
-  /** Closes a reservation; `usage` is counted with it, once. */
+  /** Closes a reservation with the actual cost, and adds `usage` once; idempotent. */
   settle(id: string, amount: MicroDollars, usage?: UsageRow): void {
     if (this.#ledger.settle(id, amount) && usage !== undefined) this.#usage.add(usage);
   }
 
+  /** Closes a reservation without a charge; idempotent. */
   release(id: string): void {
     this.#ledger.release(id);
   }
 
+  /** Adds rows to the usage, and deletes the rows of days past the retention. */
   count(rows: readonly UsageRow[]): void {
-    this.#usage.forgetBefore(firstDay(nowSeconds()));
+    this.#usage.deleteBefore(firstDay(nowSeconds()));
     for (const row of rows) this.#usage.add(row);
   }
 
+  /** Returns the usage of today and of the days in retention. */
   usage(): UsageRow[] {
     return this.#usage.since(firstDay(nowSeconds()));
   }
 
+  /** Returns the spent and reserved amount of today. */
   spentToday(): MicroDollars {
     return this.#ledger.spent(dayOf(nowSeconds()));
   }
 }
 
-/** Today and the days before it that are kept. */
+/** Returns the oldest day in retention. */
 function firstDay(seconds: number): string {
   return dayOf(seconds - RETENTION_DAYS * 24 * 60 * 60);
 }
 
-/** When a caller that has too many generations going on may try again. */
+/** The Retry-After of a caller with too many generations in progress. */
 const BUSY_RETRY_SECONDS = 5;
 
 /**
- * Reserves the worst case of a generation in every account that pays for it: all of them, or none.
+ * Reserves the upper bound of a generation's cost in every account that it is charged to: in all of
+ * them, or in none.
  *
- * @returns why it may not be made: `budget_exceeded`, `rate_limit_exceeded`
- * @throws when an account cannot be asked: then nothing is spent either
+ * @returns the failure if an account rejects it: `budget_exceeded` or `rate_limit_exceeded`
+ * @throws if an account is unreachable; nothing is charged then, and the generation must not start
  */
 export async function reserveBudget(
   config: Config,
-  payer: ChargedAccounts,
+  charged: ChargedAccounts,
   id: string,
-  worst: MicroDollars,
+  upperBound: MicroDollars,
 ): Promise<Failure | undefined> {
-  const accounts = accountsOf(config, payer);
+  const accounts = accountsOf(config, charged);
   const results = await Promise.allSettled(
-    accounts.map(({ name, limits }) => accountOf(config, name).reserve(id, worst, limits)),
+    accounts.map(({ name, limits }) => accountOf(config, name).reserve(id, upperBound, limits)),
   );
   if (results.every((each) => each.status === "fulfilled" && each.value === "reserved")) {
     return undefined;
   }
-  await releaseBudget(config, payer, id);
-  const refused = results.map((each) => (each.status === "fulfilled" ? each.value : "broken"));
-  if (refused.includes("broken")) throw new Error("an account cannot be asked");
-  if (refused.includes("busy")) {
+  await releaseBudget(config, charged, id);
+  const outcomes = results.map((each) =>
+    each.status === "fulfilled" ? each.value : "unreachable",
+  );
+  if (outcomes.includes("unreachable")) throw new Error("an account is unreachable");
+  if (outcomes.includes("busy")) {
     return {
       code: "rate_limit_exceeded",
       reason: "concurrency",
@@ -93,74 +107,75 @@ export async function reserveBudget(
       policy: `"concurrency";q=${config.maxConcurrentPerCaller};qu="concurrent-requests"`,
     };
   }
-  const isOverForGood = accounts.some(
-    ({ limits }, index) => limits.window === "life" && refused[index] === "exceeded",
+  const isTokenSpent = accounts.some(
+    ({ limits }, index) => limits.window === "life" && outcomes[index] === "exceeded",
   );
   return {
     code: "budget_exceeded",
-    // No day brings a token's own budget back.
-    retryAfterSeconds: isOverForGood ? undefined : secondsToMidnight(nowSeconds()),
+    // The budget of a token does not renew, so a retry never succeeds.
+    retryAfterSeconds: isTokenSpent ? undefined : secondsToMidnight(nowSeconds()),
   };
 }
 
-/** Closes the reservations of a generation with what it cost; may be repeated. */
+/** Settles the reservations of a generation with its actual cost; idempotent. */
 export async function settleBudget(
   config: Config,
-  payer: ChargedAccounts,
+  charged: ChargedAccounts,
   id: string,
   { spent, model, images }: { spent: MicroDollars; model: string; images: number },
 ): Promise<void> {
   const day = dayOf(nowSeconds());
-  const { caller } = payer;
+  const { caller } = charged;
   const usage = { day, caller, model, images, hits: 0, collapsed: 0, spent, saved: 0 };
   await Promise.all(
-    accountsOf(config, payer).map(({ name }) =>
-      accountOf(config, name).settle(id, spent, name === EVERYBODY ? usage : undefined),
+    accountsOf(config, charged).map(({ name }) =>
+      accountOf(config, name).settle(id, spent, name === GATEWAY ? usage : undefined),
     ),
   );
 }
 
-/** Closes the reservations of a generation that cost nothing; may be repeated. */
+/** Releases the reservations of a generation that cost nothing; idempotent. */
 export async function releaseBudget(
   config: Config,
-  payer: ChargedAccounts,
+  charged: ChargedAccounts,
   id: string,
 ): Promise<void> {
   await Promise.all(
-    accountsOf(config, payer).map(({ name }) => accountOf(config, name).release(id)),
+    accountsOf(config, charged).map(({ name }) => accountOf(config, name).release(id)),
   );
 }
 
-/** What was spent and is reserved today, by everybody. */
+/** Returns the spent and reserved amount of all callers today. */
 export function spentToday(config: Config): Promise<MicroDollars> {
-  return accountOf(config, EVERYBODY).spentToday();
+  return accountOf(config, GATEWAY).spentToday();
 }
 
-const KNOWN_MS = 1000;
-let known: { config: Config; untilMs: number; spent: MicroDollars } | undefined;
+const CACHE_MS = 1000;
+let cached: { config: Config; untilMs: number; spent: MicroDollars } | undefined;
 
 /**
- * The same as of at most a second ago: for whoever may ask as often as they like, and must not keep
- * the one account of everybody from its work.
+ * Returns the spent and reserved amount of all callers, at most a second old. For requests without a
+ * rate limit, which must not overload the one account of the gateway.
  */
 export async function cachedSpentToday(config: Config): Promise<MicroDollars> {
   const nowMs = Date.now();
-  if (known?.config === config && nowMs < known.untilMs) return known.spent;
+  if (cached?.config === config && nowMs < cached.untilMs) return cached.spent;
   const spent = await spentToday(config);
-  known = { config, untilMs: nowMs + KNOWN_MS, spent };
+  cached = { config, untilMs: nowMs + CACHE_MS, spent };
   return spent;
 }
 
-/** The usage of today and the days before it, and what is spent and reserved today. */
+/** Returns the usage of today and of the days in retention, and the spent and reserved amount of today. */
 export async function usageOf(
   config: Config,
 ): Promise<{ rows: UsageRow[]; spentToday: MicroDollars }> {
-  const everybody = accountOf(config, EVERYBODY);
-  const [rows, spent] = await Promise.all([everybody.usage(), everybody.spentToday()]);
+  const account = accountOf(config, GATEWAY);
+  const [rows, spent] = await Promise.all([account.usage(), account.spentToday()]);
   return { rows, spentToday: spent };
 }
 
-const EVERYBODY = "everybody";
+/** The name of the account that every generation is charged to. It names a Durable Object. */
+const GATEWAY = "everybody";
 
 interface Account {
   name: string;
@@ -171,7 +186,7 @@ function accountsOf(config: Config, { account, token }: ChargedAccounts): Accoun
   const { budgetPerDay, budgetPerCaller, maxConcurrentPerCaller } = config;
   const unbounded = Number.MAX_SAFE_INTEGER;
   const accounts: Account[] = [
-    { name: EVERYBODY, limits: { budget: budgetPerDay, window: "day", maxOpen: unbounded } },
+    { name: GATEWAY, limits: { budget: budgetPerDay, window: "day", maxOpen: unbounded } },
     {
       name: `caller/${account}`,
       limits: { budget: budgetPerCaller, window: "day", maxOpen: maxConcurrentPerCaller },
@@ -189,38 +204,38 @@ function accountOf({ budgets }: Config, name: string): DurableObjectStub<Budget>
   return budgets.get(budgets.idFromName(name));
 }
 
-const WRITE_AFTER_MS = 1000;
+const WRITE_DELAY_MS = 1000;
 
-/** What this isolate has counted and not written yet, by day, caller and model. */
-const uncounted = new Map<string, UsageRow>();
+/** Usage that this isolate has counted and not yet written, by day, caller and model. */
+const unwritten = new Map<string, UsageRow>();
 let nextWriteMs = 0;
 
 /**
- * Counts a request that cost nothing. Written a second later and many at once, because a hit must
- * not cost a trip to an object.
+ * Counts a request that cost nothing. Counts are collected for a second and written together, because a
+ * cache hit must not call a Durable Object.
  *
- * @returns work that the runtime is to stay alive for, where this request is the one that writes
+ * @returns the write, for `waitUntil`; `undefined` if another request writes
  */
 export function countUsage(
   config: Config,
   counted: Omit<UsageRow, "day" | "images" | "spent">,
 ): Promise<void> | undefined {
   const row = { ...counted, day: dayOf(nowSeconds()), images: 0, spent: 0 };
-  // Neither a day nor a caller holds a space.
+  // Days and callers contain no spaces, so the key is unambiguous.
   const key = `${row.day} ${row.caller} ${row.model}`;
-  const sum = uncounted.get(key);
-  uncounted.set(key, sum === undefined ? row : added(sum, row));
+  const sum = unwritten.get(key);
+  unwritten.set(key, sum === undefined ? row : added(sum, row));
   const nowMs = Date.now();
   if (nowMs < nextWriteMs) return undefined;
-  nextWriteMs = nowMs + WRITE_AFTER_MS;
+  nextWriteMs = nowMs + WRITE_DELAY_MS;
   return write(config);
 }
 
 async function write(config: Config): Promise<void> {
-  await scheduler.wait(WRITE_AFTER_MS);
-  const rows = [...uncounted.values()];
-  uncounted.clear();
-  if (rows.length > 0) await accountOf(config, EVERYBODY).count(rows);
+  await scheduler.wait(WRITE_DELAY_MS);
+  const rows = [...unwritten.values()];
+  unwritten.clear();
+  if (rows.length > 0) await accountOf(config, GATEWAY).count(rows);
 }
 
 function added(sum: UsageRow, { hits, collapsed, saved }: UsageRow): UsageRow {

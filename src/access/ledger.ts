@@ -1,37 +1,37 @@
 import type { MicroDollars } from "../contract/pricing.ts";
 
-/** How long an account's entries are kept, in days; the usage of as many days can be asked for. */
+/** The retention of entries and usage, in days. */
 export const RETENTION_DAYS = 31;
 
-/** A reservation that nobody closed in this time belongs to a call that is over. */
+/** An older open reservation belongs to a generation that has ended: the longest takes ten minutes. */
 const OPEN_SECONDS = 15 * 60;
 
-/** What an account may spend. */
+/** The limits of an account. */
 export interface Limits {
   budget: MicroDollars;
-  /** In what time: a UTC day, or all its life. */
+  /** The period of the budget: a UTC day, or the lifetime of the account. */
   window: "day" | "life";
-  /** Reservations that may be open at once. */
+  /** The largest number of open reservations. */
   maxOpen: number;
 }
 
 export type Reserved =
   | "reserved"
-  /** The budget does not allow it. */
+  /** The budget does not cover the amount. */
   | "exceeded"
-  /** Too many are open. */
+  /** Too many reservations are open. */
   | "busy";
 
 /**
- * The money of one account: reserved before it is spent, settled when it is known what was spent,
- * released when nothing was. What is reserved counts as spent until then.
+ * Stores the money of one account. An amount is reserved before a generation starts. It is settled with
+ * the actual cost, or released if the generation cost nothing. Until then it counts as spent.
  *
- * Every step may be repeated: an id is reserved once and closed once, whatever is said of it later.
+ * Every step is idempotent: an id is reserved once and closed once, and later calls change nothing.
  *
  * | table | rows |
  * | --- | --- |
  * | `entry` | one for each reservation: `{id, day, amount, state, at}` |
- * | `total` | what was spent and is reserved in a window: `{day, amount}`; the day of a life is `life` |
+ * | `total` | the spent and reserved amount of a window: `{day, amount}`; `day` is `life` for a lifetime |
  */
 export class Ledger {
   readonly #sql: SqlStorage;
@@ -49,7 +49,7 @@ export class Ledger {
   }
 
   /**
-   * Reserves an amount for a generation, if the account has it.
+   * Reserves an amount for a generation, if the account's limits allow it.
    *
    * @param nowSeconds Unix seconds
    */
@@ -64,7 +64,8 @@ export class Ledger {
     if (this.#openSince(nowSeconds - OPEN_SECONDS) >= maxOpen) return "busy";
     const day = window === "life" ? "life" : dayOf(nowSeconds);
     if (this.spent(day) + amount > budget) return "exceeded";
-    if (this.#total(day) === undefined) this.#forget(nowSeconds - RETENTION_DAYS * SECONDS_PER_DAY);
+    if (this.#total(day) === undefined)
+      this.#deleteBefore(nowSeconds - RETENTION_DAYS * SECONDS_PER_DAY);
     this.#sql.exec(
       "INSERT INTO entry (id, day, amount, state, at) VALUES (?, ?, ?, 'open', ?)",
       id,
@@ -76,21 +77,17 @@ export class Ledger {
     return "reserved";
   }
 
-  /**
-   * Closes a reservation with what was spent.
-   *
-   * @returns whether it was open
-   */
+  /** Closes a reservation with the actual cost. Returns true if it was open. */
   settle(id: string, amount: MicroDollars): boolean {
     return this.#close(id, "settled", amount);
   }
 
-  /** Closes a reservation of which nothing was spent. */
+  /** Closes a reservation without a charge. */
   release(id: string): void {
     this.#close(id, "released", 0);
   }
 
-  /** What was spent and is reserved on a day (YYYY-MM-DD, UTC), or in a life. */
+  /** Returns the spent and reserved amount of a window: a UTC day (YYYY-MM-DD), or `life`. */
   spent(day: string): MicroDollars {
     return this.#total(day) ?? 0;
   }
@@ -138,8 +135,8 @@ export class Ledger {
     );
   }
 
-  /** A life's total stays: only what is written of its days is forgotten. */
-  #forget(beforeSeconds: number): void {
+  /** Deletes old closed entries and totals. The total of a lifetime stays. */
+  #deleteBefore(beforeSeconds: number): void {
     this.#sql.exec("DELETE FROM entry WHERE state <> 'open' AND at < ?", beforeSeconds);
     this.#sql.exec("DELETE FROM total WHERE day <> 'life' AND day < ?", dayOf(beforeSeconds));
   }
@@ -147,19 +144,20 @@ export class Ledger {
 
 const SECONDS_PER_DAY = 24 * 60 * 60;
 
-/** The day that was asked for last: every hit asks, and it is nearly always the same. */
-let last = { number: Number.NaN, day: "" };
-
-/** The UTC day of a time, YYYY-MM-DD. */
+/**
+ * Returns the UTC day of a time, YYYY-MM-DD.
+ *
+ * @param seconds Unix seconds
+ */
 export function dayOf(seconds: number): string {
-  const number = Math.floor(seconds / SECONDS_PER_DAY);
-  if (number !== last.number) {
-    last = { number, day: new Date(seconds * 1000).toISOString().slice(0, 10) };
-  }
-  return last.day;
+  return new Date(seconds * 1000).toISOString().slice(0, 10);
 }
 
-/** The seconds from a time to the end of its UTC day. */
+/**
+ * Returns the seconds from a time to the end of its UTC day.
+ *
+ * @param seconds Unix seconds
+ */
 export function secondsToMidnight(seconds: number): number {
   return SECONDS_PER_DAY - (seconds % SECONDS_PER_DAY);
 }

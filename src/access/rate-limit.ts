@@ -1,18 +1,18 @@
 import type { Config } from "../config/environment.ts";
 import { GatewayError } from "../errors/failure.ts";
 
-/** The platform's limits, as wrangler.toml sets them: the binding does not tell. */
+/** The limits in wrangler.toml, repeated here because the binding does not expose them. */
 export const RATE_LIMITS = {
-  /** Every request for a picture. */
+  /** All requests for an image. */
   requests: { limit: 300, periodSeconds: 60 },
-  /** Those that are not answered with what was made before, and may cost money. */
+  /** Cache misses, which may cost money. */
   generations: { limit: 20, periodSeconds: 60 },
 } as const;
 
 /**
- * The value of a RateLimit-Policy header (draft-ietf-httpapi-ratelimit-headers-10): how many in how
- * many seconds. What is left of them the platform does not tell, so that only an answer that refuses
- * carries RateLimit itself.
+ * The value of a RateLimit-Policy header (draft-ietf-httpapi-ratelimit-headers-10): quotas and their
+ * windows in seconds. The platform does not report the remaining quota, so only a 429 response has a
+ * RateLimit header.
  */
 export const RATE_LIMIT_POLICY = Object.entries(RATE_LIMITS)
   .map(([name, { limit, periodSeconds }]) => `"${name}";q=${limit};w=${periodSeconds}`)
@@ -21,9 +21,9 @@ export const RATE_LIMIT_POLICY = Object.entries(RATE_LIMITS)
 export type RateLimited = keyof typeof RATE_LIMITS;
 
 /**
- * Counts a request against a limit of its caller.
+ * Counts a request against a rate limit of its caller.
  *
- * @param key whose limit: a token's subject, or a network
+ * @param key identifies the caller: its token, or its network
  * @throws {GatewayError} `rate_limit_exceeded`
  */
 export async function limitRate(config: Config, limited: RateLimited, key: string): Promise<void> {
@@ -39,15 +39,15 @@ export async function limitRate(config: Config, limited: RateLimited, key: strin
 }
 
 /**
- * The network of a client, as far as one client may choose its addresses: an IPv4 address, or the
- * first 64 bits of an IPv6 one (RFC 6177).
+ * Returns the network of a client: its IPv4 address, or the first 64 bits of its IPv6 address. One
+ * client may use every address within those 64 bits (RFC 6177).
  *
- * @param address as the platform tells it; `undefined` where there is none, as in local development
+ * @param ip the client's IP address; `undefined` in local development
  */
-export function networkOf(address: string | undefined): string {
-  if (address === undefined || !address.includes(":")) return address ?? "local";
-  // The URL parser writes every notation in one way (WHATWG URL, 3.5, "IPv6 serializer").
-  const canonical = URL.parse(`http://[${address}]/`)?.hostname.slice(1, -1);
+export function networkOf(ip: string | undefined): string {
+  if (ip === undefined || !ip.includes(":")) return ip ?? "local";
+  // The URL parser converts every notation to one (WHATWG URL, 3.5, "IPv6 serializer").
+  const canonical = URL.parse(`http://[${ip}]/`)?.hostname.slice(1, -1);
   if (canonical === undefined) return "unknown";
   const [head = "", tail] = canonical.split("::");
   const before = head === "" ? [] : head.split(":");

@@ -3,15 +3,16 @@ import type { Config } from "../config/environment.ts";
 import { nowSeconds } from "../lib/clock.ts";
 import { TOKEN_MAX_SECONDS, type TokenClaims } from "./token.ts";
 
-/** What is revoked: one token, or all that a subject was given so far. */
+/** What is revoked: one token, or all tokens of a subject that were issued so far. */
 export type Revoked = { jti: string } | { sub: string };
 
 /**
- * The one place that knows what is revoked. A row is kept as long as a token may live.
+ * Stores the revocations of a gateway, in one Durable Object. A row is deleted when every token that it
+ * revokes has expired.
  *
  * | table | rows |
  * | --- | --- |
- * | `revoked` | `{kind, name, at}`: `jti` or `sub`, whose, and when (Unix seconds) |
+ * | `revoked` | `{kind, name, at}`: `jti` or `sub`, its value, and the time of revocation (Unix seconds) |
  */
 export class Revocations extends DurableObject<object> {
   constructor(state: DurableObjectState, env: object) {
@@ -31,7 +32,10 @@ export class Revocations extends DurableObject<object> {
     sql.exec("DELETE FROM revoked WHERE at < ?", now - TOKEN_MAX_SECONDS);
   }
 
-  /** A subject's revocation holds for what it was given before, and in the same second. */
+  /**
+   * Returns true if a token was revoked. The revocation of a subject covers the tokens that were issued
+   * before it or in the same second.
+   */
   isRevoked(jti: string, sub: string, iat: number): boolean {
     return (
       this.ctx.storage.sql
@@ -47,26 +51,26 @@ export class Revocations extends DurableObject<object> {
   }
 }
 
-/** A revocation holds everywhere within this time. */
-const REMEMBERED_MS = 1000;
-const MAX_REMEMBERED = 10_000;
+/** The longest time until a revocation takes effect in every isolate. */
+const CACHE_MS = 1000;
+const MAX_CACHED = 10_000;
 
-/** Tokens that were not revoked when this isolate asked, with when that was. */
+/** Tokens that were not revoked at their last check by this isolate, with the time of that check. */
 const valid = new Map<string, number>();
 
-/** Whether a token was revoked, as of at most a second ago. */
+/** Returns true if a token is revoked. The result is up to a second old. */
 export async function isRevoked(config: Config, token: TokenClaims): Promise<boolean> {
   const { jti, sub, iat } = token;
-  const askedMs = Date.now();
-  if (askedMs - (valid.get(jti) ?? Number.NEGATIVE_INFINITY) < REMEMBERED_MS) return false;
+  const checkedMs = Date.now();
+  if (checkedMs - (valid.get(jti) ?? Number.NEGATIVE_INFINITY) < CACHE_MS) return false;
   const revoked = await revocationsOf(config).isRevoked(jti, sub, iat);
-  if (valid.size >= MAX_REMEMBERED) valid.clear();
+  if (valid.size >= MAX_CACHED) valid.clear();
   if (revoked) valid.delete(jti);
-  else valid.set(jti, askedMs);
+  else valid.set(jti, checkedMs);
   return revoked;
 }
 
-/** Revokes a token, or all of a subject's. */
+/** Revokes one token, or all tokens of a subject. */
 export async function revoke(config: Config, revoked: Revoked): Promise<void> {
   await revocationsOf(config).revoke(revoked);
 }

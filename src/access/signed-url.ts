@@ -1,20 +1,20 @@
 import { GatewayError } from "../errors/failure.ts";
 
-/** Beside the request's own parameters, a signed address has these. */
+/** The parameters of a signed URL that are not parameters of the request. */
 const EXPIRY = "exp";
 const SIGNATURE = "sig";
 
 const HMAC = { name: "HMAC", hash: "SHA-256" };
 
 /**
- * Signs the query of an address that makes a picture on its first view.
+ * Signs the query of a URL whose image is generated on its first view.
  *
- * The signature is HMAC-SHA256, in hexadecimal, over the canonical query: all parameters but `sig`,
- * sorted by name, as `URLSearchParams` writes them.
+ * The signature is HMAC-SHA256 in hexadecimal. It covers the canonical query: all parameters except
+ * `sig`, sorted by name, serialized by `URLSearchParams`.
  *
- * @param parameters of the request: `prompt`, `size` …
+ * @param parameters parameters of the request: `prompt`, `size` …
  * @param expires Unix seconds
- * @returns the query, without a question mark
+ * @returns the query without a question mark
  */
 export async function signQuery(
   parameters: Record<string, string>,
@@ -29,9 +29,10 @@ export async function signQuery(
 }
 
 /**
- * The request parameters of a signed query, and when it expires.
+ * Verifies a signed query. Returns the parameters of its request, and the time at which it expires in
+ * Unix seconds.
  *
- * @param secrets any of them may have signed it
+ * @param secrets the query may be signed with any of them
  * @param nowSeconds Unix seconds
  * @throws {GatewayError} `invalid_signature`, `signature_expired`
  */
@@ -42,7 +43,7 @@ export async function verifyQuery(
 ): Promise<{ parameters: Record<string, string>; expires: number }> {
   const names = [...query.keys()];
   const signature = /^[0-9a-f]{64}$/.exec(query.get(SIGNATURE) ?? "")?.[0];
-  // Of two values for one name, who knows which one was meant.
+  // A repeated parameter is ambiguous, so it is rejected.
   if (signature === undefined || new Set(names).size < names.length) throw invalidSignature();
   if (!(await isSigned(query, Uint8Array.fromHex(signature), secrets))) throw invalidSignature();
 
@@ -78,7 +79,7 @@ function importKey(secret: string, usage: "sign" | "verify"): Promise<CryptoKey>
   return crypto.subtle.importKey("raw", new TextEncoder().encode(secret), HMAC, false, [usage]);
 }
 
-/** By hand, because the script that signs runs on Node, which has no `toHex` yet. */
+/** Encodes bytes in hexadecimal. `scripts/sign-url.ts` runs on Node, which has no `toHex` yet. */
 function hexadecimal(bytes: ArrayBuffer): string {
   return Array.from(new Uint8Array(bytes), (byte) => byte.toString(16).padStart(2, "0")).join("");
 }

@@ -2,23 +2,23 @@ import { sign, verify } from "hono/jwt";
 import { z } from "zod";
 import { GatewayError, type TokenProblem } from "../errors/failure.ts";
 
-/** The longest life of a token. */
+/** The longest lifetime of a token. */
 export const TOKEN_MAX_SECONDS = 365 * 24 * 60 * 60;
 
-/** More than any token of ours has, and nothing to spend a signature on. */
+/** Exceeds every token of this gateway. Longer ones are rejected before their signature is verified. */
 const TOKEN_MAX_CHARS = 4096;
 
-/** Pinned: what a token says of its own algorithm is not asked (RFC 8725, 3.1). */
+/** The only accepted algorithm. The `alg` header of a token must not select another (RFC 8725, 3.1). */
 const ALGORITHM = "HS256";
 
-/** Of the tokens that stand in an address: they are read by more eyes than a header is. */
+/** The scope of tokens in webhook URLs, which are logged in more places than headers. */
 export const WEBHOOK_SCOPE = "webhook";
 
 const names = z.array(z.string().min(1).max(200)).min(1).max(20);
 
-/** What a token may be limited to; whatever is absent is not limited. */
+/** The limits of a token. An absent limit does not apply. */
 export const tokenLimitsSchema = z.strictObject({
-  /** Exact origins of the pages that may use it. */
+  /** Exact origins of the pages that may use the token. */
   origins: z
     .array(
       z
@@ -33,21 +33,21 @@ export const tokenLimitsSchema = z.strictObject({
     .max(20)
     .optional(),
   models: names.optional(),
-  /** The most pictures of one request. */
+  /** The largest `n` of one request. */
   max_n: z.int().min(1).max(10).optional(),
   qualities: names.optional(),
-  /** What it may spend in all its life. */
+  /** The budget of the token for its whole lifetime. */
   budget_usd: z.number().min(0).max(1_000_000).optional(),
-  /** `webhook`: it stands in the address of a webhook, and is good for nothing else. */
+  /** `webhook`: the token is valid in the URL of an incoming webhook, and nowhere else. */
   scope: z.literal(WEBHOOK_SCOPE).optional(),
 });
 
-/** Whom a token is for: counted, limited and revoked under this name. */
+/** The subject of a token. Its usage, rate limits and revocation refer to this name. */
 export const subjectSchema = z
   .string()
   .regex(/^[\w.:@-]{1,128}$/, "must be 1 to 128 letters, digits or any of . _ : @ -");
 
-/** What the owner sends to have a token made. */
+/** The body of the operator's request for a token. */
 export const tokenBody = z.strictObject({
   sub: subjectSchema,
   ttl_seconds: z.int().min(1).max(TOKEN_MAX_SECONDS),
@@ -63,7 +63,7 @@ const claimsSchema = z.object({
   exp: z.int(),
 });
 
-/** A token's claims (RFC 7519), with the limits that are ours. */
+/** The claims of a token (RFC 7519), with the limits of this gateway. */
 export type TokenClaims = z.infer<typeof claimsSchema>;
 export type TokenLimits = z.infer<typeof tokenLimitsSchema>;
 
@@ -76,9 +76,10 @@ export interface MintOptions {
 }
 
 /**
- * Makes a token: a JWT, signed with the first of the secrets.
+ * Creates a token: a JWT, signed with the first of the secrets.
  *
  * @param secrets the values of `TOKEN_SECRET`
+ * @throws {GatewayError} `misconfigured` if there is no secret
  */
 export async function mintToken(
   secrets: readonly string[],
@@ -97,8 +98,9 @@ export async function mintToken(
 }
 
 /**
- * The claims of a token that one of the secrets has signed.
+ * Returns the claims of a token.
  *
+ * @param secrets the token may be signed with any of them
  * @throws {GatewayError} `invalid_token`, `token_expired`
  */
 export async function verifyToken(token: string, secrets: readonly string[]): Promise<TokenClaims> {
@@ -113,13 +115,13 @@ export async function verifyToken(token: string, secrets: readonly string[]): Pr
   throw invalid("signature");
 }
 
-/** `undefined` where another secret has signed it. */
+/** Returns the payload of a token; `undefined` if the secret did not sign it. */
 async function payloadOf(token: string, secret: string): Promise<unknown> {
   try {
-    // `iat` tells when, not from when: the clock of whoever minted it may be a little ahead.
+    // `iat` is not checked, because the clock of the issuer may be ahead of this one.
     return await verify(token, secret, { alg: ALGORITHM, iat: false });
   } catch (error) {
-    // The library tells its reasons apart by the names of its errors.
+    // Hono identifies the reason by the name of the error.
     switch (error instanceof Error ? error.name : "") {
       case "JwtTokenSignatureMismatched":
         return undefined;
@@ -145,11 +147,11 @@ function noSecret(): GatewayError {
   return new GatewayError({ code: "misconfigured", problems: ["TOKEN_SECRET is not set"] });
 }
 
-/** Whom a token is for that was made for a widget's token. */
+/** The subject of a token that was created in exchange for a Turnstile token. */
 export const TURNSTILE_SUBJECT = "turnstile";
 
 /**
- * Holds a request against the limits of its token.
+ * Requires that a request is within the limits of its token.
  *
  * @throws {GatewayError} `model_not_allowed`, `integer_above_max_value`, `invalid_value`
  */

@@ -3,19 +3,19 @@ import type { TurnstileConfig } from "../config/environment.ts";
 import { GatewayError } from "../errors/failure.ts";
 import { readAll } from "../lib/streams.ts";
 
-/** Cloudflare's own bound of a widget's token. */
+/** Cloudflare's limit for the length of a Turnstile token. */
 const TURNSTILE_TOKEN_MAX_CHARS = 2048;
 
-/** What a page sends to have a token made for a visitor. */
+/** The body of a page's request for a visitor's token. */
 export const turnstileBody = z.strictObject({
   turnstile_token: z.string().min(1).max(TURNSTILE_TOKEN_MAX_CHARS),
 });
 
-/** The action that the widget of the page names, and that a token must carry. */
+/** The action of the page's widget. A Turnstile token must have it. */
 const TURNSTILE_ACTION = "token";
 
-const VERIFY_WITHIN_MS = 10_000;
-const ANSWER_MAX_BYTES = 64 * 1024;
+const TIMEOUT_MS = 10_000;
+const RESPONSE_MAX_BYTES = 64 * 1024;
 
 const outcomeSchema = z.object({
   success: z.boolean(),
@@ -24,11 +24,11 @@ const outcomeSchema = z.object({
 });
 
 /**
- * Has Cloudflare verify a widget's token (Turnstile documentation, "Server-side validation"). What
- * cannot be verified is not believed.
+ * Verifies a Turnstile token with Cloudflare (Turnstile documentation, "Server-side validation"). If
+ * Cloudflare is unreachable, the token is rejected.
  *
- * @param hostnames the hosts of the pages whose widget is meant
- * @param address of the client, where it is known
+ * @param client.hostnames the hosts of the pages that may use the widget
+ * @param client.address the client's IP address, if known
  * @throws {GatewayError} `turnstile_failed`
  */
 export async function verifyTurnstile(
@@ -48,10 +48,10 @@ export async function verifyTurnstile(
         remoteip: address,
         idempotency_key: crypto.randomUUID(),
       }),
-      signal: AbortSignal.timeout(VERIFY_WITHIN_MS),
+      signal: AbortSignal.timeout(TIMEOUT_MS),
     });
-    if (!response.ok || response.body === null) throw new Error("no answer");
-    const bytes = await readAll(response.body, ANSWER_MAX_BYTES);
+    if (!response.ok || response.body === null) throw new Error("no response");
+    const bytes = await readAll(response.body, RESPONSE_MAX_BYTES);
     outcome = outcomeSchema.parse(JSON.parse(new TextDecoder().decode(bytes)));
   } catch {
     throw failed("unreachable");

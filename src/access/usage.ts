@@ -1,27 +1,27 @@
 import type { MicroDollars } from "../contract/pricing.ts";
 
-/** What happened on a day, for one caller and one model. */
+/** The usage of one model by one caller on one day. */
 export interface UsageRow {
   /** YYYY-MM-DD, UTC. */
   day: string;
   caller: string;
   model: string;
-  /** Pictures that were made. */
+  /** Generated images. */
   images: number;
-  /** Requests that were answered with what was made before. */
+  /** Cache hits. */
   hits: number;
-  /** Requests that joined one that was going on. */
+  /** Requests that joined a generation in progress. */
   collapsed: number;
   spent: MicroDollars;
-  /** What the hits would have cost. */
+  /** The cost of generations that cache hits and collapsed requests avoided. */
   saved: MicroDollars;
 }
 
-/** Callers choose no names, but tokens may be many: the rest of a day's are counted together. */
+/** Bounds the table, because tokens may have many subjects. Later callers of a day share one name. */
 const MAX_ROWS_A_DAY = 2000;
-const THE_REST = "others";
+const OTHER_CALLERS = "others";
 
-/** Who used how much, one row for each day, caller and model. */
+/** Stores usage: one row for each day, caller and model. */
 export class UsageTable {
   readonly #sql: SqlStorage;
 
@@ -37,9 +37,10 @@ export class UsageTable {
     `);
   }
 
+  /** Adds a row to the sums of its day, caller and model. */
   add(row: UsageRow): void {
     const { day, model, images, hits, collapsed, spent, saved } = row;
-    const caller = this.#isRoomFor(row) ? row.caller : THE_REST;
+    const caller = this.#hasRoomFor(row) ? row.caller : OTHER_CALLERS;
     this.#sql.exec(
       `INSERT INTO usage VALUES (?, ?, ?, ?, ?, ?, ?, ?)
          ON CONFLICT (day, caller, model) DO UPDATE SET
@@ -57,7 +58,7 @@ export class UsageTable {
     );
   }
 
-  /** The rows of a day and all after it, the newest day first. */
+  /** Returns the rows from a day on, the newest day first. */
   since(day: string): UsageRow[] {
     return this.#sql
       .exec<Record<string, SqlStorageValue> & UsageRow>(
@@ -67,11 +68,11 @@ export class UsageTable {
       .toArray();
   }
 
-  forgetBefore(day: string): void {
+  deleteBefore(day: string): void {
     this.#sql.exec("DELETE FROM usage WHERE day < ?", day);
   }
 
-  #isRoomFor({ day, caller, model }: UsageRow): boolean {
+  #hasRoomFor({ day, caller, model }: UsageRow): boolean {
     const { count } = this.#sql
       .exec<{ count: number }>(
         `SELECT COUNT(*) AS count FROM usage

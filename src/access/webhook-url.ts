@@ -7,11 +7,11 @@ const PARAM = "webhook_url";
 const MAX_CHARS = 2048;
 
 /**
- * The address to call back, if the gateway may call it: a public https URL on one of `WEBHOOK_HOSTS`.
+ * Validates the URL for a webhook delivery: a public https URL whose host is in `WEBHOOK_HOSTS`.
  *
- * @param value of the parameter, not trusted
- * @throws {GatewayError} `invalid_type`, `string_above_max_length`, `invalid_value`; `misconfigured`
- *   where there is nothing to sign with
+ * @param value value of the parameter, not trusted
+ * @throws {GatewayError} `invalid_type`, `string_above_max_length`, `malformed_value`; `misconfigured`
+ *   if there is no secret to sign deliveries with
  */
 export function requireWebhookUrl(value: unknown, config: Config): string {
   if (typeof value !== "string") throw new GatewayError(invalidType(PARAM, "string", value));
@@ -36,7 +36,7 @@ export function requireWebhookUrl(value: unknown, config: Config): string {
   return value;
 }
 
-/** Whether an address that was accepted may still be called: the configuration may have changed. */
+/** Returns true if an accepted URL is still allowed. The configuration may have changed since. */
 export function mayDeliverTo(url: string, config: Config): boolean {
   return config.webhookSigningSecrets.length > 0 && problemOf(url, config) === undefined;
 }
@@ -44,8 +44,8 @@ export function mayDeliverTo(url: string, config: Config): boolean {
 function problemOf(value: string, { webhookHosts, localDevelopment }: Config): string | undefined {
   const url = URL.parse(value);
   if (url === null || !isPublicUrl(url, localDevelopment)) {
-    return "must be a public https URL, with a name for its host and without a port or a user name";
+    return "must be a public https URL with a host name, no port and no user name";
   }
   if (webhookHosts.includes("*") || webhookHosts.includes(url.hostname)) return undefined;
-  return "must be on a host that this gateway may call";
+  return "must have a host that this gateway may deliver webhooks to";
 }
