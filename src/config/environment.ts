@@ -30,7 +30,7 @@ const TTL_MAX_SECONDS = 365 * 24 * 60 * 60;
 /** Turnstile's published test secrets, which accept or reject every token. */
 const TURNSTILE_TEST_SECRET = /^[123]x0{8,}/;
 
-/** The problem in responses, and at the start of local development. */
+/** The problem that error responses and `npm start` report if the upstream's key is missing. */
 export const MISSING_KEY =
   "UPSTREAM_API_KEY is not set (npx wrangler secret put UPSTREAM_API_KEY, or a line in .dev.vars)";
 
@@ -73,7 +73,7 @@ const environment = z.object({
     z.enum(["public", "token"], 'must be "public" or "token"').optional().default("public"),
   ),
   ALLOWED_ORIGINS: origins,
-  BUDGET_USD_PER_DAY: dollars,
+  BUDGET_USD_PER_DAY: dollars.transform((budget) => budget ?? 5 * MICRO_PER_DOLLAR),
   BUDGET_USD_PER_DAY_PER_CALLER: dollars,
   CACHE_TTL_SECONDS: integer(TTL_MIN_SECONDS, TTL_MAX_SECONDS, 30 * 24 * 60 * 60),
   DEFAULT_MODEL: textOr("gpt-image-1.5"),
@@ -110,7 +110,6 @@ const configuration = environment.transform((env, ctx) => {
   const models = servedModels({ ids: env.MODELS, aliases: env.MODEL_ALIASES, defaultModel });
   reportConflicts(env, ctx);
   if (!models.has(defaultModel)) problem(ctx, "must be one of MODELS", ["DEFAULT_MODEL"]);
-  const budgetPerDay = env.BUDGET_USD_PER_DAY ?? 5 * MICRO_PER_DOLLAR;
   return {
     /** The served models by the id that clients use, in the order in which they are listed. */
     models,
@@ -138,44 +137,44 @@ const configuration = environment.transform((env, ctx) => {
       requests: env.RATE_LIMIT_REQUESTS,
       generations: env.RATE_LIMIT_GENERATIONS,
     },
-    /** `token`: every generation requires a valid token. `public`: anonymous callers are accepted. */
+    /** Access control. `token`: a token is required. `public`: anonymous callers are accepted. */
     access: env.ACCESS,
-    /** `undefined` disables the operator's endpoints. */
+    /** The operator's key; `undefined` disables the endpoints that require it. */
     adminKey: env.ADMIN_KEY,
     /**
-     * The first signs tokens and signed URLs, and all verify them. To rotate, put the new secret first
-     * and remove the old one when everything that it signed has expired. Empty if not set.
+     * The secrets of tokens and signed URLs; empty if not set. The first signs, and all verify. To rotate,
+     * put the new secret first. Remove the old one when everything that it signed has expired.
      */
     tokenSecrets: env.TOKEN_SECRET,
-    /** `undefined` if no secret is set: then only the operator creates tokens. */
+    /** The Turnstile widget; `undefined` if it is not set up. Then only the operator creates tokens. */
     turnstile:
       env.TURNSTILE_SECRET === undefined
         ? undefined
         : {
             secret: env.TURNSTILE_SECRET,
-            /** The page's widget is created with it. Not a secret. */
+            /** The public key of the page's widget. */
             siteKey: env.TURNSTILE_SITE_KEY,
             /** The URL that verifies tokens of the widget. */
             verifyUrl: env.TURNSTILE_VERIFY_URL,
           },
-    /** An incoming webhook may be signed with any of them. Empty if not set. */
+    /** The secrets of incoming webhooks, any of which may sign one; empty if not set. */
     webhookSecrets: env.WEBHOOK_SECRET,
-    /** An outgoing webhook is signed with all of them. Empty if not set. */
+    /** The secrets of outgoing webhooks, all of which sign each one; empty if not set. */
     webhookSigningSecrets: env.WEBHOOK_SIGNING_SECRET,
     /** The hosts that webhooks may be delivered to; `*` allows every public host. */
     webhookHosts: env.WEBHOOK_HOSTS,
     /** The budget of all callers together for a UTC day, in micro-dollars. */
-    budgetPerDay,
+    budgetPerDay: env.BUDGET_USD_PER_DAY,
     /** The budget of one caller for a UTC day, in micro-dollars. */
-    budgetPerCaller: env.BUDGET_USD_PER_DAY_PER_CALLER ?? budgetPerDay,
+    budgetPerCaller: env.BUDGET_USD_PER_DAY_PER_CALLER ?? env.BUDGET_USD_PER_DAY,
     /** The largest number of generations that one caller may have in progress. */
     maxConcurrentPerCaller: env.MAX_CONCURRENT_PER_CALLER,
     /** Prices that override or extend the built-in table. */
     prices: env.PRICES,
     upstream: {
-      /** Has no slash at its end. */
+      /** The URL of the API, without a slash at its end. */
       baseUrl: env.UPSTREAM_BASE_URL,
-      /** `undefined` if not set: then only cached images are served. */
+      /** The upstream's key; `undefined` if not set. Then only cached images are served. */
       apiKey: env.UPSTREAM_API_KEY,
       isOpenAi: isOpenAiUrl(new URL(env.UPSTREAM_BASE_URL)),
       retiredModels: env.RETIRED_MODELS,
@@ -206,7 +205,7 @@ function reportConflicts(env: Environment, ctx: z.RefinementCtx): void {
   }
   const hasTokenSecret = env.TOKEN_SECRET.length > 0;
   if (env.ACCESS === "token" && !hasTokenSecret) {
-    report("TOKEN_SECRET", 'must be set if ACCESS is "token"');
+    report("TOKEN_SECRET", "must be set if ACCESS is token");
   }
   if (env.TURNSTILE_SECRET === undefined) return;
   if (!hasTokenSecret) report("TOKEN_SECRET", "must be set if TURNSTILE_SECRET is set");

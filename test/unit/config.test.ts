@@ -152,7 +152,7 @@ describe("a bad value is named with the reason", () => {
       "TOKEN_SECRET must be one secret of at least 32 characters",
     ],
     ["ACCESS", "everyone", 'ACCESS must be "public" or "token"'],
-    ["ACCESS", "token", 'TOKEN_SECRET must be set if ACCESS is "token"'],
+    ["ACCESS", "token", "TOKEN_SECRET must be set if ACCESS is token"],
     ["BUDGET", undefined, "BUDGET must be bound to a Durable Object class"],
     ["BUDGET_USD_PER_DAY", "$5", "BUDGET_USD_PER_DAY must be an amount in dollars"],
     ["BUDGET_USD_PER_DAY", "-5", "BUDGET_USD_PER_DAY must be an amount in dollars"],
