@@ -4,33 +4,40 @@ import type { Failure } from "../errors/failure.ts";
 import { IMAGE_TYPES, type ImageType } from "../lib/image-type.ts";
 
 /**
- * What is kept of generations: records by request key and by id, and the images' raw bytes.
+ * The cache of generations: records by request key and by id, and the raw bytes of the images.
  *
- * Every method may reject where the store fails. To a reader that is a miss; it never fails a
- * request.
+ * Every method rejects if the store fails. Callers treat a failed read as a miss, so that it never
+ * fails a request.
  */
 export interface Cache {
-  /** The record that was kept for a request key. */
+  /** Returns the record stored under a request key. */
   recordByKey(key: string): Promise<GenerationRecord | undefined>;
-  /** The record of a generation, and the request key that it was kept under. */
+  /** Returns the record of a generation and the request key that it was stored under. */
   recordById(id: string): Promise<{ record: GenerationRecord; key: string } | undefined>;
-  /** The refusal that is remembered for a request key. */
-  refusal(key: string): Promise<Failure | undefined>;
-  storeRefusal(key: string, refusal: Failure, ttlSeconds: number): Promise<void>;
+  /** Returns the moderation block stored for a request key. */
+  moderationBlock(key: string): Promise<Failure | undefined>;
+  storeModerationBlock(key: string, block: Failure, ttlSeconds: number): Promise<void>;
   /**
    * Returns one image as a native stream, which the caller must read or cancel.
    *
-   * @param ageSeconds how long ago the generation is known to have been completed; 0 if that is unknown
+   * @param ageSeconds a lower bound of the time since the generation completed; 0 if unknown
    */
   image(id: string, index: number, ageSeconds: number): Promise<CachedImage | undefined>;
   /**
-   * Keeps the images, then the record that names them: whoever reads a record finds its images.
+   * Stores the images, then the record, so that a stored record never names an image that is not.
    *
-   * @param read the bytes of an image; asked for one at a time
+   * @param readImage returns the bytes of one image; called for one image at a time
    */
-  store(key: string, record: GenerationRecord, read: (index: number) => Uint8Array): Promise<void>;
-  /** Deletes a generation with its images, and the record of its request key unless that is another's. */
-  remove(key: string, record: GenerationRecord): Promise<void>;
+  store(
+    key: string,
+    record: GenerationRecord,
+    readImage: (index: number) => Uint8Array,
+  ): Promise<void>;
+  /**
+   * Deletes a generation with its images, and the record of its request key unless that record
+   * belongs to another generation.
+   */
+  delete(key: string, record: GenerationRecord): Promise<void>;
 }
 
 export interface CachedImage {
@@ -40,46 +47,49 @@ export interface CachedImage {
 }
 
 /**
- * Images outlive their record by this much: a URL that a record's last second gave away still
- * works for an hour, as long as OpenAI's own URLs do.
+ * The time from a record's expiry to that of its images. An image URL in the last response from the
+ * record still works for one hour, as long as OpenAI's own URLs.
  */
 const IMAGE_GRACE_SECONDS = 60 * 60;
 
 /**
- * How long a location of KV may answer from its own cache, in seconds. A location caches a miss as long as
- * a value. So an image that may not be in KV yet is looked up with KV's default, the time in which every
- * location sees a write. One that must be there never changes: an hour bounds how long a deleted one lingers.
+ * How long a KV location may serve its cached result, in seconds. A location caches a miss as long
+ * as a value. So an image that may not be visible in KV yet is read with KV's default. An old image
+ * is visible everywhere and never changes. One hour bounds how long a deleted one is still served.
  * https://developers.cloudflare.com/kv/api/read-key-value-pairs/#cachettl-parameter
  */
 const DEFAULT_EDGE_SECONDS = 60;
 const OLD_IMAGE_EDGE_SECONDS = 60 * 60;
-/** From this age on every location sees an image. KV promises no bound; a minute is what it calls usual. */
+/**
+ * The age from which every location sees an image. KV documents "up to 60 seconds or more" without
+ * an upper bound, hence the factor.
+ */
 const OLD_SECONDS = 10 * DEFAULT_EDGE_SECONDS;
 
-/** KV accepts one write a second for each key, and rejects the others. */
+/** KV accepts one write per second to the same key and rejects the others. */
 const WRITE_ATTEMPTS = 3;
 const WRITE_PAUSE_MS = 1100;
 
 const generationMetadata = z.object({ key: z.string() });
 
-/** Many upstreams give no details; JSON leaves out what is undefined. */
-const refusalSchema = z
+/** `details` is optional, because many upstreams send none and JSON omits `undefined`. */
+const moderationBlockSchema = z
   .object({ code: z.literal("moderation_blocked"), details: z.unknown().optional() })
   .transform(({ code, details }): Failure => ({ code, details }));
 
 const imageMetadata = z.object({ type: z.enum(IMAGE_TYPES), sizeBytes: z.int().min(1) });
 
 /**
- * The cache in a KV namespace.
+ * Returns a cache in a KV namespace.
  *
  * | key | value |
  * | --- | --- |
  * | `request/<key>` | the record, JSON |
- * | `generation/<id>` | the same record, found by id, with `{key}` as metadata |
+ * | `generation/<id>` | the same record for lookup by id, with `{key}` as metadata |
  * | `image/<id>/<index>` | raw bytes, with `{type, sizeBytes}` as metadata |
- * | `refusal/<key>` | the upstream's refusal of the prompt, JSON |
+ * | `refusal/<key>` | the moderation block, JSON |
  *
- * @param ttlSeconds the life of a record
+ * @param ttlSeconds the retention of a record
  */
 export function kvCache(kv: KVNamespace, ttlSeconds: number): Cache {
   return {
@@ -90,17 +100,16 @@ export function kvCache(kv: KVNamespace, ttlSeconds: number): Cache {
     async recordById(id) {
       const { value, metadata } = await kv.getWithMetadata(`generation/${id}`, "json");
       const record = parseRecord(value);
-      const found = generationMetadata.safeParse(metadata);
-      return record === undefined || !found.success ? undefined : { record, ...found.data };
+      const parsed = generationMetadata.safeParse(metadata);
+      return record === undefined || !parsed.success ? undefined : { record, ...parsed.data };
     },
 
-    async refusal(key) {
-      const found = refusalSchema.safeParse(await kv.get(`refusal/${key}`, "json"));
-      return found.data;
+    async moderationBlock(key) {
+      return moderationBlockSchema.safeParse(await kv.get(`refusal/${key}`, "json")).data;
     },
 
-    async storeRefusal(key, refusal, ttlSeconds) {
-      const json = JSON.stringify(refusal);
+    async storeModerationBlock(key, block, ttlSeconds) {
+      const json = JSON.stringify(block);
       await kv.put(`refusal/${key}`, json, { expirationTtl: ttlSeconds });
     },
 
@@ -116,11 +125,11 @@ export function kvCache(kv: KVNamespace, ttlSeconds: number): Cache {
       return undefined;
     },
 
-    async store(key, record, read) {
+    async store(key, record, readImage) {
       const expirationTtl = ttlSeconds + IMAGE_GRACE_SECONDS;
       for (const [index, { type, bytes: sizeBytes }] of record.images.entries()) {
-        const bytes = read(index);
-        if (bytes.byteLength !== sizeBytes) throw new Error("an image is not what its record says");
+        const bytes = readImage(index);
+        if (bytes.byteLength !== sizeBytes) throw new Error("an image does not match its record");
         const metadata = { type, sizeBytes };
         await kv.put(`image/${record.id}/${index}`, bytes, { expirationTtl, metadata });
       }
@@ -129,12 +138,12 @@ export function kvCache(kv: KVNamespace, ttlSeconds: number): Cache {
       await kv.put(`request/${key}`, json, { expirationTtl: ttlSeconds });
     },
 
-    async remove(key, { id, images }) {
-      const known = parseRecord(await kv.get(`request/${key}`, "json"));
-      // This location may have cached a miss before the record was written.
-      if (known === undefined || known.id === id) await deleteKey(kv, `request/${key}`);
+    async delete(key, { id, images }) {
+      const current = parseRecord(await kv.get(`request/${key}`, "json"));
+      // Without a record too: this location may have cached a miss before the record was written.
+      if (current === undefined || current.id === id) await deleteKey(kv, `request/${key}`);
       await Promise.all(images.map((_, index) => deleteKey(kv, `image/${id}/${index}`)));
-      // Last: a deletion that fails halfway can be repeated by the id.
+      // Deleted last, so that a deletion that failed halfway can be retried by id.
       await deleteKey(kv, `generation/${id}`);
     },
   };

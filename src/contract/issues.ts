@@ -1,6 +1,6 @@
 import type { z } from "@hono/zod-openapi";
 import type { Failure } from "../errors/failure.ts";
-import { codePoints } from "../lib/text.ts";
+import { countCodePoints } from "../lib/text.ts";
 
 type Issue = z.core.$ZodIssue;
 
@@ -67,7 +67,7 @@ function translate(issue: Issue, model: string | undefined): Failure {
             code: "string_above_max_length",
             param,
             maxChars: max,
-            chars: codePoints(String(issue.input)),
+            chars: countCodePoints(String(issue.input)),
           }
         : { code: "integer_above_max_value", param, max };
     }

@@ -3,7 +3,7 @@ import type { Config } from "../config/environment.ts";
 import { servedModel, type ServedModel } from "./catalog.ts";
 import { GatewayError, type Failure } from "../errors/failure.ts";
 import type { ImageType } from "../lib/image-type.ts";
-import { codePoints } from "../lib/text.ts";
+import { countCodePoints } from "../lib/text.ts";
 import { failureOf, invalidType } from "./issues.ts";
 import {
   ALPHA_FORMATS,
@@ -209,7 +209,7 @@ export function bodySchema(rules: ModelRules, limits: RequestLimits) {
       .string()
       .min(1)
       .check((ctx) => {
-        if (codePoints(ctx.value) <= promptMaxChars) return;
+        if (countCodePoints(ctx.value) <= promptMaxChars) return;
         ctx.issues.push({
           code: "too_big",
           origin: "string",

@@ -40,7 +40,7 @@ export async function lookupByKey(
   );
   const records = read.filter((record) => record !== undefined);
   if (records.length === 0) {
-    const refusal = await readingCache(context, () => cache.refusal(key));
+    const refusal = await readingCache(context, () => cache.moderationBlock(key));
     if (refusal !== undefined) throw new GatewayError(refusal);
     return { kind: "none" };
   }

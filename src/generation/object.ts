@@ -205,8 +205,8 @@ export class Generation extends DurableObject<object> {
         config: config.upstream,
         localDevelopment: config.localDevelopment,
         sink: (slot, bytes) => this.#storage.writeImage(id, slot, bytes),
-        onPartial: ({ index, picture, resolved }) => {
-          this.#storage.addPartial(id, { index, ...picture, resolved, created: nowSeconds() });
+        onPartialImage: ({ index, image, resolved }) => {
+          this.#storage.addPartial(id, { index, ...image, resolved, created: nowSeconds() });
           this.#wake();
         },
       });
@@ -271,7 +271,7 @@ export class Generation extends DurableObject<object> {
   async #rememberRefusal(key: string, failure: Failure): Promise<void> {
     const config = configOf(this.env);
     try {
-      await cacheOf(config).storeRefusal(key, failure, config.refusalTtlSeconds);
+      await cacheOf(config).storeModerationBlock(key, failure, config.refusalTtlSeconds);
     } catch (error) {
       log("error", "cache_write_failed", errorFields(error));
     }

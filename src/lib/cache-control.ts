@@ -1,18 +1,18 @@
-/** The request directives of Cache-Control (RFC 9111, 5.2.1) that mean something here. */
+/** The supported Cache-Control request directives (RFC 9111, 5.2.1). */
 export interface CacheDirectives {
-  /** Neither read what is kept nor keep the answer. */
+  /** True if the response is neither read from the cache nor stored in it. */
   noStore: boolean;
-  /** Do not read what is kept; keep the answer in its place. */
+  /** True if the response is not read from the cache, but replaces the cached one. */
   noCache: boolean;
-  /** Answer from what is kept, or not at all. */
+  /** True if only a cached response is acceptable. */
   onlyIfCached: boolean;
-  /** Take what is kept only when it is not older than this. */
+  /** The maximum age of an acceptable cached response. */
   maxAgeSeconds: number | undefined;
 }
 
 /**
- * Reads a Cache-Control request header. Names are case-insensitive, values may be quoted, unknown
- * directives and a malformed `max-age` are ignored, as RFC 9111, 5.2 asks of a recipient.
+ * Parses a Cache-Control request header. Names are case-insensitive and values may be quoted.
+ * Unknown directives and a malformed `max-age` are ignored, as RFC 9111, 5.2 requires.
  */
 export function parseCacheControl(header: string | undefined): CacheDirectives {
   const values = new Map<string, string>();

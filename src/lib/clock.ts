@@ -1,4 +1,4 @@
-/** Unix seconds, as the API counts. */
+/** Returns the current time in Unix seconds, the unit of the API. */
 export function nowSeconds(): number {
   return Math.floor(Date.now() / 1000);
 }

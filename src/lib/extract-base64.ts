@@ -1,67 +1,73 @@
 import { concat } from "./streams.ts";
 
-/** A JSON value whose long base64 strings were decoded, and handed on, while they were read. */
-export interface ExtractedJson<Kept> {
+/** A JSON value whose long base64 strings were decoded while the text was read. */
+export interface ExtractedJson<Result> {
+  /** The parsed JSON, with a token in place of each extracted string. */
   value: unknown;
   /**
-   * What `keep` made of the bytes that a string of `value` stands for, whether it was lifted or is
-   * short base64 (a `data:` URL's prefix is skipped); `undefined` when it is no base64.
+   * Returns the `onBytes` result for a string of `value`. The string is the token of an extracted
+   * string, or short base64 with or without a `data:` prefix. Returns `undefined` for invalid base64.
    */
-  find: (text: string) => Kept | undefined;
+  resultFor: (text: string) => Result | undefined;
 }
 
-/** From this length on a string that looks like base64 is decoded instead of kept. */
-const LIFT_CHARS = 1024;
-/** How much text is gathered before it is decoded; a multiple of four. */
+/** The length from which a string that looks like base64 is extracted. */
+const EXTRACT_MIN_CHARS = 1024;
+/** The number of characters that are decoded at a time; a multiple of four. */
 const DECODE_CHARS = 64 * 1024;
 
 const QUOTE = 0x22;
 const BACKSLASH = 0x5c;
 
 const DATA_URL_PREFIX = /^data:[\w.+-]+\/[\w.+-]+;base64,/;
-/** Base64 as it stands in JSON: encoders that write for HTML escape the solidus. */
+/** Base64 inside a JSON string. Encoders that write for HTML escape the slash. */
 const BASE64_START = /^(?:data:[\w.+-]+\\?\/[\w.+-]+;base64,)?((?:[A-Za-z0-9+/=]|\\[/rn])+)$/;
 
 /**
- * Parses JSON that carries pictures as base64 without ever holding the base64: a long string of it
- * is decoded chunk by chunk, and a short token stands in its place while the rest, a few hundred
- * bytes, goes through `JSON.parse`. Bytes that are whole go to `keep` at once, so that a body of ten
- * pictures costs the memory of one, and the collector never sees a string of megabytes.
+ * Parses JSON that contains images as base64, without holding the base64 in memory.
  *
- * @param chunks the body; a chunk is not used after the next one is asked for
- * @param keep takes the bytes of one string, and gives what shall stand for them
- * @throws {SyntaxError} when it is no JSON
+ * A long base64 string is decoded chunk by chunk and replaced by a short token. Only the rest, a few
+ * hundred bytes, is passed to `JSON.parse`. Each image goes to `onBytes` as soon as it is complete,
+ * so a body with ten images needs the memory of one and creates no garbage strings of megabytes.
+ *
+ * @param chunks the body; a chunk is not used after the next one is requested
+ * @param onBytes receives the bytes of one string; its result is available from `resultFor`
+ * @throws {SyntaxError} if the body is not valid JSON
  */
-export async function extractBase64<Kept>(
+export async function extractBase64<Result>(
   chunks: AsyncIterable<Uint8Array>,
-  keep: (bytes: Uint8Array<ArrayBuffer>) => Kept,
-): Promise<ExtractedJson<Kept>> {
-  const lifter = new Lifter(keep);
-  for await (const chunk of chunks) lifter.push(chunk);
-  return lifter.end();
+  onBytes: (bytes: Uint8Array<ArrayBuffer>) => Result,
+): Promise<ExtractedJson<Result>> {
+  const extractor = new Base64Extractor(onBytes);
+  for await (const chunk of chunks) extractor.push(chunk);
+  return extractor.end();
 }
 
-/** Where the reader stands: between strings, in one that is kept, undecided, or decoded. */
-type State = "outside" | "kept" | "undecided" | "lifted";
+/**
+ * The position in the JSON: outside strings, or in a string that is copied literally, not yet
+ * decided, or extracted.
+ */
+type State = "outside" | "literal" | "undecided" | "extracted";
 
-class Lifter<Kept> {
-  readonly #keep: (bytes: Uint8Array<ArrayBuffer>) => Kept;
-  readonly #lifted = new Map<string, Kept | undefined>();
-  /** Unguessable, so that no upstream can write a token of its own. */
-  readonly #token = crypto.randomUUID();
+class Base64Extractor<Result> {
+  readonly #onBytes: (bytes: Uint8Array<ArrayBuffer>) => Result;
+  /** The results by token. */
+  readonly #results = new Map<string, Result | undefined>();
+  /** Random, so that an upstream cannot forge a token. */
+  readonly #tokenPrefix = crypto.randomUUID();
   readonly #utf8 = new TextEncoder();
-  /** The JSON without what was lifted. */
+  /** The JSON with tokens in place of the extracted strings. */
   readonly #skeleton: Uint8Array[] = [];
-  /** The undecided string so far, as it stands in the JSON. */
+  /** The beginning of the undecided string, with its escapes. */
   #undecided: Uint8Array[] = [];
   #undecidedLength = 0;
   #decoder = new Base64Decoder();
   #state: State = "outside";
-  /** The last byte was a backslash that escapes the next one. */
+  /** True if the previous byte was a backslash that escapes the next one. */
   #escaped = false;
 
-  constructor(keep: (bytes: Uint8Array<ArrayBuffer>) => Kept) {
-    this.#keep = keep;
+  constructor(onBytes: (bytes: Uint8Array<ArrayBuffer>) => Result) {
+    this.#onBytes = onBytes;
   }
 
   push(chunk: Uint8Array): void {
@@ -78,82 +84,86 @@ class Lifter<Kept> {
       }
       if (this.#escaped) {
         this.#escaped = false;
-        this.#take(chunk.subarray(position, position + 1), true);
+        this.#pushPiece(chunk.subarray(position, position + 1), true);
         position += 1;
         continue;
       }
       const quote = chunk.indexOf(QUOTE, position);
       const end = quote === -1 ? chunk.length : quote;
-      // Searched again only once it is passed: a megabyte without one is walked through once.
+      // Searches again only after the last match was passed, so that a chunk is scanned only once.
       if (backslash !== -1 && backslash < position) backslash = chunk.indexOf(BACKSLASH, position);
       if (backslash !== -1 && backslash < end) {
-        this.#take(chunk.subarray(position, backslash), false);
+        this.#pushPiece(chunk.subarray(position, backslash), false);
         this.#escaped = true;
         position = backslash + 1;
         continue;
       }
-      this.#take(chunk.subarray(position, end), false);
+      this.#pushPiece(chunk.subarray(position, end), false);
       if (quote !== -1) this.#endString();
       position = end + 1;
     }
   }
 
-  end(): ExtractedJson<Kept> {
+  end(): ExtractedJson<Result> {
     const text = new TextDecoder().decode(concat(this.#skeleton));
     return {
       value: JSON.parse(text),
-      find: (string) =>
-        this.#lifted.has(string)
-          ? this.#lifted.get(string)
-          : this.#kept(decodeBase64(string.replace(DATA_URL_PREFIX, ""))),
+      resultFor: (string) =>
+        this.#results.has(string)
+          ? this.#results.get(string)
+          : this.#resultOf(decodeBase64(string.replace(DATA_URL_PREFIX, ""))),
     };
   }
 
-  #kept(bytes: Uint8Array<ArrayBuffer> | undefined): Kept | undefined {
-    return bytes === undefined ? undefined : this.#keep(bytes);
+  #resultOf(bytes: Uint8Array<ArrayBuffer> | undefined): Result | undefined {
+    return bytes === undefined ? undefined : this.#onBytes(bytes);
   }
 
-  /** A piece of the current string; `escaped` when a backslash went before its one byte. */
-  #take(piece: Uint8Array, escaped: boolean): void {
-    if (this.#state === "lifted") {
+  /**
+   * Processes a piece of the current string.
+   *
+   * @param escaped true if the piece is one byte that follows a backslash
+   */
+  #pushPiece(piece: Uint8Array, escaped: boolean): void {
+    if (this.#state === "extracted") {
       if (escaped) this.#decoder.pushEscape(piece[0]);
       else this.#decoder.push(piece);
       return;
     }
-    if (this.#state === "kept") {
+    if (this.#state === "literal") {
       if (escaped) this.#skeleton.push(Uint8Array.of(BACKSLASH));
       this.#skeleton.push(piece.slice());
       return;
     }
     if (escaped) this.#undecided.push(Uint8Array.of(BACKSLASH));
-    // Looked at no further than it takes to decide: a chunk may hold a good part of a picture.
-    const beginning = piece.slice(0, LIFT_CHARS - this.#undecidedLength);
+    // Copies no more than the decision needs, because a piece may be a large part of an image.
+    const beginning = piece.slice(0, EXTRACT_MIN_CHARS - this.#undecidedLength);
     this.#undecided.push(beginning);
     this.#undecidedLength += beginning.length;
-    if (this.#undecidedLength < LIFT_CHARS) return;
+    if (this.#undecidedLength < EXTRACT_MIN_CHARS) return;
     this.#decide();
-    if (beginning.length < piece.length) this.#take(piece.subarray(beginning.length), false);
+    if (beginning.length < piece.length) this.#pushPiece(piece.subarray(beginning.length), false);
   }
 
   #decide(): void {
-    const begun = concat(this.#undecided);
-    const base64 = BASE64_START.exec(new TextDecoder().decode(begun))?.[1];
+    const beginning = concat(this.#undecided);
+    const base64 = BASE64_START.exec(new TextDecoder().decode(beginning))?.[1];
     this.#undecided = [];
     this.#undecidedLength = 0;
     if (base64 === undefined) {
-      this.#state = "kept";
-      this.#skeleton.push(begun);
+      this.#state = "literal";
+      this.#skeleton.push(beginning);
       return;
     }
-    this.#state = "lifted";
+    this.#state = "extracted";
     this.#decoder = new Base64Decoder();
     this.#decoder.push(this.#utf8.encode(base64.replaceAll(/\\[rn]/g, "").replaceAll("\\/", "/")));
   }
 
   #endString(): void {
-    if (this.#state === "lifted") {
-      const token = `${this.#token}/${this.#lifted.size}`;
-      this.#lifted.set(token, this.#kept(this.#decoder.end()));
+    if (this.#state === "extracted") {
+      const token = `${this.#tokenPrefix}/${this.#results.size}`;
+      this.#results.set(token, this.#resultOf(this.#decoder.end()));
       this.#skeleton.push(this.#utf8.encode(token));
     }
     this.#skeleton.push(...this.#undecided, Uint8Array.of(QUOTE));
@@ -163,7 +173,7 @@ class Lifter<Kept> {
   }
 }
 
-/** Base64 in pieces of any length, decoded as it comes. */
+/** Decodes base64 that arrives in pieces of any length. */
 class Base64Decoder {
   readonly #ascii = new TextDecoder();
   readonly #parts: Uint8Array[] = [];
@@ -174,13 +184,13 @@ class Base64Decoder {
     if (!this.#valid) return;
     this.#text += this.#ascii.decode(piece);
     if (this.#text.length < DECODE_CHARS) return;
-    // The last group stays behind: whether it may be padded shows only at the end.
-    const whole = this.#text.length - 4 - (this.#text.length % 4);
-    this.#decode(this.#text.slice(0, whole), "strict");
-    this.#text = this.#text.slice(whole);
+    // The last group is decoded later, because only the last group of the text may be padded.
+    const end = this.#text.length - 4 - (this.#text.length % 4);
+    this.#decode(this.#text.slice(0, end), "strict");
+    this.#text = this.#text.slice(end);
   }
 
-  /** The byte that followed a backslash: a solidus counts, a line break does not. */
+  /** Adds an escaped byte: a slash is part of the base64, a line break is skipped. */
   pushEscape(byte: number | undefined): void {
     if (byte === "/".charCodeAt(0)) this.push(Uint8Array.of(byte));
     else if (byte !== "n".charCodeAt(0) && byte !== "r".charCodeAt(0)) this.#valid = false;
@@ -193,7 +203,7 @@ class Base64Decoder {
 
   #decode(text: string, lastChunkHandling: "strict" | "loose"): void {
     const bytes = fromBase64(text, lastChunkHandling);
-    // Padding with more behind it would be two texts, not one.
+    // Padding before the end is invalid.
     if (bytes === undefined || (lastChunkHandling === "strict" && text.endsWith("="))) {
       this.#valid = false;
     } else {
@@ -202,7 +212,7 @@ class Base64Decoder {
   }
 }
 
-/** The bytes of a whole text of base64; `undefined` when it is none. */
+/** Decodes a complete base64 text; returns `undefined` if it is invalid. */
 export function decodeBase64(text: string): Uint8Array<ArrayBuffer> | undefined {
   return fromBase64(text, "loose");
 }

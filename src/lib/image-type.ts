@@ -1,4 +1,4 @@
-/** The picture formats that are ever served. */
+/** The image formats that the Worker serves. */
 export const IMAGE_TYPES = ["png", "jpeg", "webp"] as const;
 
 export type ImageType = (typeof IMAGE_TYPES)[number];
@@ -9,8 +9,8 @@ const RIFF = [0x52, 0x49, 0x46, 0x46];
 const WEBP = [0x57, 0x45, 0x42, 0x50];
 
 /**
- * The format of a picture by its signature, never by its label; `undefined` for anything else,
- * SVG and HTML among them.
+ * Returns the format of an image by its signature, never by its label. Returns `undefined` for
+ * anything else, including SVG and HTML.
  *
  * Signatures: PNG (ISO/IEC 15948, 5.2), JPEG (ISO/IEC 10918-1, SOI and the next marker's first
  * byte), WebP (RFC 9649, 2.4: "RIFF", four bytes of length, "WEBP").

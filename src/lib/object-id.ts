@@ -1,17 +1,18 @@
-/** A Durable Object's id has 32 bytes; 12 random ones more make an id in it its own. */
+/** An id consists of its Durable Object's id (32 bytes) and a random nonce (12 bytes). */
 const OBJECT_ID_BYTES = 32;
 const NONCE_BYTES = 12;
 
-/** What an id with this prefix looks like. */
+/** Returns the pattern of ids with this prefix. */
 export function idPattern(prefix: string): RegExp {
   return new RegExp(`^${prefix}_[A-Za-z0-9_-]{59}$`);
 }
 
 /**
- * A new id of something that a Durable Object owns. It leads back to the object, so that it can be
- * asked for wherever it is known; 96 of its bits are random, so that it cannot be guessed.
+ * Returns a new id for an item in a Durable Object. The id contains the object's id, so that the
+ * item can be looked up by its id alone. 96 of its bits are random, so that it cannot be guessed: an
+ * image URL needs no other credential.
  *
- * @param objectId of the Durable Object, 64 hexadecimal digits
+ * @param objectId the Durable Object's id, 64 hexadecimal digits
  */
 export function newIdInObject(prefix: string, objectId: string): string {
   const bytes = new Uint8Array(OBJECT_ID_BYTES + NONCE_BYTES);
@@ -20,7 +21,7 @@ export function newIdInObject(prefix: string, objectId: string): string {
   return `${prefix}_${bytes.toBase64({ alphabet: "base64url", omitPadding: true })}`;
 }
 
-/** The id of the object that an id leads back to; `undefined` when it is none with this prefix. */
+/** Returns the Durable Object's id in an id; `undefined` if the id is malformed or has another prefix. */
 export function objectIdOf(prefix: string, id: string): string | undefined {
   if (!idPattern(prefix).test(id)) return undefined;
   const bytes = Uint8Array.fromBase64(id.slice(prefix.length + 1), { alphabet: "base64url" });

@@ -1,12 +1,12 @@
-/** The preferences (RFC 7240) that mean something here. */
+/** The supported preferences (RFC 7240). */
 export interface Preferences {
-  /** 202 at once rather than waiting. */
+  /** True if the client requests an immediate 202 response. */
   respondAsync: boolean;
-  /** Wait so long, and answer 202 then. */
+  /** How long to wait for the result before the 202 response. */
   waitSeconds: number | undefined;
 }
 
-/** Reads a Prefer header. Unknown and malformed preferences are ignored, as RFC 7240, 2 asks. */
+/** Parses a Prefer header. Unknown and malformed preferences are ignored, as RFC 7240, 2 requires. */
 export function parsePrefer(header: string | undefined): Preferences {
   const values = new Map<string, string>();
   for (const preference of header?.split(/[,;]/) ?? []) {

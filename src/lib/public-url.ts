@@ -1,12 +1,11 @@
 /**
- * Whether a URL that came from outside may be fetched: https on its own port, a public DNS name,
- * no user name or password.
+ * Returns true if an untrusted URL may be fetched: https on port 443, a public DNS name, and no user
+ * name or password.
  *
- * `new URL` has already folded every notation of an IPv4 address (decimal, octal, hexadecimal,
- * short) into four numbers, so that one pattern finds them all (WHATWG URL, 3.5 host parsing).
+ * The URL parser normalizes every notation of an IPv4 address (decimal, octal, hexadecimal, short)
+ * to four decimal numbers, so one pattern matches them all (WHATWG URL, 3.5 host parsing).
  *
- * @param local allow http and any host as well: for local development, where the upstream is on
- *   this machine
+ * @param local allows http and any host, for local development with an upstream on this machine
  */
 export function isPublicUrl(url: URL, local: boolean): boolean {
   if (url.username !== "" || url.password !== "") return false;
@@ -14,10 +13,10 @@ export function isPublicUrl(url: URL, local: boolean): boolean {
   return url.protocol === "https:" && url.port === "" && isPublicName(url.hostname);
 }
 
-/** Names that never lead to the public internet (RFC 6761, RFC 6762, and ICANN's `.internal`). */
+/** Names that are reserved for private use (RFC 6761, RFC 6762, and ICANN's `.internal`). */
 const PRIVATE_NAMES = /(^|\.)(localhost|local|internal|test|invalid|example|onion|home\.arpa)\.?$/;
 
 function isPublicName(hostname: string): boolean {
-  const isAddress = hostname.startsWith("[") || /^[\d.]+$/.test(hostname);
-  return !isAddress && hostname.includes(".") && !PRIVATE_NAMES.test(hostname);
+  const isIpAddress = hostname.startsWith("[") || /^[\d.]+$/.test(hostname);
+  return !isIpAddress && hostname.includes(".") && !PRIVATE_NAMES.test(hostname);
 }

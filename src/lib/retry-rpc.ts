@@ -1,10 +1,10 @@
-/** An object that was just moved or updated answers the next call. */
+/** A Durable Object that was just moved or updated responds to the next call. */
 const CALL_ATTEMPTS = 3;
 const CALL_PAUSE_MS = 100;
 
 /**
- * Calls an object. One that broke meanwhile (moved, updated, restarted) is called again: every call
- * may be made twice. One that has too much to do is not.
+ * Calls a Durable Object, retrying if it was moved or restarted mid-call, so every RPC must be
+ * idempotent. Overload errors are not retried.
  */
 export async function retryRpc<Result>(call: () => Promise<Result>): Promise<Result> {
   for (let attempt = 1; ; attempt += 1) {

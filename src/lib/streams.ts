@@ -1,4 +1,4 @@
-/** More bytes came than the reader allows; the rest was not read. */
+/** Thrown if a stream has more bytes than the limit. The rest was not read. */
 export class TooManyBytes extends Error {
   override readonly name = "TooManyBytes";
   readonly limitBytes: number;
@@ -9,26 +9,26 @@ export class TooManyBytes extends Error {
   }
 }
 
-/** The size of a bulk chunk: a multiple of three, so that base64 of the chunks joins unpadded. */
+/** The size of a bulk chunk. It is a multiple of three, so that base64 of the chunks can be joined. */
 export const READ_BYTES = 192 * 1024;
 
 /**
- * How a stream is read. `bulk` gathers large chunks: the runtime's own are about 4 KiB, and each
- * costs a promise. `live` gives what there is as soon as it is there.
+ * How a stream is read. `bulk` collects large chunks, because the runtime's own are about 4 KiB and
+ * each costs a promise. `live` yields bytes as soon as they arrive.
  */
-export type Reading = "bulk" | "live";
+export type ReadMode = "bulk" | "live";
 
 /**
- * The bytes of a native stream (a body, a value from KV) in chunks.
+ * Reads a native stream (a body, a value from KV) in chunks.
  *
- * A chunk is good until the next one is asked for: its buffer is used again.
+ * A chunk is valid only until the next one is requested, because its buffer is reused.
  *
  * @throws {TooManyBytes} as soon as more than `limitBytes` were read; the stream is cancelled
  */
-export async function* chunksOf(
+export async function* readChunks(
   stream: ReadableStream<Uint8Array>,
   limitBytes: number,
-  reading: Reading = "bulk",
+  mode: ReadMode = "bulk",
 ): AsyncGenerator<Uint8Array, void> {
   const reader = stream.getReader({ mode: "byob" });
   let buffer = new ArrayBuffer(Math.min(READ_BYTES, limitBytes + 1));
@@ -36,16 +36,16 @@ export async function* chunksOf(
   let drained = false;
   try {
     for (;;) {
-      // Never more than shows whether the limit is passed: whoever sends too much hears it at once.
-      const wanted = reading === "live" ? 1 : Math.min(READ_BYTES, limitBytes - total + 1);
-      const { done, value } = await reader.readAtLeast(wanted, new Uint8Array(buffer));
+      // At most one byte past the limit, so that a body over the limit is rejected at once.
+      const minBytes = mode === "live" ? 1 : Math.min(READ_BYTES, limitBytes - total + 1);
+      const { done, value } = await reader.readAtLeast(minBytes, new Uint8Array(buffer));
       if (value !== undefined && value.byteLength > 0) {
         total += value.byteLength;
         if (total > limitBytes) throw new TooManyBytes(limitBytes);
         yield value;
         buffer = value.buffer;
       }
-      if (done || value.byteLength < wanted) break;
+      if (done || value.byteLength < minBytes) break;
     }
     drained = true;
   } finally {
@@ -53,12 +53,12 @@ export async function* chunksOf(
   }
 }
 
-/** What a stream of unknown size is first read into: most bodies are a line of JSON. */
+/** The first buffer for a stream of unknown size. Most bodies are one line of JSON. */
 const FIRST_READ_BYTES = 4 * 1024;
 const GROWTH = 4;
 
 /**
- * All bytes of a native stream, in one buffer that grows.
+ * Reads all bytes of a native stream into one growing buffer.
  *
  * @throws {TooManyBytes} as soon as more than `limitBytes` were read; the stream is cancelled
  */
@@ -70,10 +70,10 @@ export function readAll(
 }
 
 /**
- * All bytes of a native stream whose size is known: read at once, and copied nowhere.
+ * Reads all bytes of a native stream of known size with one read and without copying.
  *
- * @throws {TooManyBytes} when there are more; the stream is cancelled
- * @throws {Error} when there are fewer
+ * @throws {TooManyBytes} if the stream has more bytes; it is cancelled
+ * @throws {Error} if the stream has fewer bytes
  */
 export async function readExactly(
   stream: ReadableStream<Uint8Array>,
@@ -90,27 +90,27 @@ async function readInto(
   firstBytes: number,
 ): Promise<Uint8Array<ArrayBuffer>> {
   const reader = stream.getReader({ mode: "byob" });
-  // One byte more shows whether the limit is passed.
-  const mostBytes = limitBytes + 1;
-  let buffer = new ArrayBuffer(Math.min(mostBytes, firstBytes));
+  // The extra byte shows whether the stream exceeds the limit.
+  const maxBytes = limitBytes + 1;
+  let buffer = new ArrayBuffer(Math.min(maxBytes, firstBytes));
   let total = 0;
   for (;;) {
-    const wanted = buffer.byteLength - total;
-    const { done, value } = await reader.readAtLeast(wanted, new Uint8Array(buffer, total));
+    const freeBytes = buffer.byteLength - total;
+    const { done, value } = await reader.readAtLeast(freeBytes, new Uint8Array(buffer, total));
     if (value !== undefined) {
       total += value.byteLength;
       buffer = value.buffer;
     }
-    if (done || value.byteLength < wanted) return new Uint8Array(buffer, 0, total);
-    if (total === mostBytes) {
+    if (done || value.byteLength < freeBytes) return new Uint8Array(buffer, 0, total);
+    if (total === maxBytes) {
       await reader.cancel();
       throw new TooManyBytes(limitBytes);
     }
-    buffer = buffer.transfer(Math.min(mostBytes, total * GROWTH));
+    buffer = buffer.transfer(Math.min(maxBytes, total * GROWTH));
   }
 }
 
-/** The chunks one behind another. */
+/** Concatenates chunks. */
 export function concat(chunks: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
   const length = chunks.reduce((sum, chunk) => sum + chunk.byteLength, 0);
   const whole = new Uint8Array(length);

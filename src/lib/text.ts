@@ -1,7 +1,7 @@
-/** How many Unicode code points a text has; a lone surrogate counts as one. */
-export function codePoints(text: string): number {
+/** Returns the number of Unicode code points in a text. A lone surrogate counts as one. */
+export function countCodePoints(text: string): number {
   let count = 0;
-  // oxlint-disable-next-line no-unused-vars -- the iterator walks code points; only their number matters
+  // oxlint-disable-next-line no-unused-vars -- iterates over code points; only their number matters
   for (const _ of text) count += 1;
   return count;
 }

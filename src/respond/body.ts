@@ -1,5 +1,5 @@
 import type { ImageSource } from "../generation/result.ts";
-import { chunksOf, READ_BYTES, readExactly } from "../lib/streams.ts";
+import { readChunks, READ_BYTES, readExactly } from "../lib/streams.ts";
 
 /** A piece of a body: text, or an image that goes as base64. */
 export type Part = string | ImagePart;
@@ -73,7 +73,7 @@ async function writeImage(
 ): Promise<void> {
   const encoded = new Uint8Array(base64Length(Math.min(sizeBytes, READ_BYTES)));
   let readBytes = 0;
-  for await (const chunk of chunksOf(await open(), sizeBytes)) {
+  for await (const chunk of readChunks(await open(), sizeBytes)) {
     readBytes += chunk.byteLength;
     const { written } = encoder.encodeInto(chunk.toBase64(), encoded);
     await writer.write(encoded.subarray(0, written));

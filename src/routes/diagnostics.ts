@@ -15,14 +15,14 @@ import {
 } from "../contract/retirement.ts";
 import { lookupInObject } from "../generation/client.ts";
 import type { AppEnv } from "../http/context.ts";
-import { upstreamModels, type Listing } from "../upstream/models.ts";
+import { listUpstreamModels, type ModelListing } from "../upstream/models.ts";
 
 /** `GET /v1/doctor`: for the owner. What can be found out from within; costs nothing. */
 export function diagnosticsRoute(app: Hono<AppEnv>): void {
   app.get("/v1/doctor", async (c) => {
     const config = c.get("config");
     await requireAdmin(c.req.header("authorization"), config.adminKey);
-    const listing = await upstreamModels(config.upstream);
+    const listing = await listUpstreamModels(config.upstream);
     const nowMs = Date.now();
     const checks = [
       upstreamCheck(listing),
@@ -38,7 +38,7 @@ export function diagnosticsRoute(app: Hono<AppEnv>): void {
   });
 }
 
-function upstreamCheck(listing: Listing): DoctorCheck {
+function upstreamCheck(listing: ModelListing): DoctorCheck {
   const name = "upstream";
   switch (listing.kind) {
     case "listed":
@@ -51,7 +51,7 @@ function upstreamCheck(listing: Listing): DoctorCheck {
         detail: `reached; it answers GET /models with ${listing.status} and no list, so the key is not known to be good`,
         cure: "Check UPSTREAM_BASE_URL, which ends in /v1 for most.",
       };
-    case "refused":
+    case "key_rejected":
       return {
         name,
         ok: false,
@@ -75,7 +75,7 @@ function upstreamCheck(listing: Listing): DoctorCheck {
   }
 }
 
-function modelCheck(listing: Listing, config: Config, nowMs: number): DoctorCheck {
+function modelCheck(listing: ModelListing, config: Config, nowMs: number): DoctorCheck {
   const name = "model";
   const { defaultModel, upstream } = config;
   const model = servedModel(config, defaultModel);

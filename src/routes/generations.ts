@@ -107,7 +107,7 @@ export function generationsRoutes(app: Hono<AppEnv>): void {
     const held = await handle?.forget();
     // A location that was asked too early does not know yet that KV has it.
     const stored = kept ?? held;
-    if (stored !== undefined) await cache.remove(stored.key, stored.record);
+    if (stored !== undefined) await cache.delete(stored.key, stored.record);
     return c.body(null, 204);
   });
 }

@@ -1,17 +1,16 @@
 import type { LogFields } from "./log.ts";
 
-/** What takes time in a request, as `Server-Timing` names it. */
+/** A timed phase of a request, as named in `Server-Timing`. */
 export type Phase = "cache" | "upstream";
 
 /**
- * What one request did: filled along its way, written once at its end.
+ * The log event of one request. Each layer adds fields, and the event is written once at the end.
  *
- * The clock of a Worker stands still but for I/O, so what is measured is waiting, which is what
- * there is to know.
+ * A Worker's clock advances only during I/O, so the durations measure waiting, not computing.
  */
 export class RequestEvent {
   readonly requestId: string;
-  /** Whose account it is, as it is counted; written as a hash only. */
+  /** The account that the request is charged to. Logged only as a hash. */
   account: string | undefined;
   readonly #startedMs = Date.now();
   readonly #phaseMs = new Map<Phase, number>();
@@ -21,12 +20,12 @@ export class RequestEvent {
     this.requestId = requestId;
   }
 
-  /** Adds what is known by now. */
+  /** Adds fields, replacing earlier values of the same name. */
   add(fields: LogFields): void {
     Object.assign(this.#fields, fields);
   }
 
-  /** Waits for `work` and counts the time as the phase's, whether it succeeds or not. */
+  /** Runs `work` and adds its duration to the phase, whether it succeeds or fails. */
   async time<T>(phase: Phase, work: () => Promise<T>): Promise<T> {
     const startedMs = Date.now();
     try {
@@ -36,14 +35,14 @@ export class RequestEvent {
     }
   }
 
-  /** The value of a Server-Timing header (W3C Server Timing), in milliseconds. */
+  /** Returns the value of the Server-Timing header (W3C Server Timing), in milliseconds. */
   serverTiming(): string {
     return [...this.#phaseMs, ["total", Date.now() - this.#startedMs] as const]
       .map(([name, ms]) => `${name};dur=${ms}`)
       .join(", ");
   }
 
-  /** All of it, as it is by now. */
+  /** Returns all fields, with the durations up to now. */
   fields(): LogFields {
     return {
       request_id: this.requestId,

@@ -1,10 +1,10 @@
-/** Names and numbers only: no prompt, no token, no key, no text from outside. */
+/** Names and numbers only. Never a prompt, a token, a key or text from a client or an upstream. */
 export type LogFields = Record<string, string | number | boolean | null | undefined>;
 
 /**
- * One line of JSON, which Workers Logs takes apart into fields.
+ * Writes one line of JSON, which Workers Logs parses into fields.
  *
- * @param level problems go to stderr, so that they stand out in a terminal too
+ * @param level `error` writes to stderr, so that errors stand out in a terminal
  */
 export function log(level: "info" | "error", event: string, fields: LogFields): void {
   const line = JSON.stringify({ level, event, ...fields });
@@ -13,8 +13,8 @@ export function log(level: "info" | "error", event: string, fields: LogFields): 
 }
 
 /**
- * What may be logged of a thrown value: its class and where it came from. Never its message, which
- * may quote what was being worked on: `JSON.parse` repeats its input, `fetch` its URL.
+ * Returns the fields that may be logged for a thrown value: its class and stack frames. Never its
+ * message, which may quote private data: `JSON.parse` repeats its input, `fetch` its URL.
  */
 export function errorFields(error: unknown): LogFields {
   if (!(error instanceof Error)) return { error: typeof error };

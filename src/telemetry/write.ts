@@ -1,7 +1,7 @@
 import type { Config } from "../config/environment.ts";
 import { log, type LogFields } from "./log.ts";
 
-/** What of an event goes to Analytics Engine, in this order (`blob1`, `blob2` … and `double1` …). */
+/** The fields for Analytics Engine, in this order (`blob1`, `blob2` … and `double1` …). */
 const BLOBS = [
   "request_id",
   "route",
@@ -18,11 +18,11 @@ const BLOBS = [
 const DOUBLES = ["status", "n", "bytes", "upstream_ms", "total_ms", "cost_usd"] as const;
 
 /**
- * Writes the event of a request: one line of the log, and a data point where Analytics Engine is bound.
+ * Writes the event of a request as one log line, and as a data point if Analytics Engine is bound.
  *
- * @param account whose it is; only its hash is written, with a secret of the gateway in it: a network
- *   is easily guessed
- * @param config `undefined` where the gateway is set up wrongly
+ * @param account the account of the caller. Only a hash is written. It includes a secret of the
+ *   gateway, because the network in an anonymous account is easily guessed.
+ * @param config `undefined` if the gateway is misconfigured
  */
 export async function writeEvent(
   fields: LogFields,
@@ -31,12 +31,12 @@ export async function writeEvent(
 ): Promise<void> {
   const caller =
     account === undefined || config === undefined ? undefined : await callerHash(account, config);
-  const all: LogFields = { ...fields, caller };
-  log("info", "request", all);
+  const event: LogFields = { ...fields, caller };
+  log("info", "request", event);
   config?.analytics?.writeDataPoint({
-    indexes: [String(all["route"])],
-    blobs: BLOBS.map((name) => textOf(all[name])),
-    doubles: DOUBLES.map((name) => Number(all[name] ?? 0)),
+    indexes: [String(event["route"])],
+    blobs: BLOBS.map((name) => textOf(event[name])),
+    doubles: DOUBLES.map((name) => Number(event[name] ?? 0)),
   });
 }
 
@@ -44,7 +44,7 @@ function textOf(value: LogFields[string]): string | null {
   return value === undefined || value === null ? null : String(value);
 }
 
-/** As many as tell callers apart. */
+/** Enough to distinguish callers. */
 const HASH_BYTES = 8;
 
 async function callerHash(account: string, { upstream, adminKey }: Config): Promise<string> {

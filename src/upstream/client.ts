@@ -4,45 +4,52 @@ import type { Resolved, Usage } from "../contract/record.ts";
 import type { ImageRequest } from "../contract/request.ts";
 import { GatewayError } from "../errors/failure.ts";
 import { extractBase64 } from "../lib/extract-base64.ts";
-import { chunksOf, TooManyBytes, type Reading } from "../lib/streams.ts";
-import { readAnswer } from "./response-formats.ts";
-import { readEventStream, type PartialPicture } from "./event-stream.ts";
-import { PictureKeeper, pictureOf, unusable, type Picture, type PictureSink } from "./images.ts";
-import { judge } from "./error-response.ts";
+import { readChunks, TooManyBytes, type ReadMode } from "../lib/streams.ts";
+import { classifyErrorResponse } from "./error-response.ts";
+import { readEventStream, type PartialImageEvent } from "./event-stream.ts";
+import {
+  ImageCollector,
+  invalidResponse,
+  loadImage,
+  type ImageSink,
+  type ReceivedImage,
+} from "./images.ts";
 import { upstreamBody } from "./request.ts";
+import { parseResponse } from "./response-formats.ts";
 import { retryDelayMs } from "./retry.ts";
 
-/** What the upstream made; the bytes are in the sink. */
+/** The result of an upstream call. The bytes of the images are in the sink. */
 export interface UpstreamGeneration {
-  images: MadeImage[];
+  images: GeneratedImage[];
   usage: Usage;
   resolved: Resolved;
 }
 
-export interface MadeImage extends Picture {
+export interface GeneratedImage extends ReceivedImage {
   revisedPrompt: string | undefined;
 }
 
 export interface DispatchOptions {
   config: UpstreamConfig;
-  /** Whether a picture may be fetched by http, or from this machine. */
+  /** True if images may be downloaded over http and from this machine. */
   localDevelopment: boolean;
-  /** Takes the pictures one at a time, partial ones too. */
-  sink: PictureSink;
-  /** Told of each partial image as soon as it is in the sink. */
-  onPartial: (partial: PartialPicture) => void;
+  /** Receives the images one at a time, partial images included. */
+  sink: ImageSink;
+  /** Called for each partial image as soon as its bytes are in the sink. */
+  onPartialImage: (event: PartialImageEvent) => void;
 }
 
-/** Base64 of ten pictures of 25 MiB would be more than anybody makes; of this, few are ever held. */
-const ANSWER_MAX_BYTES = 128 * 1024 * 1024;
-/** An error's text is short; of a longer one its beginning is enough. */
-const REFUSAL_MAX_BYTES = 64 * 1024;
+const MIB = 1024 * 1024;
+/** More than base64 of any real response. The decoder holds only a small part of it at a time. */
+const RESPONSE_MAX_BYTES = 128 * MIB;
+/** Error bodies are short. The beginning of a longer one is enough. */
+const ERROR_BODY_MAX_BYTES = 64 * 1024;
 
 const SEND_OPTIONS = { method: "POST", redirect: "manual" } as const;
 
 /**
- * Has the upstream make the pictures of a request: sends it, again where nothing was made, and reads
- * the answer in whichever dialect it comes. The whole of it ends within the configured time.
+ * Sends a request to the upstream and reads the images from its response, in any response format.
+ * Retries if nothing was generated. The total time is bounded by the configured timeout.
  *
  * @throws {GatewayError} `misconfigured` without a key; `moderation_blocked` and `upstream_*`
  */
@@ -55,7 +62,8 @@ export async function dispatch(
     throw new GatewayError({ code: "misconfigured", problems: [MISSING_KEY] });
   }
   const deadlineMs = Date.now() + timeoutSeconds * 1000;
-  // Not AbortSignal.timeout: its timer would keep an object in memory, and on the bill, to its end.
+  // Not AbortSignal.timeout: its timer cannot be cleared, so it would keep a Durable Object in
+  // memory, and billed, for the full timeout.
   const timeout = new AbortController();
   const { signal } = timeout;
   const timer = setTimeout(() => timeout.abort(), timeoutSeconds * 1000);
@@ -63,10 +71,10 @@ export async function dispatch(
     const response = await send(request, options.config, apiKey, { signal, deadlineMs });
     const secrets = [apiKey, request.prompt];
     return isEventStream(response)
-      ? await readStreamed(response, options, secrets)
+      ? await readStreamedGeneration(response, options, secrets)
       : await readGeneration(response, request.n, options, signal);
   } catch (error) {
-    // Whatever was thrown by then, the reason is the time.
+    // After the timeout, every error is a consequence of the abort.
     if (signal.aborted) throw new GatewayError({ code: "upstream_timeout", timeoutSeconds });
     throw error;
   } finally {
@@ -74,12 +82,13 @@ export async function dispatch(
   }
 }
 
-/** A server may answer a request for a stream with JSON, and that is as good. */
+/** Returns true for an event stream. A server may respond to `stream: true` with JSON. */
 function isEventStream(response: Response): boolean {
-  return /^text\/event-stream\b/i.test(response.headers.get("content-type") ?? "");
+  const contentType = response.headers.get("content-type");
+  return contentType !== null && /^text\/event-stream\b/i.test(contentType);
 }
 
-/** A successful response, after as many attempts as are allowed and safe. */
+/** Returns a successful response, retrying as often as is allowed and safe. */
 async function send(
   request: ImageRequest,
   { baseUrl, maxRetries }: UpstreamConfig,
@@ -102,24 +111,25 @@ async function send(
         signal,
       });
     } catch {
-      // The runtime does not tell a refused connection from one that was cut after the request
-      // went out, so this may have been paid for.
+      // The runtime reports a refused connection and one that was cut after the request was sent
+      // in the same way. The upstream may have charged for the request.
       throw new GatewayError({ code: "upstream_unreachable", mayHaveCharged: true });
     }
     if (response.ok) return response;
 
-    const refusal = {
+    const errorResponse = {
       status: response.status,
       retryAfter: response.headers.get("retry-after"),
-      text: await readBeginning(response),
+      text: await readErrorBody(response),
     };
-    const { failure, retryable } = judge(refusal, [apiKey, request.prompt], Date.now());
-    const askedSeconds =
+    const secrets = [apiKey, request.prompt];
+    const { failure, retryable } = classifyErrorResponse(errorResponse, secrets, Date.now());
+    const retryAfterSeconds =
       failure.code === "upstream_rate_limited" ? failure.retryAfterSeconds : undefined;
     const delayMs = retryable
-      ? retryDelayMs(attempt, maxRetries, askedSeconds, Math.random())
+      ? retryDelayMs(attempt, maxRetries, retryAfterSeconds, Math.random())
       : undefined;
-    // A wait that nothing can follow would only hide why.
+    // A delay past the deadline would turn this error into a timeout and hide its cause.
     if (delayMs === undefined || Date.now() + delayMs >= deadlineMs) {
       throw new GatewayError(failure);
     }
@@ -133,60 +143,62 @@ async function readGeneration(
   { localDevelopment, sink }: DispatchOptions,
   signal: AbortSignal,
 ): Promise<UpstreamGeneration> {
-  const keeper = new PictureKeeper(sink);
-  const json = await reading(
-    extractBase64(chunksOfBody(response, "bulk"), (bytes) => keeper.keep(bytes)),
+  const collector = new ImageCollector(sink);
+  const json = await withReadErrors(
+    extractBase64(bodyChunks(response, "bulk"), (bytes) => collector.collect(bytes)),
   );
-  const answer = readAnswer(json.value);
-  if (answer === undefined) throw unusable("it holds no picture");
-  const images: MadeImage[] = [];
-  for (const { text, revisedPrompt } of answer.pictures.slice(0, n)) {
-    const picture = await pictureOf(text, json, keeper, { localDevelopment, signal });
-    images.push({ ...picture, revisedPrompt });
+  const parsed = parseResponse(json.value);
+  if (parsed === undefined) throw invalidResponse("it contains no image");
+  const images: GeneratedImage[] = [];
+  for (const { source, revisedPrompt } of parsed.images.slice(0, n)) {
+    const image = await loadImage(source, json, collector, { localDevelopment, signal });
+    images.push({ ...image, revisedPrompt });
   }
-  return { images, usage: answer.usage, resolved: answer.resolved };
+  return { images, usage: parsed.usage, resolved: parsed.resolved };
 }
 
-async function readStreamed(
+async function readStreamedGeneration(
   response: Response,
-  { sink, onPartial }: DispatchOptions,
+  { sink, onPartialImage }: DispatchOptions,
   secrets: readonly string[],
 ): Promise<UpstreamGeneration> {
-  const keeper = new PictureKeeper(sink);
-  const { picture, usage, resolved } = await reading(
-    readEventStream(chunksOfBody(response, "live"), { keeper, onPartial, secrets }),
+  const collector = new ImageCollector(sink);
+  const { image, usage, resolved } = await withReadErrors(
+    readEventStream(bodyChunks(response, "live"), { collector, onPartialImage, secrets }),
   );
-  return { images: [{ ...picture, revisedPrompt: undefined }], usage, resolved };
+  return { images: [{ ...image, revisedPrompt: undefined }], usage, resolved };
 }
 
-function chunksOfBody({ body }: Response, how: Reading): AsyncIterable<Uint8Array> {
-  if (body === null) throw unusable("it is empty");
-  return chunksOf(body, ANSWER_MAX_BYTES, how);
+function bodyChunks({ body }: Response, mode: ReadMode): AsyncIterable<Uint8Array> {
+  if (body === null) throw invalidResponse("it is empty");
+  return readChunks(body, RESPONSE_MAX_BYTES, mode);
 }
 
-/** What went wrong while an answer was read, as the failure that it is. */
-async function reading<Answer>(work: Promise<Answer>): Promise<Answer> {
+/** Awaits the reading of a response and translates its errors to `upstream_invalid_response`. */
+async function withReadErrors<Result>(reading: Promise<Result>): Promise<Result> {
   try {
-    return await work;
+    return await reading;
   } catch (error) {
     if (error instanceof GatewayError) throw error;
-    if (error instanceof TooManyBytes) throw unusable("it is too large");
-    if (error instanceof SyntaxError) throw unusable("it is no JSON");
-    throw unusable("it broke off");
+    if (error instanceof TooManyBytes) {
+      throw invalidResponse(`it is too large (more than ${RESPONSE_MAX_BYTES / MIB} MiB)`);
+    }
+    if (error instanceof SyntaxError) throw invalidResponse("it is not valid JSON");
+    throw invalidResponse("it ended early");
   }
 }
 
-/** The beginning of a refusal's text; empty where it cannot be read. */
-async function readBeginning(response: Response): Promise<string> {
+/** Returns the beginning of an error body; an empty string if it cannot be read. */
+async function readErrorBody(response: Response): Promise<string> {
   const decoder = new TextDecoder();
   let text = "";
   try {
     if (response.body === null) return text;
-    for await (const chunk of chunksOf(response.body, REFUSAL_MAX_BYTES)) {
+    for await (const chunk of readChunks(response.body, ERROR_BODY_MAX_BYTES)) {
       text += decoder.decode(chunk, { stream: true });
     }
   } catch {
-    // Too long or cut: the status says enough.
+    // Too long or cut off. The status is enough.
   }
   return text;
 }

@@ -2,33 +2,36 @@ import { z } from "zod";
 import type { Failure, UpstreamError } from "../errors/failure.ts";
 import { retryAfterSeconds } from "../lib/retry-after.ts";
 
-/** An answer of the upstream that is not a success, as far as it was read. */
-export interface Refusal {
+/** An upstream response whose status is not a success. */
+export interface UpstreamErrorResponse {
   status: number;
   retryAfter: string | null;
   /** The body, or its beginning. */
   text: string;
 }
 
-/** A failure, and whether the same request may be sent again because nothing was made. */
-export interface JudgedRefusal {
+export interface ClassifiedError {
   failure: Failure;
+  /** True if nothing was generated, so that the same request may be sent again. */
   retryable: boolean;
 }
 
 /**
- * Cloudflare's own answers in place of an origin that it could not connect to: refused, timed out
- * in the handshake, unreachable, TLS failed, no such name. The request never arrived.
- * 520 and 524 are missing on purpose: there it did.
+ * Cloudflare's statuses for an origin that it could not connect to: refused, handshake timed out,
+ * unreachable, TLS failed, no such name. The request did not arrive.
+ * 520 and 524 are missing on purpose, because there it did arrive.
  */
-const NEVER_ARRIVED: ReadonlySet<number> = new Set([521, 522, 523, 525, 526, 530]);
+const NOT_DELIVERED: ReadonlySet<number> = new Set([521, 522, 523, 525, 526, 530]);
 
-/** Server errors that a generation does not outlive: the upstream made nothing. */
-const NOTHING_MADE: ReadonlySet<number> = new Set([500, 502, 503]);
+/** Server errors after which no image exists. */
+const NOTHING_GENERATED: ReadonlySet<number> = new Set([500, 502, 503]);
 
-/** Our key or our account is no good: no client can help that, and none shall take it for its own. */
-const OUR_ACCOUNT: ReadonlySet<number> = new Set([401, 402, 403]);
-const OUR_ACCOUNT_CODES: ReadonlySet<string> = new Set([
+/**
+ * Errors of the gateway's own key or account. A client cannot fix them and must not mistake them
+ * for an error of its own credentials.
+ */
+const ACCOUNT_STATUSES: ReadonlySet<number> = new Set([401, 402, 403]);
+const ACCOUNT_CODES: ReadonlySet<string> = new Set([
   "insufficient_quota",
   "billing_hard_limit_reached",
 ]);
@@ -38,7 +41,7 @@ const MODERATION_CODES: ReadonlySet<string> = new Set([
   "content_policy_violation",
 ]);
 
-const envelope = z.object({
+const errorBodySchema = z.object({
   error: z.union([
     z.string(),
     z.object({
@@ -52,22 +55,26 @@ const envelope = z.object({
 });
 
 /**
- * What a refusal of the upstream is to our client. The status decides; of the text no more than a
- * short clean reason is passed on.
+ * Maps an upstream error response to the failure that the client receives. The status decides.
+ * Of the body, only a short cleaned message is passed on.
  *
- * @param secrets texts that must not be repeated: the key and the prompt
+ * @param secrets texts that no message may contain: the key and the prompt
  * @param nowMs milliseconds since the epoch
  */
-export function judge(refusal: Refusal, secrets: readonly string[], nowMs: number): JudgedRefusal {
-  const { status } = refusal;
-  const { error, details } = errorIn(refusal.text, secrets);
-  const code = error.code;
+export function classifyErrorResponse(
+  response: UpstreamErrorResponse,
+  secrets: readonly string[],
+  nowMs: number,
+): ClassifiedError {
+  const { status } = response;
+  const { error, details } = parseErrorBody(response.text, secrets);
+  const { code } = error;
 
-  if (OUR_ACCOUNT.has(status) || (code !== null && OUR_ACCOUNT_CODES.has(code))) {
+  if (ACCOUNT_STATUSES.has(status) || (code !== null && ACCOUNT_CODES.has(code))) {
     return { failure: { code: "upstream_unauthorized" }, retryable: false };
   }
   if (status === 429) {
-    const seconds = retryAfterSeconds(refusal.retryAfter, nowMs);
+    const seconds = retryAfterSeconds(response.retryAfter, nowMs);
     return {
       failure: { code: "upstream_rate_limited", retryAfterSeconds: seconds },
       retryable: true,
@@ -80,40 +87,40 @@ export function judge(refusal: Refusal, secrets: readonly string[], nowMs: numbe
     return { failure: { code: "upstream_rejected", status, error }, retryable: false };
   }
   if (status < 400) {
-    // A redirect: the key must not follow it to another place.
+    // A redirect is not followed, because it would send the key to another host.
     const reason = `it is a redirect (${status})`;
     return { failure: { code: "upstream_invalid_response", reason }, retryable: false };
   }
-  if (NEVER_ARRIVED.has(status)) {
+  if (NOT_DELIVERED.has(status)) {
     return { failure: { code: "upstream_unreachable", mayHaveCharged: false }, retryable: true };
   }
-  const nothingMade = NOTHING_MADE.has(status);
+  const nothingGenerated = NOTHING_GENERATED.has(status);
   return {
-    failure: { code: "upstream_failed", status, mayHaveCharged: !nothingMade },
-    retryable: nothingMade,
+    failure: { code: "upstream_failed", status, mayHaveCharged: !nothingGenerated },
+    retryable: nothingGenerated,
   };
 }
 
-const NO_REASON = "The upstream refused this request and gave no reason.";
+const NO_REASON = "The upstream rejected this request and gave no reason.";
 
-/** The error in a body: the API's envelope, `{"error": "text"}`, plain text, or a page of HTML. */
-function errorIn(
+/** Parses an error body: OpenAI's error object, `{"error": "text"}`, plain text, or HTML. */
+function parseErrorBody(
   text: string,
   secrets: readonly string[],
 ): { error: UpstreamError; details: unknown } {
-  const parsed = envelope.safeParse(parseJson(text));
+  const parsed = errorBodySchema.safeParse(parseJson(text));
   if (!parsed.success) {
-    const message = /^\s*[<{[]/.test(text) ? NO_REASON : cleanReason(text, secrets);
+    const message = /^\s*[<{[]/.test(text) ? NO_REASON : cleanMessage(text, secrets);
     return { error: { message, type: null, param: null, code: null }, details: undefined };
   }
   const { error } = parsed.data;
   if (typeof error === "string") {
-    const message = cleanReason(error, secrets);
+    const message = cleanMessage(error, secrets);
     return { error: { message, type: null, param: null, code: null }, details: undefined };
   }
   return {
     error: {
-      message: cleanReason(error.message ?? NO_REASON, secrets),
+      message: cleanMessage(error.message ?? NO_REASON, secrets),
       type: identifier(error.type),
       param: identifier(error.param),
       code: identifier(error.code),
@@ -132,43 +139,45 @@ function parseJson(text: string): unknown {
 
 const IDENTIFIER = /^[\w.[\]-]{1,64}$/;
 
-/** A type, param or code, if it looks like one. */
+/** Returns a type, param or code if it has the form of one, otherwise `null`. */
 function identifier(value: string | number | null | undefined): string | null {
-  const text = String(value ?? "");
+  if (value === null || value === undefined) return null;
+  const text = String(value);
   return IDENTIFIER.test(text) ? text : null;
 }
 
 const DETAILS_MAX_CHARS = 2048;
 
+/** Returns the moderation details unless they are too long or contain a secret. */
 function boundedDetails(details: unknown, secrets: readonly string[]): unknown {
   if (details === undefined) return undefined;
   const json = JSON.stringify(details);
-  return json.length > DETAILS_MAX_CHARS || repeats(json, secrets) ? undefined : details;
+  return json.length > DETAILS_MAX_CHARS || containsSecret(json, secrets) ? undefined : details;
 }
 
-const REASON_MAX_CHARS = 300;
-/** Keys as the providers write them, whole or masked (`sk-…`, `Bearer …`). */
+const MESSAGE_MAX_CHARS = 300;
+/** API keys in the providers' forms, complete or masked (`sk-…`, `Bearer …`). */
 const KEY_LIKE = /\b(?:sk|pk|rk|key)[-_][\w*.-]{3,}[\w*]|\bBearer\s+\S+/gi;
 
-/** A reason in one short line, or none where it repeats a secret. */
-function cleanReason(text: string, secrets: readonly string[]): string {
+/** Returns the text as one short line, or `NO_REASON` if it is empty or contains a secret. */
+function cleanMessage(text: string, secrets: readonly string[]): string {
   const line = text
     .replaceAll(/[\p{Cc}\p{Cf}\s]+/gu, " ")
     .trim()
-    .slice(0, REASON_MAX_CHARS);
-  if (line === "" || repeats(line, secrets)) return NO_REASON;
+    .slice(0, MESSAGE_MAX_CHARS);
+  if (line === "" || containsSecret(line, secrets)) return NO_REASON;
   return line.replaceAll(KEY_LIKE, "[key]");
 }
 
-/** A run of a secret this long counts as a repetition of it. */
-const RUN_CHARS = 12;
+/** The length from which a part of a secret counts as the secret. */
+const PART_CHARS = 12;
 
-/** Whether a short text repeats a secret, or a run of one. */
-function repeats(text: string, secrets: readonly string[]): boolean {
+/** Returns true if a short text contains a secret or a part of one. */
+function containsSecret(text: string, secrets: readonly string[]): boolean {
   return secrets.some((secret) => {
-    if (secret.length <= RUN_CHARS) return secret.length > 3 && text.includes(secret);
-    for (let start = 0; start + RUN_CHARS <= text.length; start += 1) {
-      if (secret.includes(text.slice(start, start + RUN_CHARS))) return true;
+    if (secret.length <= PART_CHARS) return secret.length > 3 && text.includes(secret);
+    for (let start = 0; start + PART_CHARS <= text.length; start += 1) {
+      if (secret.includes(text.slice(start, start + PART_CHARS))) return true;
     }
     return false;
   });

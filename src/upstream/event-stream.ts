@@ -3,67 +3,72 @@ import { z } from "zod";
 import type { Resolved, Usage } from "../contract/record.ts";
 import { GatewayError } from "../errors/failure.ts";
 import { decodeBase64 } from "../lib/extract-base64.ts";
-import { readParameters, usageSchema } from "./response-formats.ts";
-import { unusable, usable, type Picture, type PictureKeeper } from "./images.ts";
-import { judge } from "./error-response.ts";
+import { classifyErrorResponse } from "./error-response.ts";
+import {
+  invalidResponse,
+  requireImage,
+  type ImageCollector,
+  type ReceivedImage,
+} from "./images.ts";
+import { parseParameters, usageSchema } from "./response-formats.ts";
 
-/** A picture on its way: as good as it is by now. */
-export interface PartialPicture {
-  /** From 0. */
+/** A partial image, sent before the image is complete. */
+export interface PartialImageEvent {
+  /** `partial_image_index`, from 0. */
   index: number;
-  picture: Picture;
+  image: ReceivedImage;
   resolved: Resolved;
 }
 
-export interface StreamedPicture {
-  picture: Picture;
+export interface CompletedImageEvent {
+  image: ReceivedImage;
   usage: Usage;
   resolved: Resolved;
 }
 
-const imageEvent = z.looseObject({
+const imageEventSchema = z.looseObject({
   b64_json: z.string().min(1),
   partial_image_index: z.int().min(0).optional(),
   usage: usageSchema,
 });
 
-interface Reading {
-  keeper: PictureKeeper;
-  onPartial: (partial: PartialPicture) => void;
-  /** Texts that no error may repeat. */
+interface StreamOptions {
+  collector: ImageCollector;
+  onPartialImage: (event: PartialImageEvent) => void;
+  /** Texts that no error message may contain. */
   secrets: readonly string[];
 }
 
 /**
- * Reads the upstream's event stream: partial images as they come, then the completed one.
+ * Reads the upstream's event stream: reports each partial image and returns the completed one.
  *
- * @throws {GatewayError} the upstream's own error event as a failure; `upstream_invalid_response`
- *   when the stream ends without a picture
+ * @throws {GatewayError} the failure for the upstream's error event; `upstream_invalid_response`
+ *   if the stream ends without a completed image
  */
 export async function readEventStream(
   chunks: AsyncIterable<Uint8Array>,
-  reading: Reading,
-): Promise<StreamedPicture> {
-  let completed: StreamedPicture | undefined;
+  options: StreamOptions,
+): Promise<CompletedImageEvent> {
+  let completed: CompletedImageEvent | undefined;
   const parser = createParser({
     onEvent: (event) => {
-      completed ??= readEvent(event, reading);
+      completed ??= readEvent(event, options);
     },
   });
   const decoder = new TextDecoder();
   for await (const chunk of chunks) {
     parser.feed(decoder.decode(chunk, { stream: true }));
-    // What follows the picture is of no use, and a server may hold the line open.
+    // Nothing useful follows the completed image, and a server may hold the connection open.
     if (completed !== undefined) return completed;
   }
-  throw unusable("it ended before the picture was complete");
+  throw invalidResponse("it ended before the image was complete");
 }
 
-/** What one event brings: the completed picture, or nothing that ends the stream. */
+/** Returns the completed image if the event carries it. Reports a partial image. */
 function readEvent(
   { event: name, data }: EventSourceMessage,
-  { keeper, onPartial, secrets }: Reading,
-): StreamedPicture | undefined {
+  { collector, onPartialImage, secrets }: StreamOptions,
+): CompletedImageEvent | undefined {
   if (data === "[DONE]") return undefined;
   const json = parseEvent(data);
   const type = z.object({ type: z.string() }).safeParse(json).data?.type ?? name;
@@ -71,13 +76,13 @@ function readEvent(
   const isPartial = type?.endsWith(".partial_image") ?? false;
   if (!isPartial && !type?.endsWith(".completed")) return undefined;
 
-  const event = imageEvent.safeParse(json);
-  if (!event.success) throw unusable("it holds no picture");
+  const event = imageEventSchema.safeParse(json);
+  if (!event.success) throw invalidResponse("it contains no image");
   const bytes = decodeBase64(event.data.b64_json);
-  const picture = usable(bytes === undefined ? undefined : keeper.keep(bytes));
-  const resolved = readParameters(json);
-  if (!isPartial) return { picture, usage: event.data.usage, resolved };
-  onPartial({ index: event.data.partial_image_index ?? 0, picture, resolved });
+  const image = requireImage(bytes === undefined ? undefined : collector.collect(bytes));
+  const resolved = parseParameters(json);
+  if (!isPartial) return { image, usage: event.data.usage, resolved };
+  onPartialImage({ index: event.data.partial_image_index ?? 0, image, resolved });
   return undefined;
 }
 
@@ -85,15 +90,19 @@ function parseEvent(data: string): unknown {
   try {
     return JSON.parse(data);
   } catch {
-    throw unusable("an event in it is no JSON");
+    throw invalidResponse("an event in it is not valid JSON");
   }
 }
 
-/** An error after the stream began: refused by the safety system, or failed at the upstream's cost. */
+/**
+ * Returns the failure for an error event: a moderation block, or an upstream failure that may have
+ * been charged because generation had started.
+ */
 function errorEvent(json: unknown, secrets: readonly string[]): GatewayError {
   const nested = z.object({ error: z.looseObject({}) }).safeParse(json);
   const text = JSON.stringify(nested.success ? json : { error: json });
-  const { failure } = judge({ status: 400, retryAfter: null, text }, secrets, Date.now());
+  const response = { status: 400, retryAfter: null, text };
+  const { failure } = classifyErrorResponse(response, secrets, Date.now());
   if (failure.code === "moderation_blocked") return new GatewayError(failure);
   return new GatewayError({ code: "upstream_failed", status: undefined, mayHaveCharged: true });
 }

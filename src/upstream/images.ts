@@ -1,48 +1,50 @@
 import { GatewayError } from "../errors/failure.ts";
-import { imageTypeOf, type ImageType } from "../lib/image-type.ts";
 import type { ExtractedJson } from "../lib/extract-base64.ts";
+import { imageTypeOf, type ImageType } from "../lib/image-type.ts";
 import { isPublicUrl } from "../lib/public-url.ts";
 import { readAll, TooManyBytes } from "../lib/streams.ts";
 
-/** What one value of KV holds, and more than any model makes. */
-const IMAGE_MAX_BYTES = 25 * 1024 * 1024;
+const MIB = 1024 * 1024;
+/** The limit of a KV value, and more than any model generates. */
+const IMAGE_MAX_BYTES = 25 * MIB;
 
-/** Fetching a picture costs nothing, so it is tried again whatever went wrong. */
-const FETCH_ATTEMPTS = 3;
-const FETCH_PAUSE_MS = 300;
+/** Downloading an image costs nothing, so every transient error is retried. */
+const DOWNLOAD_ATTEMPTS = 3;
+const DOWNLOAD_PAUSE_MS = 300;
 
-/** Where the bytes of a picture go as soon as they are whole, so that no two are held at once. */
-export type PictureSink = (slot: number, bytes: Uint8Array<ArrayBuffer>) => void;
+/** Stores an image as soon as its bytes are complete, so that at most one is in memory. */
+export type ImageSink = (slot: number, bytes: Uint8Array<ArrayBuffer>) => void;
 
-/** A picture whose bytes are in a sink. */
-export interface Picture {
-  /** Its place in the sink. */
+/** An image whose bytes are in the sink. */
+export interface ReceivedImage {
+  /** Index in the sink. */
   slot: number;
   type: ImageType;
   sizeBytes: number;
 }
 
-/** A picture that is kept, or why it is none. */
-export type KeptPicture = Picture | { problem: string };
+/** A received image, or the reason why its bytes are not accepted. */
+export type CheckedImage = ReceivedImage | { problem: string };
 
-/**
- * Takes bytes that are said to be pictures, believes only their signature, and writes those that
- * are pictures into the sink.
- */
-export class PictureKeeper {
-  readonly #sink: PictureSink;
+const TOO_LARGE = `an image in it is too large (more than ${IMAGE_MAX_BYTES / MIB} MiB)`;
+const NOT_AN_IMAGE = "an image in it is neither PNG, JPEG nor WebP";
+const NOT_BASE64 = "an image in it is not valid base64";
+const NOT_DOWNLOADED = "an image in it could not be downloaded";
+const NOT_PUBLIC = "an image URL in it is not a public https URL";
+
+/** Checks the size and signature of received bytes and writes images to the sink. */
+export class ImageCollector {
+  readonly #sink: ImageSink;
   #slots = 0;
 
-  constructor(sink: PictureSink) {
+  constructor(sink: ImageSink) {
     this.#sink = sink;
   }
 
-  keep(bytes: Uint8Array<ArrayBuffer>): KeptPicture {
+  collect(bytes: Uint8Array<ArrayBuffer>): CheckedImage {
     if (bytes.byteLength > IMAGE_MAX_BYTES) return { problem: TOO_LARGE };
     const type = imageTypeOf(bytes);
-    if (type === undefined) {
-      return { problem: "a picture in it is neither PNG nor JPEG nor WebP" };
-    }
+    if (type === undefined) return { problem: NOT_AN_IMAGE };
     const slot = this.#slots;
     this.#slots += 1;
     this.#sink(slot, bytes);
@@ -50,80 +52,81 @@ export class PictureKeeper {
   }
 }
 
-const TOO_LARGE = "a picture in it is too large";
-const NOT_BASE64 = "a picture in it is not valid base64";
-const NOT_FETCHED = "a picture in it cannot be fetched";
-
 /**
- * A kept picture, or the failure that it is none.
+ * Returns the image if it was accepted.
  *
+ * @param checked `undefined` if the image was not valid base64
  * @throws {GatewayError} `upstream_invalid_response`
  */
-export function usable(kept: KeptPicture | undefined): Picture {
-  if (kept === undefined) throw unusable(NOT_BASE64);
-  if ("problem" in kept) throw unusable(kept.problem);
-  return kept;
+export function requireImage(checked: CheckedImage | undefined): ReceivedImage {
+  if (checked === undefined) throw invalidResponse(NOT_BASE64);
+  if ("problem" in checked) throw invalidResponse(checked.problem);
+  return checked;
 }
 
-export interface FetchOptions {
-  /** Allows http and this machine. */
+export interface DownloadOptions {
+  /** True if http URLs and this machine are allowed. */
   localDevelopment: boolean;
   signal: AbortSignal;
 }
 
 /**
- * One picture of an answer.
+ * Returns one image of an upstream response, downloading it if the response gives a URL.
  *
- * @param text base64, a `data:` URL, or the address of the picture
- * @param json the answer that `text` stands in
- * @throws {GatewayError} `upstream_invalid_response` when there is no picture to be had
+ * @param source base64, a `data:` URL, or an http(s) URL
+ * @param json the response that contains `source`
+ * @throws {GatewayError} `upstream_invalid_response`
  */
-export async function pictureOf(
-  text: string,
-  json: ExtractedJson<KeptPicture>,
-  keeper: PictureKeeper,
-  options: FetchOptions,
-): Promise<Picture> {
-  const isAddress = /^https?:/i.test(text);
-  return usable(isAddress ? keeper.keep(await fetchPicture(text, options)) : json.find(text));
+export async function loadImage(
+  source: string,
+  json: ExtractedJson<CheckedImage>,
+  collector: ImageCollector,
+  options: DownloadOptions,
+): Promise<ReceivedImage> {
+  const isHttpUrl = /^https?:/i.test(source);
+  return requireImage(
+    isHttpUrl ? collector.collect(await download(source, options)) : json.resultFor(source),
+  );
 }
 
-/** No key goes along, and no redirect is followed: the address came from outside. */
-async function fetchPicture(
-  address: string,
-  { localDevelopment, signal }: FetchOptions,
+/** Downloads an untrusted URL: sends no key and follows no redirect. */
+async function download(
+  source: string,
+  { localDevelopment, signal }: DownloadOptions,
 ): Promise<Uint8Array<ArrayBuffer>> {
-  const url = URL.parse(address);
-  if (url === null || !isPublicUrl(url, localDevelopment)) {
-    throw unusable("a picture's address in it is not a public https URL");
-  }
+  const url = URL.parse(source);
+  if (url === null || !isPublicUrl(url, localDevelopment)) throw invalidResponse(NOT_PUBLIC);
   for (let attempt = 1; ; attempt += 1) {
     try {
-      return await fetchOnce(url, signal);
+      return await downloadOnce(url, signal);
     } catch (error) {
-      const final = error instanceof GatewayError || signal.aborted || attempt === FETCH_ATTEMPTS;
-      if (final) throw error instanceof GatewayError ? error : unusable(NOT_FETCHED);
+      if (error instanceof GatewayError) throw error;
+      if (signal.aborted || attempt === DOWNLOAD_ATTEMPTS) throw invalidResponse(NOT_DOWNLOADED);
     }
-    await scheduler.wait(FETCH_PAUSE_MS, { signal });
+    await scheduler.wait(DOWNLOAD_PAUSE_MS, { signal });
   }
 }
 
-/** Throws a GatewayError where trying again is pointless, and anything else where it is not. */
-async function fetchOnce(url: URL, signal: AbortSignal): Promise<Uint8Array<ArrayBuffer>> {
+/** Downloads once. A thrown GatewayError is final; any other error may be retried. */
+async function downloadOnce(url: URL, signal: AbortSignal): Promise<Uint8Array<ArrayBuffer>> {
   const response = await fetch(url, { redirect: "manual", signal });
   if (response.body === null || !response.ok) {
     await response.body?.cancel();
-    if (response.status >= 500) throw new Error(NOT_FETCHED);
-    throw unusable(`${NOT_FETCHED} (status ${response.status})`);
+    if (response.status >= 500) throw new Error(NOT_DOWNLOADED);
+    throw invalidResponse(`${NOT_DOWNLOADED} (status ${response.status})`);
   }
   try {
     return await readAll(response.body, IMAGE_MAX_BYTES);
   } catch (error) {
-    throw error instanceof TooManyBytes ? unusable(TOO_LARGE) : error;
+    throw error instanceof TooManyBytes ? invalidResponse(TOO_LARGE) : error;
   }
 }
 
-/** An answer that cannot be used, and may have been paid for. */
-export function unusable(reason: string): GatewayError {
+/**
+ * Creates the error for a response that cannot be used. The upstream may have charged for it.
+ *
+ * @param reason a clause that follows "The upstream's response cannot be used: "
+ */
+export function invalidResponse(reason: string): GatewayError {
   return new GatewayError({ code: "upstream_invalid_response", reason });
 }

@@ -2,23 +2,25 @@ import { z } from "zod";
 import type { UpstreamConfig } from "../config/environment.ts";
 import { readAll } from "../lib/streams.ts";
 
-/** What the upstream says when it is asked for its models, which costs nothing. */
-export type Listing =
+/** The outcome of listing the upstream's models. */
+export type ModelListing =
   | { kind: "no_key" }
   | { kind: "unreachable" }
-  /** It does not take the key. */
-  | { kind: "refused"; status: number }
-  /** It takes the key, as far as that can be told, and does not list its models. */
+  | { kind: "key_rejected"; status: number }
+  /** The upstream responded without a list. It did not reject the key, but may not have checked it. */
   | { kind: "unlisted"; status: number }
   | { kind: "listed"; ids: readonly string[] };
 
 const TIMEOUT_MS = 10_000;
-const ANSWER_MAX_BYTES = 1024 * 1024;
+const RESPONSE_MAX_BYTES = 1024 * 1024;
 
 const listSchema = z.object({ data: z.array(z.object({ id: z.string() })) });
 
-/** Asks the upstream for its models (`GET /models`, as the OpenAI API has it). */
-export async function upstreamModels({ baseUrl, apiKey }: UpstreamConfig): Promise<Listing> {
+/** Lists the upstream's models with `GET /models` of the OpenAI API, which costs nothing. */
+export async function listUpstreamModels({
+  baseUrl,
+  apiKey,
+}: UpstreamConfig): Promise<ModelListing> {
   if (apiKey === undefined) return { kind: "no_key" };
   try {
     const response = await fetch(`${baseUrl}/models`, {
@@ -30,11 +32,11 @@ export async function upstreamModels({ baseUrl, apiKey }: UpstreamConfig): Promi
     if (!response.ok || body === null) {
       await body?.cancel();
       return [401, 402, 403].includes(status)
-        ? { kind: "refused", status }
+        ? { kind: "key_rejected", status }
         : { kind: "unlisted", status };
     }
-    const bytes = await readAll(body, ANSWER_MAX_BYTES);
-    const list = listSchema.safeParse(parsed(new TextDecoder().decode(bytes)));
+    const bytes = await readAll(body, RESPONSE_MAX_BYTES);
+    const list = listSchema.safeParse(parseJson(new TextDecoder().decode(bytes)));
     if (!list.success) return { kind: "unlisted", status };
     return { kind: "listed", ids: list.data.data.map(({ id }) => id) };
   } catch {
@@ -42,7 +44,7 @@ export async function upstreamModels({ baseUrl, apiKey }: UpstreamConfig): Promi
   }
 }
 
-function parsed(json: string): unknown {
+function parseJson(json: string): unknown {
   try {
     return JSON.parse(json);
   } catch {

@@ -1,11 +1,11 @@
 import type { ImageRequest } from "../contract/request.ts";
 
 /**
- * The body that the upstream is sent: known fields only, the alias applied.
+ * Returns the JSON body for the upstream: known fields only, with the model alias resolved.
  *
- * A field at its default is left out. It means the same, and a compatible server may refuse names
- * that it does not know. `model`, `prompt`, `n` and `size` always go, because servers built from
- * the reference document require them.
+ * A field at its default value is left out. The meaning is the same, and a compatible server may
+ * reject fields that it does not know. `model`, `prompt`, `n` and `size` are always sent, because
+ * servers built from the reference document require them.
  */
 export function upstreamBody(request: ImageRequest): Record<string, string | number | boolean> {
   const { upstreamModel: model, prompt, n, size, options, rules } = request;
@@ -15,7 +15,7 @@ export function upstreamBody(request: ImageRequest): Record<string, string | num
     body["style"] = request.style;
   }
   if (options === undefined) {
-    // Bytes in the answer save a second fetch. GPT image models have no such choice.
+    // Base64 in the response saves a download. GPT image models always return it and have no such field.
     body["response_format"] = "b64_json";
   } else {
     if (options.background !== "auto") body["background"] = options.background;

@@ -1,31 +1,31 @@
 import { z } from "zod";
 import { NO_USAGE, type Resolved, type Usage } from "../contract/record.ts";
 
-/** Where the bytes of a picture are. */
-export interface PictureSource {
+/** An image in an upstream response, not yet decoded or downloaded. */
+export interface ImageReference {
   /** Base64 (with or without a `data:` prefix), or an http(s) URL. */
-  text: string;
+  source: string;
   revisedPrompt: string | undefined;
 }
 
-/** An answer in any of the upstream's dialects, in one shape. */
-export interface UpstreamAnswer {
-  pictures: PictureSource[];
+/** A response in any of the supported formats, in one shape. */
+export interface UpstreamResponse {
+  images: ImageReference[];
   usage: Usage;
   resolved: Resolved;
 }
 
-const tokens = z.int().min(0).catch(0);
+const tokenCount = z.int().min(0).catch(0);
 const tokenDetails = z.record(z.string(), z.int().min(0)).optional().catch(undefined);
 
-/** Token counts under the API's names or the reference document's; 0 for what is missing or odd. */
+/** Token counts under the API's names or the reference document's. A missing or invalid count is 0. */
 export const usageSchema = z
   .object({
-    input_tokens: tokens.optional(),
-    output_tokens: tokens.optional(),
-    prompt_tokens: tokens.optional(),
-    completion_tokens: tokens.optional(),
-    total_tokens: tokens.optional(),
+    input_tokens: tokenCount.optional(),
+    output_tokens: tokenCount.optional(),
+    prompt_tokens: tokenCount.optional(),
+    completion_tokens: tokenCount.optional(),
+    total_tokens: tokenCount.optional(),
     input_tokens_details: tokenDetails,
     output_tokens_details: tokenDetails,
   })
@@ -42,64 +42,70 @@ export const usageSchema = z
   })
   .catch(NO_USAGE);
 
-/** `high`, `1024x1536`, `opaque`: nothing longer is a parameter's value. */
-const parameter = z.string().max(32).optional().catch(undefined);
+/** A parameter's value, such as `high`, `1024x1536` or `opaque`. No valid value is longer. */
+const parameterSchema = z.string().max(32).optional().catch(undefined);
 
-const parameters = z
-  .object({ background: parameter, output_format: parameter, quality: parameter, size: parameter })
+const parametersSchema = z
+  .object({
+    background: parameterSchema,
+    output_format: parameterSchema,
+    quality: parameterSchema,
+    size: parameterSchema,
+  })
   .catch({});
 
-/** What an answer or an event says of the parameters. */
-export function readParameters(json: unknown): Resolved {
-  return parameters.parse(json);
+/** Parses the resolved parameters in a response or an event. */
+export function parseParameters(json: unknown): Resolved {
+  return parametersSchema.parse(json);
 }
 
 const REVISED_PROMPT_MAX_CHARS = 32_000;
-const revisedPrompt = z
+const revisedPromptSchema = z
   .string()
   .max(REVISED_PROMPT_MAX_CHARS)
   .nullish()
   .catch(undefined)
   .transform((text) => text ?? undefined);
 
-const imagesAnswer = z.object({
+const imagesResponseSchema = z.object({
   data: z
     .array(
       z.object({
         b64_json: z.string().min(1).nullish(),
         url: z.string().min(1).nullish(),
-        revised_prompt: revisedPrompt,
+        revised_prompt: revisedPromptSchema,
       }),
     )
     .min(1),
   usage: usageSchema,
 });
 
-const chatAnswer = z.object({
+const chatCompletionSchema = z.object({
   choices: z.array(z.object({ message: z.object({ content: z.string().min(1) }) })).min(1),
   usage: usageSchema,
 });
 
 /**
- * Reads a JSON answer: the Images API's (`data[].b64_json` or `data[].url`), or the reference
- * document's chat completion with the picture in its content. `undefined` when it holds no picture.
+ * Parses a JSON response of the Images API (`data[].b64_json` or `data[].url`), or the reference
+ * document's chat completion with the image in its content. Returns `undefined` without an image.
  */
-export function readAnswer(json: unknown): UpstreamAnswer | undefined {
-  const images = imagesAnswer.safeParse(json);
-  if (images.success) {
-    const { data, usage } = images.data;
-    const pictures = data.flatMap((item): PictureSource[] => {
-      const text = item.b64_json ?? item.url;
-      return typeof text === "string" ? [{ text, revisedPrompt: item.revised_prompt }] : [];
+export function parseResponse(json: unknown): UpstreamResponse | undefined {
+  const imagesResponse = imagesResponseSchema.safeParse(json);
+  if (imagesResponse.success) {
+    const { data, usage } = imagesResponse.data;
+    const images = data.flatMap((item): ImageReference[] => {
+      const source = item.b64_json ?? item.url;
+      return typeof source === "string" ? [{ source, revisedPrompt: item.revised_prompt }] : [];
     });
-    return pictures.length === 0 ? undefined : { pictures, usage, resolved: readParameters(json) };
+    return images.length === 0 ? undefined : { images, usage, resolved: parseParameters(json) };
   }
-  const chat = chatAnswer.safeParse(json);
-  if (chat.success) {
-    const contents = chat.data.choices.map((choice) => choice.message.content);
+  const chatCompletion = chatCompletionSchema.safeParse(json);
+  if (chatCompletion.success) {
+    const { choices, usage } = chatCompletion.data;
+    const sources = choices.flatMap((choice) => imageSourcesIn(choice.message.content));
     return {
-      pictures: contents.flatMap(picturesIn).map((text) => ({ text, revisedPrompt: undefined })),
-      usage: chat.data.usage,
+      images: sources.map((source) => ({ source, revisedPrompt: undefined })),
+      usage,
       resolved: {},
     };
   }
@@ -110,12 +116,12 @@ const MARKDOWN_IMAGE = /!\[[^\]]*\]\(\s*<?([^)\s>]+)/g;
 const BARE_URL = /https?:\/\/[^\s<>"'()[\]]+/g;
 
 /**
- * The pictures in a chat message: its Markdown images; else every address in it; else the whole of
- * it, as a `data:` URL or base64.
+ * Returns the images in a chat message: its Markdown images; without them every http(s) URL;
+ * without those the whole message, as a `data:` URL or base64.
  */
-function picturesIn(content: string): string[] {
+function imageSourcesIn(content: string): string[] {
   const markdown = [...content.matchAll(MARKDOWN_IMAGE)].flatMap((match) => match[1] ?? []);
   if (markdown.length > 0) return markdown;
-  const addresses = content.startsWith("data:") ? [] : (content.match(BARE_URL) ?? []);
-  return addresses.length > 0 ? [...new Set(addresses)] : [content.trim()];
+  const urls = content.startsWith("data:") ? [] : (content.match(BARE_URL) ?? []);
+  return urls.length > 0 ? [...new Set(urls)] : [content.trim()];
 }

@@ -1,14 +1,14 @@
-/** Waits of the upstream that are longer than this are the client's to make. */
+/** The upper bound of a delay. If the upstream requests more, the client must retry. */
 const MAX_DELAY_MS = 20_000;
 const FIRST_DELAY_MS = 500;
 
 /**
- * How long to wait before the next attempt; `undefined` when there should be none.
+ * Returns the delay before the next attempt; `undefined` to give up.
  *
- * Exponential (0.5 s, 1 s, 2 s …) with up to half of it taken off at random, or what the upstream
- * asked for, if that is bearable.
+ * The delay is the upstream's Retry-After if it is at most `MAX_DELAY_MS`. Without one it grows
+ * exponentially (0.5 s, 1 s, 2 s …), shortened at random by up to half.
  *
- * @param attempt attempts made so far, from 1
+ * @param attempt number of attempts so far, from 1
  * @param random from 0 to 1
  */
 export function retryDelayMs(
@@ -19,8 +19,8 @@ export function retryDelayMs(
 ): number | undefined {
   if (attempt > maxRetries) return undefined;
   if (retryAfterSeconds !== undefined) {
-    const asked = retryAfterSeconds * 1000;
-    return asked <= MAX_DELAY_MS ? asked : undefined;
+    const retryAfterMs = retryAfterSeconds * 1000;
+    return retryAfterMs <= MAX_DELAY_MS ? retryAfterMs : undefined;
   }
   return Math.min(MAX_DELAY_MS, FIRST_DELAY_MS * 2 ** (attempt - 1)) * (1 - random / 2);
 }

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { chunksOf, readAll, TooManyBytes } from "../../src/lib/streams.ts";
+import { readChunks, readAll, TooManyBytes } from "../../src/lib/streams.ts";
 
 function stream(bytes: Uint8Array): ReadableStream<Uint8Array> {
   const { body } = new Response(bytes);
@@ -32,7 +32,7 @@ describe("reading a stream", () => {
       await writer.close();
     })();
     const lengths: number[] = [];
-    for await (const chunk of chunksOf(readable, 500_000)) lengths.push(chunk.byteLength);
+    for await (const chunk of readChunks(readable, 500_000)) lengths.push(chunk.byteLength);
     await writing;
     expect(lengths.reduce((sum, length) => sum + length, 0)).toBe(500_000);
     expect(lengths.length).toBeLessThanOrEqual(3);
@@ -41,7 +41,7 @@ describe("reading a stream", () => {
   it("gives what there is at once where that is asked for", async () => {
     const { readable, writable } = new IdentityTransformStream();
     const writer = writable.getWriter();
-    const chunks = chunksOf(readable, 1000, "live");
+    const chunks = readChunks(readable, 1000, "live");
     for (const length of [3, 1, 7]) {
       const [chunk] = await Promise.all([chunks.next(), writer.write(bytesOfLength(length))]);
       expect(chunk.value).toEqual(bytesOfLength(length));

@@ -26,8 +26,8 @@ function randomPicture(length: number): Uint8Array<ArrayBuffer> {
 }
 
 async function pictureIn(text: string, sliceBytes?: number) {
-  const { value, find } = await lift(text, sliceBytes);
-  return find((value as { b64_json: string }).b64_json);
+  const { value, resultFor } = await lift(text, sliceBytes);
+  return resultFor((value as { b64_json: string }).b64_json);
 }
 
 describe("a picture in JSON", () => {
@@ -45,9 +45,9 @@ describe("a picture in JSON", () => {
     const text = JSON.stringify({ a: 'x"\\', b64_json: picture.toBase64(), z: ["é🦊"] });
     await fc.assert(
       fc.asyncProperty(fc.integer({ min: 1, max: 5000 }), async (sliceBytes) => {
-        const { value, find } = await lift(text, sliceBytes);
+        const { value, resultFor } = await lift(text, sliceBytes);
         const { b64_json, ...rest } = value as { b64_json: string };
-        expect(find(b64_json)).toEqual(picture);
+        expect(resultFor(b64_json)).toEqual(picture);
         expect(rest).toEqual({ a: 'x"\\', z: ["é🦊"] });
       }),
       { numRuns: 30, examples: [[1], [2], [3], [4]] },
@@ -106,9 +106,9 @@ describe("a picture in JSON", () => {
   it("keeps pictures apart", async () => {
     const pictures = [randomPicture(5000), randomPicture(6000), randomPicture(10)];
     const text = JSON.stringify({ data: pictures.map((picture) => ({ b: picture.toBase64() })) });
-    const { value, find } = await lift(text, 1000);
+    const { value, resultFor } = await lift(text, 1000);
     const { data } = value as { data: { b: string }[] };
-    expect(data.map(({ b }) => find(b))).toEqual(pictures);
+    expect(data.map(({ b }) => resultFor(b))).toEqual(pictures);
   });
 });
 
@@ -139,7 +139,7 @@ describe("everything else", () => {
   );
 
   it("cannot forge a lifted string", async () => {
-    const { find } = await lift(JSON.stringify({ b: randomPicture(5000).toBase64() }));
-    expect(find(`${crypto.randomUUID()}/0`)).toBeUndefined();
+    const { resultFor } = await lift(JSON.stringify({ b: randomPicture(5000).toBase64() }));
+    expect(resultFor(`${crypto.randomUUID()}/0`)).toBeUndefined();
   });
 });

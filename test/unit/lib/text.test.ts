@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { codePoints } from "../../../src/lib/text.ts";
+import { countCodePoints } from "../../../src/lib/text.ts";
 
 describe("code points", () => {
   it.each([
@@ -10,6 +10,6 @@ describe("code points", () => {
     ["👨‍👩‍👧", 5],
     ["\ud83e", 1],
   ])("%j has %i", (text, count) => {
-    expect(codePoints(text)).toBe(count);
+    expect(countCodePoints(text)).toBe(count);
   });
 });

@@ -1,12 +1,12 @@
 import { describe, expect, it } from "vitest";
-import { readAnswer } from "../../../src/upstream/response-formats.ts";
+import { parseResponse } from "../../../src/upstream/response-formats.ts";
 
 function chat(...contents: unknown[]) {
   return { choices: contents.map((content) => ({ message: { role: "assistant", content } })) };
 }
 
 function texts(json: unknown): string[] | undefined {
-  return readAnswer(json)?.pictures.map((picture) => picture.text);
+  return parseResponse(json)?.images.map((picture) => picture.source);
 }
 
 const URL_A = "https://cdn.example.com/a.png?sig=1&x=(2)".replace("(2)", "2");
@@ -21,16 +21,18 @@ describe("the Images API", () => {
       input_tokens_details: { text_tokens: 3, image_tokens: 0 },
     };
     const resolved = { background: "opaque", output_format: "png", quality: "high", size: "1x1" };
-    expect(readAnswer({ created: 1, data: [{ b64_json: "AAAA" }], usage, ...resolved })).toEqual({
-      pictures: [{ text: "AAAA", revisedPrompt: undefined }],
-      usage: { ...usage, output_tokens_details: undefined },
-      resolved,
-    });
+    expect(parseResponse({ created: 1, data: [{ b64_json: "AAAA" }], usage, ...resolved })).toEqual(
+      {
+        images: [{ source: "AAAA", revisedPrompt: undefined }],
+        usage: { ...usage, output_tokens_details: undefined },
+        resolved,
+      },
+    );
   });
 
   it("has URLs and revised prompts", () => {
-    expect(readAnswer({ data: [{ url: URL_A, revised_prompt: "better" }] })?.pictures).toEqual([
-      { text: URL_A, revisedPrompt: "better" },
+    expect(parseResponse({ data: [{ url: URL_A, revised_prompt: "better" }] })?.images).toEqual([
+      { source: URL_A, revisedPrompt: "better" },
     ]);
   });
 
@@ -72,7 +74,7 @@ describe("the reference document's chat completion", () => {
 
   it("has usage under its own names", () => {
     const usage = { prompt_tokens: 3, completion_tokens: 5, total_tokens: 8 };
-    expect(readAnswer({ ...chat(URL_A), usage })?.usage).toMatchObject({
+    expect(parseResponse({ ...chat(URL_A), usage })?.usage).toMatchObject({
       input_tokens: 3,
       output_tokens: 5,
       total_tokens: 8,
@@ -88,7 +90,7 @@ describe("usage", () => {
     [{ input_tokens: 2, output_tokens: 3 }, 5],
     [{ total_tokens: 9 }, 9],
   ])("%j counts %i in total", (usage, total) => {
-    expect(readAnswer({ data: [{ b64_json: "AAAA" }], usage })?.usage.total_tokens).toBe(total);
+    expect(parseResponse({ data: [{ b64_json: "AAAA" }], usage })?.usage.total_tokens).toBe(total);
   });
 });
 
@@ -107,11 +109,15 @@ describe("an answer without a picture", () => {
     [chat([{ type: "text", text: "no" }])],
     [{ error: { message: "with status 200" } }],
   ])("%j", (json) => {
-    expect(readAnswer(json)).toBeUndefined();
+    expect(parseResponse(json)).toBeUndefined();
   });
 
   it("is not saved by a parameter that is none", () => {
-    const answer = readAnswer({ data: [{ b64_json: "AAAA" }], size: "x".repeat(100), quality: 5 });
+    const answer = parseResponse({
+      data: [{ b64_json: "AAAA" }],
+      size: "x".repeat(100),
+      quality: 5,
+    });
     expect(answer?.resolved).toEqual({});
   });
 });

@@ -1,8 +1,8 @@
 import { describe, expect, it } from "vitest";
 import type { Failure } from "../../../src/errors/failure.ts";
 import { GatewayError } from "../../../src/errors/failure.ts";
-import { readEventStream, type PartialPicture } from "../../../src/upstream/event-stream.ts";
-import { PictureKeeper } from "../../../src/upstream/images.ts";
+import { readEventStream, type PartialImageEvent } from "../../../src/upstream/event-stream.ts";
+import { ImageCollector } from "../../../src/upstream/images.ts";
 
 const PNG = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAAB";
 const SECRET = "a wish that nobody shall read";
@@ -31,11 +31,11 @@ const completed = event("image_generation.completed", {
 });
 
 async function read(text: string) {
-  const partials: PartialPicture[] = [];
+  const partials: PartialImageEvent[] = [];
   const slots: number[] = [];
   const made = await readEventStream(bytesOf(text), {
-    keeper: new PictureKeeper((slot) => slots.push(slot)),
-    onPartial: (each) => partials.push(each),
+    collector: new ImageCollector((slot) => slots.push(slot)),
+    onPartialImage: (each) => partials.push(each),
     secrets: [SECRET],
   });
   return { made, partials, slots };
@@ -49,13 +49,13 @@ async function failureOf(text: string): Promise<Failure> {
 describe("an event stream of the upstream", () => {
   it("has partial images, each kept at once, and the completed one", async () => {
     const { made, partials, slots } = await read(partial(0) + partial(1) + completed);
-    expect(partials.map(({ index, picture }) => [index, picture.slot])).toEqual([
+    expect(partials.map(({ index, image }) => [index, image.slot])).toEqual([
       [0, 0],
       [1, 1],
     ]);
     expect(partials[0]?.resolved).toEqual({ size: "1x1" });
     expect(made).toMatchObject({
-      picture: { slot: 2, type: "png", sizeBytes: 24 },
+      image: { slot: 2, type: "png", sizeBytes: 24 },
       usage: { total_tokens: 3 },
       resolved: { quality: "low" },
     });
@@ -65,14 +65,22 @@ describe("an event stream of the upstream", () => {
   it("may have comments, unknown events, CRLF and a [DONE]", async () => {
     const text = `: hello\n\n${event("image_generation.started", {})}data: [DONE]\n\n${completed}`;
     const { made } = await read(text.replaceAll("\n", "\r\n"));
-    expect(made.picture.type).toBe("png");
+    expect(made.image.type).toBe("png");
   });
 
   it.each([
     ["ends without a picture", partial(0), "ended before"],
     ["is empty", "", "ended before"],
-    ["has an event that is no JSON", "event: image_generation.completed\ndata: {\n\n", "no JSON"],
-    ["has an event without a picture", event("image_generation.completed", {}), "no picture"],
+    [
+      "has an event that is no JSON",
+      "event: image_generation.completed\ndata: {\n\n",
+      "not valid JSON",
+    ],
+    [
+      "has an event without a picture",
+      event("image_generation.completed", {}),
+      "contains no image",
+    ],
     ["has bad base64", event("image_generation.completed", { b64_json: "*" }), "base64"],
     ["has no picture in it", event("image_generation.completed", { b64_json: "PHN2Zz4=" }), "PNG"],
   ])("is of no use when it %s", async (_, text, reason) => {

@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { toWire } from "../../../src/errors/wire.ts";
-import { judge } from "../../../src/upstream/error-response.ts";
+import { classifyErrorResponse } from "../../../src/upstream/error-response.ts";
 import { wireOf } from "../failure.ts";
 
 const KEY = "sk-proj-0123456789abcdefghij";
@@ -10,7 +10,7 @@ const SECRETS = [KEY, PROMPT];
 
 function judged(status: number, body: unknown, retryAfter: string | null = null) {
   const text = typeof body === "string" ? body : JSON.stringify(body);
-  return judge({ status, retryAfter, text }, SECRETS, Date.now());
+  return classifyErrorResponse({ status, retryAfter, text }, SECRETS, Date.now());
 }
 
 function envelope(fields: object) {
@@ -88,7 +88,7 @@ describe("what is passed on of an error's text", () => {
     ["nothing", ""],
     ["an envelope without a message", { error: { code: "c" } }],
   ])("%s: none", (_, body) => {
-    expect(messageOf(400, body)).toBe("The upstream refused this request and gave no reason.");
+    expect(messageOf(400, body)).toBe("The upstream rejected this request and gave no reason.");
   });
 
   it("is short", () => {
@@ -102,7 +102,7 @@ describe("what is passed on of an error's text", () => {
     ["a part of the prompt", `Near "${PROMPT.slice(5, 30)}".`],
   ])("is not %s", (_, text) => {
     for (const body of [text, { error: text }, envelope({ message: text, code: "c" })]) {
-      expect(messageOf(400, body)).toBe("The upstream refused this request and gave no reason.");
+      expect(messageOf(400, body)).toBe("The upstream rejected this request and gave no reason.");
     }
   });
 
