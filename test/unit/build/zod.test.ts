@@ -1,0 +1,47 @@
+import { describe, expect, it } from "vitest";
+import { z } from "zod";
+
+declare global {
+  interface ImportMeta {
+    /** Imports the matching files as text (Vite). */
+    glob(
+      pattern: string,
+      options: { eager: true; import: "default"; query: "?raw" },
+    ): Record<string, string>;
+  }
+}
+
+/** A variable specifier, because TypeScript has no declarations of a JavaScript module. */
+const ALIAS = "../../../scripts/build/zod.js";
+const alias = (await import(ALIAS)) as { z: Record<string, unknown> };
+const original: Record<string, unknown> = z;
+
+const sources = import.meta.glob("../../../src/**/*.ts", {
+  eager: true,
+  import: "default",
+  query: "?raw",
+});
+
+/** Members of `z` that are types only. */
+const TYPES = new Set(["core", "infer", "output", "RefinementCtx"]);
+
+const used = Object.values(sources).flatMap((source) =>
+  [...source.matchAll(/\bz\.(\w+)/g)].flatMap(([, name]) => name ?? []),
+);
+const values = [...new Set(used)].filter((name) => !TYPES.has(name));
+
+describe("the zod alias of the bundle", () => {
+  it("is tested with the members of z that src uses", () => {
+    expect(values).toEqual(expect.arrayContaining(["object", "strictObject", "union"]));
+  });
+
+  it.each(values)("exports z.%s, the same as the package", (name) => {
+    expect(alias.z[name]).toBeDefined();
+    expect(alias.z[name]).toBe(original[name]);
+  });
+
+  it("leaves out the error messages of the locales", () => {
+    expect(original["locales"]).toBeDefined();
+    expect(alias.z["locales"]).toBeUndefined();
+  });
+});
