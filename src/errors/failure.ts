@@ -1,11 +1,11 @@
 /**
- * Every error as data, and its one translation to the wire.
+ * Every error as data. `wire.ts` translates it to the response.
  *
- * Statuses, types, params and codes are the OpenAI API's own; the messages are ours. A message
- * never holds a prompt, a token or a key.
+ * Statuses, types, params and codes are those of the OpenAI API. The messages are this gateway's.
+ * A message never contains a prompt, a token or a key.
  */
 
-/** Everything that can go wrong, with what its message needs to know. */
+/** Every failure, with the values that its message contains. */
 export type Failure =
   | { code: "invalid_json"; problem: "malformed" | "not_an_object" | "too_deep" }
   | { code: "unsupported_media_type" }
@@ -14,7 +14,7 @@ export type Failure =
   | { code: "invalid_type"; param: string; expected: string; received: string }
   | { code: "invalid_value"; param: string; allowed: readonly string[] }
   | { code: "empty_string"; param: string }
-  /** What a value must be, in words. */
+  /** `problem` completes the sentence: "must be a public https URL". */
   | { code: "malformed_value"; param: string; problem: string }
   | { code: "string_above_max_length"; param: string; maxChars: number; chars: number }
   | { code: "integer_below_min_value"; param: string; min: number }
@@ -22,6 +22,7 @@ export type Failure =
   | { code: "unknown_parameter"; param: string; model: string | undefined }
   | { code: "model_not_served"; model: string }
   | { code: "model_retired"; model: string; shutdown: string; successor: string }
+  /** `reason` is a clause: "it must be auto". */
   | { code: "size_not_allowed"; model: string; reason: string }
   | { code: "stream_with_many_images" }
   | { code: "invalid_png_output_compression" }
@@ -33,25 +34,28 @@ export type Failure =
   | { code: "range_not_satisfiable"; sizeBytes: number }
   | { code: "method_not_allowed"; allow: readonly string[] }
   | { code: "not_cached" }
+  /** Each problem is a clause: "ADMIN_KEY is not set". */
   | { code: "misconfigured"; problems: readonly string[] }
   | { code: "moderation_blocked"; details: unknown }
   | { code: "upstream_rejected"; status: number; error: UpstreamError }
   | { code: "upstream_unauthorized" }
   | { code: "upstream_rate_limited"; retryAfterSeconds: number | undefined }
-  /** Without a status where it failed while it was streaming. */
+  /** Without a status if it failed during streaming. */
   | { code: "upstream_failed"; status: number | undefined; mayHaveCharged: boolean }
   | { code: "upstream_unreachable"; mayHaveCharged: boolean }
+  /** `reason` is a clause: "it contains no image". */
   | { code: "upstream_invalid_response"; reason: string }
   | { code: "upstream_timeout"; timeoutSeconds: number }
   | { code: "upstream_outcome_unknown" }
   | { code: "idempotency_key_reused" }
   | { code: "generation_not_found" }
   | { code: "batch_not_found" }
-  /** What is wrong with one request of a batch, and where that stands. */
+  /** `failure` is that of one request of a batch, and `at` is its position: `requests[0]`. */
   | { code: "invalid_batch_request"; at: string; failure: Failure }
   | { code: "webhook_url_without_async" }
   | { code: "stream_in_job" }
   | { code: "invalid_webhook_signature"; problem: WebhookProblem }
+  /** `reason` is a clause: "the image is image/png". */
   | { code: "not_acceptable"; reason: string; mayHaveCharged: boolean }
   | { code: "invalid_signature" }
   | { code: "signature_expired" }
@@ -69,11 +73,11 @@ export type Failure =
       /** The value of a RateLimit-Policy header. */
       policy: string;
     }
-  /** Without a time where it will not be allowed again. */
+  /** Without a time if the budget is not renewed. */
   | { code: "budget_exceeded"; retryAfterSeconds: number | undefined }
   | { code: "internal_error" };
 
-/** What stands in an Authorization header. */
+/** The kind of credential that an Authorization header carries. */
 export type Credential = "admin key" | "token";
 
 export type TokenProblem =
@@ -90,17 +94,17 @@ export type TurnstileProblem = "unreachable" | "refused" | "hostname" | "action"
 
 export type WebhookProblem = "missing" | "timestamp" | "mismatch";
 
-/** Which limit was met; the first two are the platform's, by time. */
+/** The limit that was exceeded. The first two are the platform's rate limits. */
 export type RateLimitReason = "requests" | "generations" | "concurrency";
 
-/** Why a path that ends like one of ours leads nowhere: the client has a wrong base URL. */
+/** The fault in a client's base URL, derived from a path that matches no route. */
 export interface PathHint {
   problem: "base_url" | "double_version" | "extra_slash" | "azure";
-  /** The gateway's own. */
+  /** The gateway's origin. */
   origin: string;
 }
 
-/** What the upstream said about a request it refused, already bounded and cleaned. */
+/** The error in an upstream error response, already bounded and cleaned. */
 export interface UpstreamError {
   message: string;
   type: string | null;
@@ -108,7 +112,7 @@ export interface UpstreamError {
   code: string | null;
 }
 
-/** Thrown by whoever finds the failure, caught in one place (`app.ts`). */
+/** A failure as an exception. `app.ts` turns it into the response. */
 export class GatewayError extends Error {
   override readonly name = "GatewayError";
   readonly failure: Failure;
@@ -119,12 +123,12 @@ export class GatewayError extends Error {
   }
 }
 
-/** A thrown value as a failure: what nobody expected is our own fault, and says nothing of itself. */
+/** Returns the failure of a thrown value. An unexpected error becomes `internal_error`, without details. */
 export function failureOf(error: unknown): Failure {
   return error instanceof GatewayError ? error.failure : { code: "internal_error" };
 }
 
-/** Whether what failed may have been paid for all the same: then it is not asked for again. */
+/** Returns whether a failed upstream call may have been charged. Such a call is not repeated. */
 export function mayHaveCharged(failure: Failure): boolean {
   switch (failure.code) {
     case "upstream_failed":

@@ -3,7 +3,7 @@ import { pendingJobSchema } from "../contract/job.ts";
 import { RESPONSE_FORMATS } from "../contract/models.ts";
 import { imagesResponseSchema, pendingSchema } from "../contract/response.ts";
 import { IMAGE_TYPES } from "../lib/image-type.ts";
-import { ACCESS, errorResponses, OWNER, REQUEST, UPSTREAM } from "./errors.ts";
+import { ACCESS, errorResponses, OPERATOR, REQUEST, UPSTREAM } from "./errors.ts";
 import { onEveryAnswer } from "./headers.ts";
 import { generationBody } from "./requests.ts";
 import type { Route } from "./route.ts";
@@ -220,7 +220,7 @@ export const generations = (): Route[] => [
     request: { params: z.object({ id: z.string() }) },
     responses: {
       204: { description: "They are gone.", headers: onEveryAnswer() },
-      ...errorResponses("generation_not_found", ...OWNER),
+      ...errorResponses("generation_not_found", ...OPERATOR),
     },
   },
   {

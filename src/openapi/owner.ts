@@ -2,7 +2,7 @@ import { z } from "@hono/zod-openapi";
 import { tokenBody } from "../access/token.ts";
 import { turnstileBody } from "../access/turnstile.ts";
 import { doctorSchema } from "../contract/diagnostics.ts";
-import { BODY, errorResponses, OWNER } from "./errors.ts";
+import { BODY, errorResponses, OPERATOR } from "./errors.ts";
 import { onEveryAnswer } from "./headers.ts";
 import type { Route } from "./route.ts";
 
@@ -98,7 +98,7 @@ export const owner = (): Route[] => [
         "malformed_value",
         "integer_below_min_value",
         "integer_above_max_value",
-        ...OWNER,
+        ...OPERATOR,
         "turnstile_failed",
         "rate_limit_exceeded",
       ),
@@ -112,7 +112,7 @@ export const owner = (): Route[] => [
     tags: TAG,
     security: ADMIN,
     request: { params: z.object({ jti: z.string() }) },
-    responses: { ...revoked(), ...errorResponses(...OWNER) },
+    responses: { ...revoked(), ...errorResponses(...OPERATOR) },
   },
   {
     method: "delete",
@@ -122,7 +122,7 @@ export const owner = (): Route[] => [
     tags: TAG,
     security: ADMIN,
     request: { query: z.object({ sub: z.string() }) },
-    responses: { ...revoked(), ...errorResponses("missing_required_parameter", ...OWNER) },
+    responses: { ...revoked(), ...errorResponses("missing_required_parameter", ...OPERATOR) },
   },
   {
     method: "get",
@@ -137,7 +137,7 @@ export const owner = (): Route[] => [
         headers: onEveryAnswer("cache-control"),
         content: { "application/json": { schema: usage() } },
       },
-      ...errorResponses(...OWNER),
+      ...errorResponses(...OPERATOR),
     },
   },
   {
@@ -154,7 +154,7 @@ export const owner = (): Route[] => [
         headers: onEveryAnswer("cache-control"),
         content: { "application/json": { schema: doctorSchema() } },
       },
-      ...errorResponses(...OWNER),
+      ...errorResponses(...OPERATOR),
     },
   },
 ];

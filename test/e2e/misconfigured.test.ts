@@ -10,7 +10,7 @@ describe("a gateway without a key", () => {
     expect(response.status).toBe(500);
     expect((await read<ErrorAnswer>(response)).error).toEqual({
       message:
-        "This gateway is not configured: UPSTREAM_API_KEY is not set " +
+        "This gateway is misconfigured: UPSTREAM_API_KEY is not set " +
         "(npx wrangler secret put UPSTREAM_API_KEY, or a line in .dev.vars).",
       type: "server_error",
       param: null,

@@ -3,8 +3,9 @@ import { Ajv2020 } from "ajv/dist/2020.js";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { Webhook } from "standardwebhooks";
 import { mintToken } from "../../src/access/token.ts";
-import { SAMPLES } from "../../src/openapi/errors.ts";
-import { toWire } from "../../src/errors/wire.ts";
+import type { Code } from "../../src/errors/wire/row.ts";
+import { ROWS } from "../../src/errors/wire/rows.ts";
+import { exampleOf } from "../../src/errors/wire.ts";
 import { eventually } from "../eventually.ts";
 import { ADMIN_KEY, TOKEN_SECRET, WEBHOOK_SECRET } from "../gateway.ts";
 import { startSiteverify } from "../upstream/siteverify.ts";
@@ -116,8 +117,8 @@ describe("GET /openapi.json", () => {
         ),
       ),
     );
-    const all = Object.values(SAMPLES)
-      .map((failure) => toWire(failure))
+    const all = (Object.keys(ROWS) as Code[])
+      .map((code) => exampleOf(code))
       .map(({ status, body }) => `${status} ${body.error.code}`)
       // That of a path that the document does not have: stated once, in the description.
       .filter((name) => name !== "404 not_found");

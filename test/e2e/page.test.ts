@@ -199,7 +199,7 @@ describe.skipIf(browserPath === undefined)("in a real browser", { timeout: 30_00
       await openPage();
       await generate(newPrompt("[upstream status=400 code=moderation_blocked]"));
       await expectState("There is no picture");
-      expect(await page.textContent("#problem")).toContain("safety system refused");
+      expect(await page.textContent("#problem")).toContain("safety system blocked");
     });
 
     it("lets the picture finish when it is cancelled", async () => {
