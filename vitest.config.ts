@@ -1,12 +1,12 @@
 import { availableParallelism } from "node:os";
 import { cloudflareTest } from "@cloudflare/vitest-plugin";
 import { defineConfig } from "vitest/config";
-import { webhookSecret } from "./test/webhooks/secret.ts";
+import { webhookSecret } from "./test/support/webhooks/secret.ts";
 
 const NO_LIMIT = { limit: 1_000_000, period: 60 } as const;
 
 const workerd = cloudflareTest(({ inject }) => ({
-  main: "./test/worker/main.ts",
+  main: "./test/support/worker/main.ts",
   wrangler: { configPath: "./wrangler.toml" },
   miniflare: {
     // Tests ask more, and more at once, than anybody may.
@@ -35,14 +35,14 @@ export default defineConfig({
   test: {
     // Tests wait more than they compute.
     maxWorkers: availableParallelism() + 1,
-    reporters: ["default", "./test/closing-line.ts"],
+    reporters: ["default", "./test/support/closing-line.ts"],
     projects: [
       {
         plugins: [workerd],
         test: {
           name: "unit",
           include: ["test/unit/**/*.test.ts"],
-          globalSetup: "test/worker/setup.ts",
+          globalSetup: "test/support/setup-worker.ts",
           // What is pure leaves nothing behind for the next file.
           isolate: false,
         },
@@ -52,8 +52,8 @@ export default defineConfig({
         test: {
           name: "worker",
           include: ["test/worker/**/*.test.ts"],
-          globalSetup: "test/worker/setup.ts",
-          setupFiles: "test/worker/fresh-kv.ts",
+          globalSetup: "test/support/setup-worker.ts",
+          setupFiles: "test/support/worker/reset-kv.ts",
           testTimeout: 20_000,
         },
       },
@@ -61,7 +61,7 @@ export default defineConfig({
         test: {
           name: "e2e",
           include: ["test/e2e/**/*.test.ts", "test/faults/**/*.test.ts"],
-          globalSetup: "test/e2e/setup.ts",
+          globalSetup: "test/support/setup-e2e.ts",
           testTimeout: 20_000,
         },
       },

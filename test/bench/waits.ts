@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { setTimeout as wait } from "node:timers/promises";
 import { signQuery } from "../../src/access/signed-url.ts";
 import { mintToken } from "../../src/access/token.ts";
-import { startGateway, TOKEN_SECRET, type Gateway } from "../gateway.ts";
+import { startGateway, TOKEN_SECRET, type Gateway } from "../support/gateway.ts";
 import { send, type Answered, type Call, type Expectation } from "./client.ts";
 import { delayedWorker, setDelays, type Delays } from "./delayed.ts";
 import { cachedRecords } from "./servers.ts";

@@ -4,9 +4,9 @@ import type { AddressInfo } from "node:net";
 import type { Browser, Page } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { mintToken } from "../../src/access/token.ts";
-import { browserPath, startBrowser } from "../browser.ts";
-import { TOKEN_SECRET } from "../gateway.ts";
-import { newPrompt, stage } from "./stage.ts";
+import { browserPath, startBrowser } from "../support/browser.ts";
+import { TOKEN_SECRET } from "../support/gateway.ts";
+import { newPrompt, stage } from "../support/stage.ts";
 
 const FRIEND = "http://friend.localhost";
 const theStage = stage({ ACCESS: "token", ALLOWED_ORIGINS: `${FRIEND}:1` });

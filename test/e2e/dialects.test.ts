@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { newPrompt, read, stage } from "./stage.ts";
+import { newPrompt, read, stage } from "../support/stage.ts";
 
 const theStage = stage();
 

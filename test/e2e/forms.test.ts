@@ -5,8 +5,8 @@ import { promisify } from "node:util";
 import sharp from "sharp";
 import { describe, expect, it } from "vitest";
 import { signQuery } from "../../src/access/signed-url.ts";
-import { TOKEN_SECRET } from "../gateway.ts";
-import { newPrompt, read, stage, type ErrorAnswer } from "./stage.ts";
+import { TOKEN_SECRET } from "../support/gateway.ts";
+import { newPrompt, read, stage, type ErrorAnswer } from "../support/stage.ts";
 
 const theStage = stage();
 const root = join(import.meta.dirname, "../..");

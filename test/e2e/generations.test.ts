@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
-import { eventually } from "../eventually.ts";
-import { ADMIN_KEY } from "../gateway.ts";
-import { newPrompt, read, stage, type ErrorAnswer } from "./stage.ts";
+import { eventually } from "../support/eventually.ts";
+import { ADMIN_KEY } from "../support/gateway.ts";
+import { newPrompt, read, stage, type ErrorAnswer } from "../support/stage.ts";
 
 const theStage = stage();
 const SMALL = { model: "dall-e-2", size: "256x256" };

@@ -4,7 +4,7 @@ import { setTimeout as wait } from "node:timers/promises";
 import OpenAI, { RateLimitError } from "openai";
 import { beforeEach, describe, expect, it } from "vitest";
 import { RATE_LIMITS } from "../../src/access/rate-limit.ts";
-import { newPrompt, read, stage, type ErrorAnswer } from "./stage.ts";
+import { newPrompt, read, stage, type ErrorAnswer } from "../support/stage.ts";
 
 const LIMIT = 3;
 const theStage = stage({}, { rateLimit: LIMIT });

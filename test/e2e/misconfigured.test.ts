@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { newPrompt, read, stage, type ErrorAnswer } from "./stage.ts";
+import { newPrompt, read, stage, type ErrorAnswer } from "../support/stage.ts";
 
 const theStage = stage({ UPSTREAM_API_KEY: undefined });
 

@@ -5,10 +5,10 @@ import { Webhook } from "standardwebhooks";
 import { mintToken } from "../../src/access/token.ts";
 import { SAMPLES } from "../../src/openapi/errors.ts";
 import { toWire } from "../../src/errors/wire.ts";
-import { eventually } from "../eventually.ts";
-import { ADMIN_KEY, TOKEN_SECRET, WEBHOOK_SECRET } from "../gateway.ts";
-import { startSiteverify } from "../upstream/siteverify.ts";
-import { stage } from "./stage.ts";
+import { eventually } from "../support/eventually.ts";
+import { ADMIN_KEY, TOKEN_SECRET, WEBHOOK_SECRET } from "../support/gateway.ts";
+import { startSiteverify } from "../support/siteverify.ts";
+import { stage } from "../support/stage.ts";
 
 interface Media {
   schema?: object;

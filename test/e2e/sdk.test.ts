@@ -1,7 +1,7 @@
 import OpenAI from "openai";
 import sharp from "sharp";
 import { describe, expect, it } from "vitest";
-import { newPrompt, stage } from "./stage.ts";
+import { newPrompt, stage } from "../support/stage.ts";
 
 const theStage = stage();
 

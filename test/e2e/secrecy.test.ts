@@ -1,6 +1,6 @@
 import { afterAll, describe, expect, it } from "vitest";
-import { UPSTREAM_KEY } from "../gateway.ts";
-import { newPrompt, stage } from "./stage.ts";
+import { UPSTREAM_KEY } from "../support/gateway.ts";
+import { newPrompt, stage } from "../support/stage.ts";
 
 const theStage = stage({ UPSTREAM_MAX_RETRIES: "0" });
 const CLIENT_KEY = "sk-client-0a1b2c3d4e5f";

@@ -1,9 +1,9 @@
 import { createParser } from "eventsource-parser";
 import OpenAI from "openai";
 import { afterEach, describe, expect, it } from "vitest";
-import { eventually } from "../eventually.ts";
-import { expectCleanLogs, keysOf, WISH } from "../faults/fault.ts";
-import { newPrompt, read, stage, type ErrorAnswer } from "./stage.ts";
+import { eventually } from "../support/eventually.ts";
+import { expectCleanLogs, keysOf, WISH } from "../support/expect-fault.ts";
+import { newPrompt, read, stage, type ErrorAnswer } from "../support/stage.ts";
 
 const theStage = stage();
 

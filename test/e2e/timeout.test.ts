@@ -1,6 +1,6 @@
 import OpenAI from "openai";
 import { describe, expect, it } from "vitest";
-import { newPrompt, read, stage, type ErrorAnswer } from "./stage.ts";
+import { newPrompt, read, stage, type ErrorAnswer } from "../support/stage.ts";
 
 const theStage = stage({ UPSTREAM_TIMEOUT_SECONDS: "1" });
 

@@ -3,8 +3,8 @@ import { join } from "node:path";
 import { promisify } from "node:util";
 import { describe, expect, it } from "vitest";
 import { verifyToken } from "../../src/access/token.ts";
-import { TOKEN_SECRET } from "../gateway.ts";
-import { newPrompt, stage } from "./stage.ts";
+import { TOKEN_SECRET } from "../support/gateway.ts";
+import { newPrompt, stage } from "../support/stage.ts";
 
 const theStage = stage({ ACCESS: "token" });
 const script = join(import.meta.dirname, "../../scripts/token.ts");

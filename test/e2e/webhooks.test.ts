@@ -4,12 +4,12 @@ import { promisify } from "node:util";
 import OpenAI from "openai";
 import { Webhook } from "standardwebhooks";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { eventually } from "../eventually.ts";
-import { TOKEN_SECRET, WEBHOOK_SECRET, WEBHOOK_SIGNING_SECRET } from "../gateway.ts";
-import { eventIn, hookAt, type Hook, type Received } from "../webhooks/hook.ts";
-import { startReceiver, type Receiver } from "../webhooks/receiver.ts";
-import { webhookSecret } from "../webhooks/secret.ts";
-import { newPrompt, read, stage } from "./stage.ts";
+import { eventually } from "../support/eventually.ts";
+import { TOKEN_SECRET, WEBHOOK_SECRET, WEBHOOK_SIGNING_SECRET } from "../support/gateway.ts";
+import { eventIn, hookAt, type Hook, type Received } from "../support/webhooks/hook.ts";
+import { startReceiver, type Receiver } from "../support/webhooks/receiver.ts";
+import { webhookSecret } from "../support/webhooks/secret.ts";
+import { newPrompt, read, stage } from "../support/stage.ts";
 
 const BEFORE = webhookSecret("before");
 const theStage = stage({ WEBHOOK_SIGNING_SECRET: `${WEBHOOK_SIGNING_SECRET},${BEFORE}` });

@@ -1,8 +1,8 @@
 import { connect, type Socket } from "node:net";
 import { afterEach, describe, expect, it } from "vitest";
-import { newPrompt as newPromptOf, read, stage } from "../e2e/stage.ts";
-import { eventually } from "../eventually.ts";
-import { expectCleanLogs, WISH } from "./fault.ts";
+import { newPrompt as newPromptOf, read, stage } from "../support/stage.ts";
+import { eventually } from "../support/eventually.ts";
+import { expectCleanLogs, WISH } from "../support/expect-fault.ts";
 
 const theStage = stage();
 const SMALL = { model: "dall-e-2", size: "256x256" };

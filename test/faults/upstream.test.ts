@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
-import { newPrompt, read, stage, type ErrorAnswer } from "../e2e/stage.ts";
-import { expectFault, type Fault } from "./fault.ts";
+import { newPrompt, read, stage, type ErrorAnswer } from "../support/stage.ts";
+import { expectFault, type Fault } from "../support/expect-fault.ts";
 
 const theStage = stage();
 /** For the faults that are about time: the others may take as long as a busy machine needs. */

@@ -1,6 +1,6 @@
 /** A fault that a prompt asks the simulator for, and the error that documentation promises for it. */
 export interface Fault {
-  /** Directives of the prompt; `test/upstream/README.md` explains them. */
+  /** Directives of the prompt; `test/support/upstream/README.md` explains them. */
   directives: string;
   /** The code of the error; absent if the gateway hides the fault from its client. */
   code?: string;

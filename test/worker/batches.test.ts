@@ -1,10 +1,10 @@
 import { describe, expect, inject, it } from "vitest";
 import type { BatchView } from "../../src/contract/batch.ts";
-import { eventually } from "../eventually.ts";
-import { eventIn, hookAt } from "../webhooks/hook.ts";
-import { quietAndFresh } from "./fresh.ts";
-import { answer, environment, errorOf, upstreamCalls } from "./gateway.ts";
-import { jobsWithoutPauses } from "./workflows.ts";
+import { eventually } from "../support/eventually.ts";
+import { eventIn, hookAt } from "../support/webhooks/hook.ts";
+import { quietAndFresh } from "../support/worker/fresh-state.ts";
+import { answer, environment, errorOf, upstreamCalls } from "../support/worker/harness.ts";
+import { jobsWithoutPauses } from "../support/worker/job-workflows.ts";
 
 const env = environment();
 const LOW = { model: "dall-e-2", size: "256x256" };

@@ -11,9 +11,9 @@ import {
 } from "../../src/access/budget.ts";
 import { dayOf, Ledger, type Limits } from "../../src/access/ledger.ts";
 import { parseImageRequest } from "../../src/contract/request.ts";
-import { eventually } from "../eventually.ts";
-import { testConfig } from "../unit/config-of.ts";
-import { passKvTime } from "./edge-kv.ts";
+import { eventually } from "../support/eventually.ts";
+import { testConfig } from "../support/config.ts";
+import { passKvTime } from "../support/worker/edge-kv.ts";
 import {
   answer,
   bindings,
@@ -24,7 +24,7 @@ import {
   keyOf,
   sharedObject,
   upstreamCalls,
-} from "./gateway.ts";
+} from "../support/worker/harness.ts";
 
 beforeEach(() => {
   vi.spyOn(console, "log").mockImplementation(() => undefined);

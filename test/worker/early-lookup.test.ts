@@ -1,8 +1,8 @@
 import { runInDurableObject } from "cloudflare:test";
 import { describe, expect, it } from "vitest";
-import { eventually } from "../eventually.ts";
-import { CLIENTS, OBJECTS, passKvTime, setKvFault } from "./edge-kv.ts";
-import { quietAndFresh } from "./fresh.ts";
+import { eventually } from "../support/eventually.ts";
+import { CLIENTS, OBJECTS, passKvTime, setKvFault } from "../support/worker/edge-kv.ts";
+import { quietAndFresh } from "../support/worker/fresh-state.ts";
 import {
   answer,
   bindings,
@@ -12,8 +12,8 @@ import {
   generationRequest,
   sharedObject,
   upstreamCalls,
-} from "./gateway.ts";
-import { passTime } from "./time.ts";
+} from "../support/worker/harness.ts";
+import { passTime } from "../support/worker/pass-time.ts";
 
 /*
  * A location of KV that looked a key up too early denies it for a while. The object may be gone before that.

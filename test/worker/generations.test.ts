@@ -2,9 +2,9 @@ import { reset } from "cloudflare:test";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { parseImageRequest } from "../../src/contract/request.ts";
 import { requestKeys } from "../../src/generation/key.ts";
-import { eventually } from "../eventually.ts";
-import { testConfig } from "../unit/config-of.ts";
-import { passKvTime } from "./edge-kv.ts";
+import { eventually } from "../support/eventually.ts";
+import { testConfig } from "../support/config.ts";
+import { passKvTime } from "../support/worker/edge-kv.ts";
 import {
   ageCache,
   answer,
@@ -18,7 +18,7 @@ import {
   keyOf,
   sharedObject,
   upstreamCalls,
-} from "./gateway.ts";
+} from "../support/worker/harness.ts";
 
 interface Answer {
   id: string;

@@ -11,8 +11,8 @@ import { parseImageRequest } from "../../src/contract/request.ts";
 import { NOW, type Job } from "../../src/generation/protocol.ts";
 import type { Generation } from "../../src/generation/object.ts";
 import { GenerationStorage } from "../../src/generation/storage.ts";
-import { eventually } from "../eventually.ts";
-import { testConfig } from "../unit/config-of.ts";
+import { eventually } from "../support/eventually.ts";
+import { testConfig } from "../support/config.ts";
 import {
   answer,
   bindings,
@@ -25,7 +25,7 @@ import {
   keyOf,
   sharedObject,
   upstreamCalls,
-} from "./gateway.ts";
+} from "../support/worker/harness.ts";
 
 const SMALL = { model: "dall-e-2", size: "256x256" };
 

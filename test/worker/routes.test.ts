@@ -1,7 +1,7 @@
 import { describe, expect, it, vi } from "vitest";
 import { version } from "../../package.json";
 import { BINDINGS } from "../../src/config/environment.ts";
-import { answer, environment, generationRequest } from "./gateway.ts";
+import { answer, environment, generationRequest } from "../support/worker/harness.ts";
 
 const ORIGIN = "https://gateway.example";
 

@@ -1,8 +1,8 @@
 import { describe, expect, it, vi } from "vitest";
 import { Ledger } from "../../src/access/ledger.ts";
 import { signQuery } from "../../src/access/signed-url.ts";
-import { quietAndFresh } from "./fresh.ts";
-import { answer, environment, upstreamCalls } from "./gateway.ts";
+import { quietAndFresh } from "../support/worker/fresh-state.ts";
+import { answer, environment, upstreamCalls } from "../support/worker/harness.ts";
 
 const SECRET = "a-secret-that-is-long-enough-for-hs256";
 const env = environment({ TOKEN_SECRET: SECRET });

@@ -1,10 +1,10 @@
 import { describe, expect, it } from "vitest";
-import { eventually } from "../eventually.ts";
+import { eventually } from "../support/eventually.ts";
 import { kvNamespaces } from "../stored/dump.ts";
 import { jsonOf, LoadedScene } from "../stored/load.ts";
 import { VERSIONS } from "../stored/versions.ts";
-import { quietAndFresh } from "./fresh.ts";
-import { answer, environment, upstreamCalls } from "./gateway.ts";
+import { quietAndFresh } from "../support/worker/fresh-state.ts";
+import { answer, environment, upstreamCalls } from "../support/worker/harness.ts";
 
 quietAndFresh();
 

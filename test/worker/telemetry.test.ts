@@ -1,8 +1,8 @@
 import { reset } from "cloudflare:test";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { signQuery } from "../../src/access/signed-url.ts";
-import { answer, copied, environment, generationRequest } from "./gateway.ts";
-import { jobsWithoutPauses } from "./workflows.ts";
+import { answer, copied, environment, generationRequest } from "../support/worker/harness.ts";
+import { jobsWithoutPauses } from "../support/worker/job-workflows.ts";
 
 const LOW = { model: "dall-e-2", size: "256x256" };
 const SECRET = "a-secret-that-is-long-enough-for-hs256";

@@ -1,10 +1,16 @@
 import { describe, expect, it } from "vitest";
 import { spentToday } from "../../src/access/budget.ts";
 import { verifyToken } from "../../src/access/token.ts";
-import { eventually } from "../eventually.ts";
-import { testConfig } from "../unit/config-of.ts";
-import { quietAndFresh } from "./fresh.ts";
-import { answer, environment, errorOf, generationRequest, upstreamCalls } from "./gateway.ts";
+import { eventually } from "../support/eventually.ts";
+import { testConfig } from "../support/config.ts";
+import { quietAndFresh } from "../support/worker/fresh-state.ts";
+import {
+  answer,
+  environment,
+  errorOf,
+  generationRequest,
+  upstreamCalls,
+} from "../support/worker/harness.ts";
 
 const SECRET = "a-secret-that-is-long-enough-for-hs256";
 const ADMIN = { authorization: "Bearer admin-key" };

@@ -6,10 +6,10 @@ import { NOW } from "../../src/generation/protocol.ts";
 import { requestIdentity, requestKeys } from "../../src/generation/key.ts";
 import { parseCacheControl } from "../../src/lib/cache-control.ts";
 import { objectIdOf } from "../../src/lib/object-id.ts";
-import { eventually } from "../eventually.ts";
-import { testConfig } from "../unit/config-of.ts";
-import { hookAt } from "../webhooks/hook.ts";
-import { quietAndFresh } from "./fresh.ts";
+import { eventually } from "../support/eventually.ts";
+import { testConfig } from "../support/config.ts";
+import { hookAt } from "../support/webhooks/hook.ts";
+import { quietAndFresh } from "../support/worker/fresh-state.ts";
 import {
   answer,
   bindings,
@@ -20,8 +20,8 @@ import {
   keyOf,
   sharedObject,
   upstreamCalls,
-} from "./gateway.ts";
-import { jobsWithoutPauses } from "./workflows.ts";
+} from "../support/worker/harness.ts";
+import { jobsWithoutPauses } from "../support/worker/job-workflows.ts";
 
 const env = environment();
 const PAYER = { caller: "public", account: "network/local", token: undefined };

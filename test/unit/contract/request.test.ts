@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { parseImageRequest, type ImageRequest } from "../../../src/contract/request.ts";
-import { testConfig } from "../config-of.ts";
-import { failureOf, wireOf } from "../failure.ts";
+import { testConfig } from "../../support/config.ts";
+import { failureOf, wireOf } from "../../support/failures.ts";
 
 const IRE = "invalid_request_error";
 const IGU = "image_generation_user_error";

@@ -2,7 +2,7 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { parseImageRequest } from "../../../src/contract/request.ts";
 import { requestIdentity, requestKey, requestKeys } from "../../../src/generation/key.ts";
-import { testConfig } from "../config-of.ts";
+import { testConfig } from "../../support/config.ts";
 
 const VARS = {
   MODEL_ALIASES: "picture=gpt-image-2",

@@ -1,6 +1,6 @@
 import { listDurableObjectIds, runInDurableObject } from "cloudflare:test";
 import { vi } from "vitest";
-import { bindings } from "./gateway.ts";
+import { bindings } from "./harness.ts";
 
 const platformNow = Date.now;
 

@@ -1,7 +1,7 @@
 import { expect } from "vitest";
-import { eventually } from "../eventually.ts";
-import { UPSTREAM_KEY } from "../gateway.ts";
-import { newPrompt, read, type ErrorAnswer, type Stage } from "../e2e/stage.ts";
+import { eventually } from "./eventually.ts";
+import { UPSTREAM_KEY } from "./gateway.ts";
+import { newPrompt, read, type ErrorAnswer, type Stage } from "./stage.ts";
 
 /** A fault of the upstream, and what comes of it. */
 export interface Fault {

@@ -1,11 +1,11 @@
 import { describe, expect, it } from "vitest";
-import { configOf, servedModel } from "../../src/config/config.ts";
-import { BINDINGS } from "../../src/config/environment.ts";
-import { KNOWN_MODELS } from "../../src/contract/models.ts";
-import { webhookSecret } from "../webhooks/secret.ts";
-import { environment } from "../worker/gateway.ts";
-import { testConfig } from "./config-of.ts";
-import { failureOf } from "./failure.ts";
+import { configOf, servedModel } from "../../../src/config/config.ts";
+import { BINDINGS } from "../../../src/config/environment.ts";
+import { KNOWN_MODELS } from "../../../src/contract/models.ts";
+import { webhookSecret } from "../../support/webhooks/secret.ts";
+import { environment } from "../../support/worker/harness.ts";
+import { testConfig } from "../../support/config.ts";
+import { failureOf } from "../../support/failures.ts";
 
 function problems(vars: Record<string, unknown>): readonly string[] {
   const failure = failureOf(() => testConfig(vars));

@@ -29,7 +29,7 @@ const READY = /Darkroom: +(http:\S+)/;
 export async function startLocal(vars: Record<string, string> = {}): Promise<Local> {
   const directory = await mkdtemp(join(tmpdir(), "darkroom-local-"));
   const flags = Object.entries(vars).flatMap(([name, value]) => ["--var", `${name}:${value}`]);
-  const script = join(import.meta.dirname, "../scripts/start.ts");
+  const script = join(import.meta.dirname, "../../scripts/start.ts");
   const child = spawn(
     process.execPath,
     [script, "--simulated", "--persist-to", directory, ...flags],

@@ -8,9 +8,9 @@ import {
   WEBHOOK_SIGNING_SECRET,
   type Gateway,
   type GatewayOptions,
-} from "../gateway.ts";
-import { testClock } from "../clock.ts";
-import { startSimulator, type Simulator } from "../upstream/simulator.ts";
+} from "./gateway.ts";
+import { testClock } from "./test-clock.ts";
+import { startSimulator, type Simulator } from "./upstream/simulator.ts";
 
 /** A gateway and the upstream behind it, both on sockets, for the tests of one file. */
 export interface Stage {

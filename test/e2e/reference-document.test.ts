@@ -1,8 +1,8 @@
 import { Ajv } from "ajv";
 import sharp from "sharp";
 import { describe, expect, it } from "vitest";
-import { EXAMPLE_BODY, EXAMPLE_HEADERS, RESPONSE_SCHEMA } from "./reference.ts";
-import { read, stage, type ErrorAnswer } from "./stage.ts";
+import { EXAMPLE_BODY, EXAMPLE_HEADERS, RESPONSE_SCHEMA } from "../support/reference-document.ts";
+import { read, stage, type ErrorAnswer } from "../support/stage.ts";
 
 const theStage = stage();
 const isValid = new Ajv().compile(RESPONSE_SCHEMA);

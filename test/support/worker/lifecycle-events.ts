@@ -1,23 +1,23 @@
 import { runInDurableObject } from "cloudflare:test";
 import type fc from "fast-check";
 import { expect, inject } from "vitest";
-import { spentToday } from "../../src/access/budget.ts";
-import { costOf } from "../../src/contract/pricing.ts";
-import { parseImageRequest } from "../../src/contract/request.ts";
-import type { Generation } from "../../src/generation/object.ts";
+import { spentToday } from "../../../src/access/budget.ts";
+import { costOf } from "../../../src/contract/pricing.ts";
+import { parseImageRequest } from "../../../src/contract/request.ts";
+import type { Generation } from "../../../src/generation/object.ts";
 import { eventually } from "../eventually.ts";
-import { testConfig } from "../unit/config-of.ts";
+import { testConfig } from "../config.ts";
 import { inputTokens, outputTokens } from "../upstream/tokens.ts";
-import { failAccounts } from "./accounts.ts";
+import { failAccounts } from "./failing-accounts.ts";
 import { CLIENTS, OBJECTS, setKvFault } from "./edge-kv.ts";
-import { answer, environment, generationRequest, sharedObject, upstreamCalls } from "./gateway.ts";
+import { answer, environment, generationRequest, sharedObject, upstreamCalls } from "./harness.ts";
 import {
   LifecycleModel,
   type Ending,
   type Response as Answer,
   type Trouble,
 } from "./lifecycle-model.ts";
-import { setClockAhead } from "./time.ts";
+import { setClockAhead } from "./pass-time.ts";
 
 /** Between two events, so that no key of KV is written twice in a second. */
 const STEP_S = 2;

@@ -7,14 +7,14 @@ import {
   waitOnExecutionContext,
 } from "cloudflare:test";
 import { expect, inject } from "vitest";
-import type { Budget } from "../../src/access/budget.ts";
-import { app } from "../../src/app.ts";
-import { configOf } from "../../src/config/config.ts";
-import { parseImageRequest } from "../../src/contract/request.ts";
-import { requestKey } from "../../src/generation/key.ts";
-import type { IdempotencyKey } from "../../src/generation/idempotency.ts";
-import type { Generation } from "../../src/generation/object.ts";
-import type { Jobs } from "../../src/jobs/object.ts";
+import type { Budget } from "../../../src/access/budget.ts";
+import { app } from "../../../src/app.ts";
+import { configOf } from "../../../src/config/config.ts";
+import { parseImageRequest } from "../../../src/contract/request.ts";
+import { requestKey } from "../../../src/generation/key.ts";
+import type { IdempotencyKey } from "../../../src/generation/idempotency.ts";
+import type { Generation } from "../../../src/generation/object.ts";
+import type { Jobs } from "../../../src/jobs/object.ts";
 import { eventually } from "../eventually.ts";
 import { CLIENTS, kvAt, passKvTime, setKvFault, type KvMethod } from "./edge-kv.ts";
 

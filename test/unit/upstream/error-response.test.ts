@@ -2,7 +2,7 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { toWire } from "../../../src/errors/wire.ts";
 import { judge } from "../../../src/upstream/error-response.ts";
-import { wireOf } from "../failure.ts";
+import { wireOf } from "../../support/failures.ts";
 
 const KEY = "sk-proj-0123456789abcdefghij";
 const PROMPT = "a rather private portrait of my neighbour";

@@ -1,6 +1,6 @@
 import type { TestProject } from "vitest/node";
-import { startSimulator } from "../upstream/simulator.ts";
-import { startReceiver } from "../webhooks/receiver.ts";
+import { startSimulator } from "./upstream/simulator.ts";
+import { startReceiver } from "./webhooks/receiver.ts";
 
 declare module "vitest" {
   interface ProvidedContext {

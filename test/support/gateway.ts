@@ -1,6 +1,6 @@
 import { readFile } from "node:fs/promises";
 import { convertV4MiniflareOptions, Miniflare } from "miniflare";
-import { CLOCK_PATH, clockedWorker } from "./clock.ts";
+import { CLOCK_PATH, clockedWorker } from "./test-clock.ts";
 import { webhookSecret } from "./webhooks/secret.ts";
 
 /** The Worker on a socket of its own, as a client meets it. */

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
-import { type Failure } from "../../src/errors/failure.ts";
-import { toWire } from "../../src/errors/wire.ts";
-import { wireOf } from "./failure.ts";
+import { type Failure } from "../../../src/errors/failure.ts";
+import { toWire } from "../../../src/errors/wire.ts";
+import { wireOf } from "../../support/failures.ts";
 
 const IRE = "invalid_request_error";
 const IGU = "image_generation_user_error";

@@ -1,8 +1,8 @@
 import axe from "axe-core";
 import type { Browser, Page } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { browserPath, startBrowser } from "../browser.ts";
-import { startLocal, type Local } from "../local.ts";
+import { browserPath, startBrowser } from "../support/browser.ts";
+import { startLocal, type Local } from "../support/npm-start.ts";
 
 describe.skipIf(browserPath === undefined)("the page at /docs", { timeout: 30_000 }, () => {
   let local: Local;

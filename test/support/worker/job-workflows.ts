@@ -1,6 +1,6 @@
 import { introspectWorkflow, type WorkflowIntrospector } from "cloudflare:test";
 import { afterEach, beforeEach } from "vitest";
-import { bindings } from "./gateway.ts";
+import { bindings } from "./harness.ts";
 
 /** The jobs of a test. */
 export interface Jobs {

@@ -1,7 +1,7 @@
 import { rm } from "node:fs/promises";
 import { dirname } from "node:path";
 import type { TestProject } from "vitest/node";
-import { bundleWorker } from "../bundle.ts";
+import { bundleWorker } from "./bundle.ts";
 
 declare module "vitest" {
   interface ProvidedContext {

@@ -11,12 +11,12 @@ import { promisify } from "node:util";
  */
 export async function bundleWorker(): Promise<string> {
   const outdir = await mkdtemp(join(tmpdir(), "darkroom-"));
-  const wrangler = join(import.meta.dirname, "../node_modules/wrangler/bin/wrangler.js");
+  const wrangler = join(import.meta.dirname, "../../node_modules/wrangler/bin/wrangler.js");
   await promisify(execFile)(
     process.execPath,
     [wrangler, "deploy", "--dry-run", "--env", "", "--outdir", outdir],
     {
-      cwd: join(import.meta.dirname, ".."),
+      cwd: join(import.meta.dirname, "../.."),
       env: { ...process.env, WRANGLER_SEND_METRICS: "false" },
     },
   );

@@ -1,14 +1,14 @@
-import * as worker from "../../src/index.ts";
-import { failingOnDemand } from "./accounts.ts";
-import { withHeldAlarms } from "./alarms.ts";
+import * as worker from "../../../src/index.ts";
+import { failingOnDemand } from "./failing-accounts.ts";
+import { withHeldAlarms } from "./held-alarms.ts";
 import { kvAt, OBJECTS } from "./edge-kv.ts";
 
 /*
  * The Worker as tests in workerd run it: its objects and Workflows see KV as a location of the platform
- * does. Requests get theirs from environment() in gateway.ts.
+ * does. Requests get theirs from environment() in harness.ts.
  */
 
-export { Budget, IdempotencyKey, Jobs, Revocations } from "../../src/index.ts";
+export { Budget, IdempotencyKey, Jobs, Revocations } from "../../../src/index.ts";
 export default worker.default;
 
 export class Generation extends worker.Generation {
