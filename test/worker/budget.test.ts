@@ -12,7 +12,6 @@ import {
 import { dayOf, Ledger, type Limits } from "../../src/access/ledger.ts";
 import { parseImageRequest } from "../../src/contract/request.ts";
 import { eventually } from "../support/eventually.ts";
-import { testConfig } from "../support/config.ts";
 import { passKvTime } from "../support/worker/edge-kv.ts";
 import {
   answer,
@@ -23,6 +22,7 @@ import {
   generationRequest,
   keyOf,
   sharedObject,
+  testConfig,
   upstreamCalls,
 } from "../support/worker/harness.ts";
 

@@ -3,7 +3,6 @@ import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { parseImageRequest } from "../../src/contract/request.ts";
 import { requestKeys } from "../../src/generation/key.ts";
 import { eventually } from "../support/eventually.ts";
-import { testConfig } from "../support/config.ts";
 import { passKvTime } from "../support/worker/edge-kv.ts";
 import {
   ageCache,
@@ -17,6 +16,7 @@ import {
   generationRequest,
   keyOf,
   sharedObject,
+  testConfig,
   upstreamCalls,
 } from "../support/worker/harness.ts";
 

@@ -12,7 +12,6 @@ import { NOW, type Job } from "../../src/generation/protocol.ts";
 import type { Generation } from "../../src/generation/object.ts";
 import { GenerationStorage } from "../../src/generation/storage.ts";
 import { eventually } from "../support/eventually.ts";
-import { testConfig } from "../support/config.ts";
 import {
   answer,
   bindings,
@@ -24,6 +23,7 @@ import {
   generationRequest,
   keyOf,
   sharedObject,
+  testConfig,
   upstreamCalls,
 } from "../support/worker/harness.ts";
 

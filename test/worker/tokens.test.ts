@@ -2,13 +2,13 @@ import { describe, expect, it } from "vitest";
 import { spentToday } from "../../src/access/budget.ts";
 import { verifyToken } from "../../src/access/token.ts";
 import { eventually } from "../support/eventually.ts";
-import { testConfig } from "../support/config.ts";
 import { quietAndFresh } from "../support/worker/fresh-state.ts";
 import {
   answer,
   environment,
   errorOf,
   generationRequest,
+  testConfig,
   upstreamCalls,
 } from "../support/worker/harness.ts";
 

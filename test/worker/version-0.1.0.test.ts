@@ -7,7 +7,6 @@ import { requestIdentity, requestKeys } from "../../src/generation/key.ts";
 import { parseCacheControl } from "../../src/lib/cache-control.ts";
 import { objectIdOf } from "../../src/lib/object-id.ts";
 import { eventually } from "../support/eventually.ts";
-import { testConfig } from "../support/config.ts";
 import { hookAt } from "../support/webhooks/hook.ts";
 import { quietAndFresh } from "../support/worker/fresh-state.ts";
 import {
@@ -19,6 +18,7 @@ import {
   generationRequest,
   keyOf,
   sharedObject,
+  testConfig,
   upstreamCalls,
 } from "../support/worker/harness.ts";
 import { jobsWithoutPauses } from "../support/worker/job-workflows.ts";

@@ -3,11 +3,16 @@ import { describe, expect, inject, it } from "vitest";
 import { usageOf } from "../../src/access/budget.ts";
 import { mintToken, type TokenLimits } from "../../src/access/token.ts";
 import { eventually } from "../support/eventually.ts";
-import { testConfig } from "../support/config.ts";
 import { eventIn, hookAt } from "../support/webhooks/hook.ts";
 import { webhookSecret } from "../support/webhooks/secret.ts";
 import { quietAndFresh } from "../support/worker/fresh-state.ts";
-import { answer, environment, errorOf, upstreamCalls } from "../support/worker/harness.ts";
+import {
+  answer,
+  environment,
+  errorOf,
+  testConfig,
+  upstreamCalls,
+} from "../support/worker/harness.ts";
 import { jobsWithoutPauses } from "../support/worker/job-workflows.ts";
 
 const SECRET = "a-secret-that-is-long-enough-for-hs256";

@@ -9,7 +9,7 @@ import {
 import { expect, inject } from "vitest";
 import type { Budget } from "../../../src/access/budget.ts";
 import { app } from "../../../src/app.ts";
-import { configOf } from "../../../src/config/config.ts";
+import { configOf, type Config } from "../../../src/config/config.ts";
 import { parseImageRequest } from "../../../src/contract/request.ts";
 import { requestKey } from "../../../src/generation/key.ts";
 import type { IdempotencyKey } from "../../../src/generation/idempotency.ts";
@@ -33,6 +33,11 @@ interface Bindings {
  */
 export function environment(vars: Record<string, unknown> = {}): object {
   return { ...env, CACHE: kvAt(CLIENTS), ...vars };
+}
+
+/** Returns the configuration of such an environment. */
+export function testConfig(vars: Record<string, unknown> = {}): Config {
+  return configOf(environment(vars));
 }
 
 /** The Worker's objects, and its KV namespace as it is stored: every write shows at once. */

@@ -6,11 +6,17 @@ import { costOf } from "../../../src/contract/pricing.ts";
 import { parseImageRequest } from "../../../src/contract/request.ts";
 import type { Generation } from "../../../src/generation/object.ts";
 import { eventually } from "../eventually.ts";
-import { testConfig } from "../config.ts";
 import { inputTokens, outputTokens } from "../upstream/tokens.ts";
 import { failAccounts } from "./failing-accounts.ts";
 import { CLIENTS, OBJECTS, setKvFault } from "./edge-kv.ts";
-import { answer, environment, generationRequest, sharedObject, upstreamCalls } from "./harness.ts";
+import {
+  answer,
+  environment,
+  generationRequest,
+  sharedObject,
+  testConfig,
+  upstreamCalls,
+} from "./harness.ts";
 import {
   LifecycleModel,
   type Ending,

@@ -3,8 +3,7 @@ import { configOf, servedModel } from "../../../src/config/config.ts";
 import { BINDINGS } from "../../../src/config/environment.ts";
 import { KNOWN_MODELS } from "../../../src/contract/models.ts";
 import { webhookSecret } from "../../support/webhooks/secret.ts";
-import { environment } from "../../support/worker/harness.ts";
-import { testConfig } from "../../support/config.ts";
+import { testConfig, unitEnvironment } from "../../support/unit-config.ts";
 import { failureOf } from "../../support/failures.ts";
 
 function problems(vars: Record<string, unknown>): readonly string[] {
@@ -13,7 +12,7 @@ function problems(vars: Record<string, unknown>): readonly string[] {
 }
 
 describe("an environment with nothing but the bindings", () => {
-  const all = environment() as Record<string, unknown>;
+  const all = unitEnvironment();
   const bindings = Object.fromEntries(BINDINGS.map((name) => [name, all[name]]));
   const config = configOf(bindings);
 

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { parseImageRequest, type ImageRequest } from "../../../src/contract/request.ts";
-import { testConfig } from "../../support/config.ts";
+import { testConfig } from "../../support/unit-config.ts";
 import { failureOf, wireOf } from "../../support/failures.ts";
 
 const IRE = "invalid_request_error";

@@ -9,7 +9,7 @@ import {
   withdrawalAt,
   type RetirementPolicy,
 } from "../../../src/contract/retirement.ts";
-import { testConfig } from "../../support/config.ts";
+import { testConfig } from "../../support/unit-config.ts";
 import { failureOf } from "../../support/failures.ts";
 
 const OPENAI: RetirementPolicy = { retiredModels: "auto", isOpenAi: true };

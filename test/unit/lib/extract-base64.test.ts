@@ -47,7 +47,7 @@ describe("a picture in JSON", () => {
       fc.asyncProperty(fc.integer({ min: 1, max: 5000 }), async (sliceBytes) => {
         const { value, find } = await lift(text, sliceBytes);
         const { b64_json, ...rest } = value as { b64_json: string };
-        expect(find(b64_json)).toEqual(picture);
+        expect(find(b64_json)?.toBase64()).toBe(picture.toBase64());
         expect(rest).toEqual({ a: 'x"\\', z: ["é🦊"] });
       }),
       { numRuns: 30, examples: [[1], [2], [3], [4]] },

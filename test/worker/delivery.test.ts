@@ -1,8 +1,8 @@
 import { describe, expect, inject, it } from "vitest";
-import { attemptDelivery, pauseSeconds } from "../../../src/jobs/delivery.ts";
-import { waitSeconds } from "../../../src/jobs/workflow.ts";
-import { hookAt } from "../../support/webhooks/hook.ts";
-import { testConfig } from "../../support/config.ts";
+import { attemptDelivery, pauseSeconds } from "../../src/jobs/delivery.ts";
+import { waitSeconds } from "../../src/jobs/workflow.ts";
+import { hookAt } from "../support/webhooks/hook.ts";
+import { testConfig } from "../support/worker/harness.ts";
 
 describe("the pauses between attempts", () => {
   it("are the contract's, and then it is over", () => {
