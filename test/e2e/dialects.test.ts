@@ -1,9 +1,8 @@
 import { describe, expect, it } from "vitest";
-import { newPrompt, read, stage } from "../support/stage.ts";
+import { read, stage } from "../support/stage.ts";
+import { newPrompt, SMALL_BASE64 as SMALL } from "../support/bodies.ts";
 
 const theStage = stage();
-
-const SMALL = { model: "dall-e-2", size: "256x256", response_format: "b64_json" };
 
 function post(directives: string, body: object = SMALL) {
   const prompt = newPrompt(`[upstream ${directives}]`);

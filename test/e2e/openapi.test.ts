@@ -6,9 +6,10 @@ import { mintToken } from "../../src/access/token.ts";
 import { SAMPLES } from "../../src/openapi/errors.ts";
 import { toWire } from "../../src/errors/wire.ts";
 import { eventually } from "../support/eventually.ts";
-import { ADMIN_KEY, TOKEN_SECRET, WEBHOOK_SECRET } from "../support/gateway.ts";
+import { ADMIN_KEY, WEBHOOK_SECRET } from "../support/gateway.ts";
 import { startSiteverify } from "../support/siteverify.ts";
 import { stage } from "../support/stage.ts";
+import { TOKEN_SECRET } from "../support/vars.ts";
 
 interface Media {
   schema?: object;

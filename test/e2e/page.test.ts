@@ -8,7 +8,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { MISSING_KEY } from "../../src/config/config.ts";
 import { browserPath, startBrowser } from "../support/browser.ts";
 import { startLocal, type Local } from "../support/npm-start.ts";
-import { newPrompt } from "../support/stage.ts";
+import { newPrompt } from "../support/bodies.ts";
 
 const isRequired = process.env["CI"] !== undefined;
 

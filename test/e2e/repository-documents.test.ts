@@ -4,11 +4,10 @@ import { describe, expect, it } from "vitest";
 import { BINDINGS, SECRETS, VARIABLES } from "../../src/config/environment.ts";
 import { toWire } from "../../src/errors/wire.ts";
 import { SAMPLES } from "../../src/openapi/errors.ts";
+import { root } from "../support/root.ts";
 
 const MAX_DELAY_SECONDS = 900;
 const MAX_TIMEOUT_SECONDS = 600;
-
-const root = join(import.meta.dirname, "../..");
 
 function text(path: string): string {
   return readFileSync(join(root, path), "utf8");

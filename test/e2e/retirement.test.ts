@@ -5,7 +5,8 @@ import { ADMIN_KEY } from "../support/gateway.ts";
 import { eventIn, hookAt } from "../support/webhooks/hook.ts";
 import { startReceiver, type Receiver } from "../support/webhooks/receiver.ts";
 import { EXAMPLE_BODY, EXAMPLE_HEADERS } from "../support/reference-document.ts";
-import { newPrompt, read, stage, type Answer, type ErrorAnswer } from "../support/stage.ts";
+import { read, stage, type Answer, type ErrorAnswer } from "../support/stage.ts";
+import { newPrompt } from "../support/bodies.ts";
 
 const NOVEMBER_30 = "2026-11-30T12:00:00Z";
 const BEFORE_MIDNIGHT = "2026-11-30T23:59:30Z";

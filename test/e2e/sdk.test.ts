@@ -1,7 +1,8 @@
 import OpenAI from "openai";
 import sharp from "sharp";
 import { describe, expect, it } from "vitest";
-import { newPrompt, stage } from "../support/stage.ts";
+import { stage } from "../support/stage.ts";
+import { newPrompt } from "../support/bodies.ts";
 
 const theStage = stage();
 

@@ -1,10 +1,11 @@
 import { afterAll, describe, expect, it } from "vitest";
 import { UPSTREAM_KEY } from "../support/gateway.ts";
-import { newPrompt, stage } from "../support/stage.ts";
+import { stage } from "../support/stage.ts";
+import { WISH } from "../support/expect-fault.ts";
+import { newPrompt } from "../support/bodies.ts";
 
 const theStage = stage({ UPSTREAM_MAX_RETRIES: "0" });
 const CLIENT_KEY = "sk-client-0a1b2c3d4e5f";
-const WISH = "a wish that nobody else shall read";
 
 /** Everything that any answer of this file held. */
 const seen: string[] = [];

@@ -2,7 +2,8 @@ import sharp from "sharp";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { startUpstream } from "../bench/upstream.ts";
 import { startSimulator, type Simulator } from "../support/upstream/simulator.ts";
-import { newPrompt, read } from "../support/stage.ts";
+import { read } from "../support/stage.ts";
+import { newPrompt } from "../support/bodies.ts";
 
 let simulator: Simulator;
 

@@ -2,7 +2,8 @@ import { afterAll, beforeAll, describe, expect, inject, it } from "vitest";
 import { startGateway, type Gateway } from "../support/gateway.ts";
 import { startSimulator, type Simulator } from "../support/upstream/simulator.ts";
 import { startSiteverify, type Siteverify } from "../support/siteverify.ts";
-import { newPrompt, read, type ErrorAnswer } from "../support/stage.ts";
+import { read, type ErrorAnswer } from "../support/stage.ts";
+import { newPrompt } from "../support/bodies.ts";
 
 const TURNSTILE_SECRET = "0x4AAAAAAA-turnstile-secret";
 

@@ -1,6 +1,7 @@
 import { describe, expect, it } from "vitest";
-import { newPrompt, read, stage, type ErrorAnswer } from "../support/stage.ts";
+import { read, stage, type ErrorAnswer } from "../support/stage.ts";
 import { expectFault, type Fault } from "../support/expect-fault.ts";
+import { newPrompt } from "../support/bodies.ts";
 
 const theStage = stage();
 /** For the faults that are about time: the others may take as long as a busy machine needs. */

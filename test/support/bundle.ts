@@ -3,6 +3,7 @@ import { mkdtemp } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
+import { root } from "./root.ts";
 
 /**
  * Bundles the Worker just as a deployment does, with wrangler and wrangler.toml.
@@ -11,12 +12,12 @@ import { promisify } from "node:util";
  */
 export async function bundleWorker(): Promise<string> {
   const outdir = await mkdtemp(join(tmpdir(), "darkroom-"));
-  const wrangler = join(import.meta.dirname, "../../node_modules/wrangler/bin/wrangler.js");
+  const wrangler = join(root, "node_modules/wrangler/bin/wrangler.js");
   await promisify(execFile)(
     process.execPath,
     [wrangler, "deploy", "--dry-run", "--env", "", "--outdir", outdir],
     {
-      cwd: join(import.meta.dirname, "../.."),
+      cwd: root,
       env: { ...process.env, WRANGLER_SEND_METRICS: "false" },
     },
   );

@@ -1,7 +1,8 @@
 import { expect } from "vitest";
 import { eventually } from "./eventually.ts";
 import { UPSTREAM_KEY } from "./gateway.ts";
-import { newPrompt, read, type ErrorAnswer, type Stage } from "./stage.ts";
+import { read, type ErrorAnswer, type Stage } from "./stage.ts";
+import { newPrompt, SMALL_BASE64 } from "./bodies.ts";
 
 /** A fault of the upstream, and what comes of it. */
 export interface Fault {
@@ -20,7 +21,6 @@ export interface Fault {
   retryAfter?: string;
 }
 
-const SMALL = { model: "dall-e-2", size: "256x256", response_format: "b64_json" };
 /** Stands in the prompts of fault tests, and must stand nowhere else. */
 export const WISH = "a wish that nobody else shall read";
 
@@ -28,7 +28,7 @@ export const WISH = "a wish that nobody else shall read";
 export async function expectFault(stage: Stage, fault: Fault): Promise<void> {
   const calls = fault.calls ?? 1;
   const prompt = newPrompt(`${WISH} [upstream times=${calls} ${fault.directives}]`);
-  const body = { ...SMALL, prompt };
+  const body = { ...SMALL_BASE64, prompt };
   const before = await keysOf(stage);
 
   const response = await stage.post(body);

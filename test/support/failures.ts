@@ -2,6 +2,11 @@ import { expect } from "vitest";
 import { GatewayError, type Failure } from "../../src/errors/failure.ts";
 import { toWire, type WireError } from "../../src/errors/wire.ts";
 
+/** The `type` of most errors about a request, short enough for tables. */
+export const IRE = "invalid_request_error";
+/** The `type` of errors about an image that a model does not generate. */
+export const IGU = "image_generation_user_error";
+
 /** The failure that an action throws. */
 export function failureOf(action: () => unknown): Failure {
   try {

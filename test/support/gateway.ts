@@ -2,6 +2,7 @@ import { readFile } from "node:fs/promises";
 import { convertV4MiniflareOptions, Miniflare } from "miniflare";
 import { CLOCK_PATH, clockedWorker } from "./test-clock.ts";
 import { webhookSecret } from "./webhooks/secret.ts";
+import { TOKEN_SECRET } from "./vars.ts";
 
 /** The Worker on a socket of its own, as a client meets it. */
 export interface Gateway {
@@ -33,7 +34,6 @@ export interface GatewayOptions {
 /** A key that stands out wherever it turns up. */
 export const UPSTREAM_KEY = "sk-test-9f8e7d6c5b4a39281706";
 export const ADMIN_KEY = "admin-3e1f5a7c9b2d";
-export const TOKEN_SECRET = "token-secret-5c7e9a1b3d5f7092846a";
 export const WEBHOOK_SECRET = webhookSecret("in");
 export const WEBHOOK_SIGNING_SECRET = webhookSecret("out");
 

@@ -3,6 +3,7 @@ import { once } from "node:events";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { root } from "./root.ts";
 
 /** What `npm start` starts, with storage of its own. */
 export interface Local {
@@ -29,7 +30,7 @@ const READY = /Darkroom: +(http:\S+)/;
 export async function startLocal(vars: Record<string, string> = {}): Promise<Local> {
   const directory = await mkdtemp(join(tmpdir(), "darkroom-local-"));
   const flags = Object.entries(vars).flatMap(([name, value]) => ["--var", `${name}:${value}`]);
-  const script = join(import.meta.dirname, "../../scripts/start.ts");
+  const script = join(root, "scripts/start.ts");
   const child = spawn(
     process.execPath,
     [script, "--simulated", "--persist-to", directory, ...flags],

@@ -2,7 +2,6 @@ import { afterAll, beforeAll, expect, inject } from "vitest";
 import {
   ADMIN_KEY,
   startGateway,
-  TOKEN_SECRET,
   UPSTREAM_KEY,
   WEBHOOK_SECRET,
   WEBHOOK_SIGNING_SECRET,
@@ -11,6 +10,8 @@ import {
 } from "./gateway.ts";
 import { testClock } from "./test-clock.ts";
 import { startSimulator, type Simulator } from "./upstream/simulator.ts";
+import { TOKEN_SECRET } from "./vars.ts";
+import { prompts } from "./bodies.ts";
 
 /** A gateway and the upstream behind it, both on sockets, for the tests of one file. */
 export interface Stage {
@@ -18,6 +19,8 @@ export interface Stage {
   upstream: Simulator;
   /** Sets the clock of both; only on a stage that was set at a time. */
   setClock(time: string): Promise<void>;
+  /** Returns how many requests for a prompt the upstream received. */
+  calls: (prompt: string) => number;
   /** A POST to the generations with a JSON body. */
   post(body: unknown, headers?: Record<string, string>): Promise<Response>;
 }
@@ -90,6 +93,7 @@ export function stage(
       clock.set(time);
       await this.gateway.setClock(clock.now());
     },
+    calls: (prompt) => upstream?.received(prompt).length ?? 0,
     post(body, headers = {}) {
       return fetch(`${this.gateway.url}/v1/images/generations`, {
         method: "POST",
@@ -99,9 +103,6 @@ export function stage(
     },
   };
 }
-
-/** Every prompt of the file's tests. */
-const prompts: string[] = [];
 
 /** With the beginning that every token has, `{"alg":"` in base64url, and that of base64 of a PNG. */
 const SECRETS = [
@@ -114,13 +115,6 @@ const SECRETS = [
   "iVBORw0KGgo",
   "Bearer ",
 ];
-
-/** A prompt that no other test has, with what the simulator is to do in front. */
-export function newPrompt(directives = "a man walks"): string {
-  const prompt = `${directives} ${crypto.randomUUID()}`;
-  prompts.push(prompt);
-  return prompt;
-}
 
 /** The body of an answer, read as what a test knows it to be. */
 export async function read<Body = Answer>(response: Response): Promise<Body> {

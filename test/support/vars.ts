@@ -12,3 +12,8 @@ export const VARS = {
   WEBHOOK_SECRET: webhookSecret("in"),
   WEBHOOK_SIGNING_SECRET: webhookSecret("out"),
 };
+
+/** The secret that signs tokens and URLs, in tests that set one. */
+export const TOKEN_SECRET = "token-secret-5c7e9a1b3d5f7092846a";
+/** The one that TOKEN_SECRET replaces, in tests that rotate it. */
+export const OLD_TOKEN_SECRET = "the-secret-of-before-f1e2d3c4b5a6978";

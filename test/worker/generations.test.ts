@@ -19,15 +19,9 @@ import {
   testConfig,
   upstreamCalls,
 } from "../support/worker/harness.ts";
+import type { Answer } from "../support/stage.ts";
+import { newPrompt, SMALL_BASE64 as SMALL } from "../support/bodies.ts";
 
-interface Answer {
-  id: string;
-  created: number;
-  data: { b64_json?: string; url?: string }[];
-  choices: { message: { content: string } }[];
-}
-
-const SMALL = { model: "dall-e-2", size: "256x256", response_format: "b64_json" };
 const logged: string[] = [];
 
 beforeEach(() => {
@@ -40,10 +34,6 @@ afterEach(async () => {
   logged.length = 0;
   await reset();
 });
-
-function newPrompt(directives = ""): string {
-  return `${directives} ${crypto.randomUUID()}`;
-}
 
 async function post(body: object, headers: Record<string, string> = {}, env = environment()) {
   const response = await answer(generationRequest({ ...SMALL, ...body }, headers), env);

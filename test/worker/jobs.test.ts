@@ -17,9 +17,9 @@ import {
   upstreamCalls,
 } from "../support/worker/harness.ts";
 import { jobsWithoutPauses } from "../support/worker/job-workflows.ts";
+import { newBody } from "../support/bodies.ts";
 
 const env = environment();
-const LOW = { model: "dall-e-2", size: "256x256" };
 
 quietAndFresh();
 
@@ -38,10 +38,6 @@ interface JobAnswer {
     next_attempt_at?: number;
   };
   error?: { code: string };
-}
-
-function newBody(directives = "") {
-  return { ...LOW, prompt: `${directives} ${crypto.randomUUID()}` };
 }
 
 function hookOf(plan?: string): Hook {

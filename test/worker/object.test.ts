@@ -26,12 +26,10 @@ import {
   testConfig,
   upstreamCalls,
 } from "../support/worker/harness.ts";
-
-const SMALL = { model: "dall-e-2", size: "256x256" };
+import { newBody, prompts } from "../support/bodies.ts";
 
 const problems: string[] = [];
 const lines: string[] = [];
-const prompts: string[] = [];
 
 beforeEach(() => {
   vi.spyOn(console, "log").mockImplementation((line: string) => void lines.push(line));
@@ -48,12 +46,6 @@ afterEach(async () => {
   for (const list of [problems, lines, prompts]) list.length = 0;
   await reset();
 });
-
-function newBody(directives = "") {
-  const prompt = `${directives} ${crypto.randomUUID()}`;
-  prompts.push(prompt);
-  return { ...SMALL, prompt };
-}
 
 async function jobOf(body: object): Promise<Job> {
   const request = parseImageRequest(body, testConfig(), Date.now());

@@ -22,17 +22,13 @@ import {
   upstreamCalls,
 } from "../support/worker/harness.ts";
 import { jobsWithoutPauses } from "../support/worker/job-workflows.ts";
+import { newBody } from "../support/bodies.ts";
 
 const env = environment();
 const PAYER = { caller: "public", account: "network/local", token: undefined };
-const LOW = { model: "dall-e-2", size: "256x256" };
 
 quietAndFresh();
 const jobs = jobsWithoutPauses();
-
-function newBody() {
-  return { ...LOW, prompt: crypto.randomUUID() };
-}
 
 function post(body: object, headers: Record<string, string>) {
   return answer(generationRequest(body, headers), env);

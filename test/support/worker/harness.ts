@@ -17,6 +17,12 @@ import type { Generation } from "../../../src/generation/object.ts";
 import type { Jobs } from "../../../src/jobs/object.ts";
 import { eventually } from "../eventually.ts";
 import { CLIENTS, kvAt, passKvTime, setKvFault, type KvMethod } from "./edge-kv.ts";
+import { VARS } from "../vars.ts";
+
+/** The origin of the gateway in the requests of tests. */
+export const ORIGIN = "https://gateway.example";
+/** The headers of a request of the admin. */
+export const ADMIN = { authorization: `Bearer ${VARS.ADMIN_KEY}` };
 
 interface Bindings {
   CACHE: KVNamespace;
@@ -69,7 +75,7 @@ export function generationRequest(
   body: unknown,
   headers: Record<string, string> = {},
 ): Request<unknown, IncomingRequestCfProperties> {
-  return new Request("https://gateway.example/v1/images/generations", {
+  return new Request(`${ORIGIN}/v1/images/generations`, {
     method: "POST",
     headers: { "content-type": "application/json", ...headers },
     body: JSON.stringify(body),

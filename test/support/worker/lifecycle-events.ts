@@ -10,9 +10,11 @@ import { inputTokens, outputTokens } from "../upstream/tokens.ts";
 import { failAccounts } from "./failing-accounts.ts";
 import { CLIENTS, OBJECTS, setKvFault } from "./edge-kv.ts";
 import {
+  ADMIN,
   answer,
   environment,
   generationRequest,
+  ORIGIN,
   sharedObject,
   testConfig,
   upstreamCalls,
@@ -65,18 +67,17 @@ export class RealLifecycle {
   }
 
   async poll(id: string): Promise<Answer> {
-    return this.#ask(new Request(`https://gateway.example/v1/images/generations/${id}`));
+    return this.#ask(new Request(`${ORIGIN}/v1/images/generations/${id}`));
   }
 
   async image(id: string): Promise<number> {
-    const url = `https://gateway.example/v1/images/${id}/0.png`;
+    const url = `${ORIGIN}/v1/images/${id}/0.png`;
     return (await answer(new Request(url), this.#environment)).status;
   }
 
   delete(id: string): Promise<Answer> {
-    const headers = { authorization: "Bearer admin-key" };
-    const url = `https://gateway.example/v1/images/generations/${id}`;
-    return this.#ask(new Request(url, { method: "DELETE", headers }));
+    const url = `${ORIGIN}/v1/images/generations/${id}`;
+    return this.#ask(new Request(url, { method: "DELETE", headers: ADMIN }));
   }
 
   /** Runs the object's alarm, to its end or until the upstream has the call. */

@@ -1,10 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { type Failure } from "../../../src/errors/failure.ts";
 import { toWire } from "../../../src/errors/wire.ts";
-import { wireOf } from "../../support/failures.ts";
-
-const IRE = "invalid_request_error";
-const IGU = "image_generation_user_error";
+import { IGU, IRE, wireOf } from "../../support/failures.ts";
 
 /** The contract's table of errors, as far as it is served yet: status, type, param, code. */
 const TABLE: readonly (readonly [Failure, number, string, string | null, string | null])[] = [
