@@ -65,7 +65,7 @@ describe("a picture that the upstream gives by URL", () => {
   });
 
   it("is asked for again when that fails, because that costs nothing", async () => {
-    const { prompt, response } = post("dialect=url picture=flaky");
+    const { prompt, response } = post("dialect=url image=flaky");
     expect((await response).status).toBe(200);
     expect(theStage.upstream.received(prompt)).toHaveLength(1);
   });

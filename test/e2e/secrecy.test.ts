@@ -80,7 +80,7 @@ describe("what comes from the upstream", () => {
     "answer=bad-base64",
     "reset=before",
     "reset=body",
-    "dialect=url picture=expired",
+    "dialect=url image=expired",
   ])("is an error without key or prompt: %s", async (directives) => {
     const response = await post(directives);
     expect(response.status).toBeGreaterThanOrEqual(400);

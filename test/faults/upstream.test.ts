@@ -84,23 +84,23 @@ const FAULTS: readonly Fault[] = [
   { name: "a redirect", directives: "status=307", ...INVALID, says: "redirect (307)" },
   {
     name: "an image URL that expired",
-    directives: "dialect=url picture=expired",
+    directives: "dialect=url image=expired",
     ...INVALID,
     says: "status 403",
   },
   {
     name: "an image URL that redirects",
-    directives: "dialect=url picture=redirect",
+    directives: "dialect=url image=redirect",
     ...INVALID,
     says: "status 302",
   },
   {
     name: "an image URL that points inside",
-    directives: "dialect=url picture=inside",
+    directives: "dialect=url image=inside",
     ...INVALID,
     says: "not a public https URL",
   },
-  { name: "an image URL that fails once", directives: "dialect=url picture=flaky", status: 200 },
+  { name: "an image URL that fails once", directives: "dialect=url image=flaky", status: 200 },
 ];
 
 /** The simulator counts by `times`; where it is asked more than once, the last answer is a good one. */

@@ -29,7 +29,7 @@ export const WELL: readonly [Fault, ...Fault[]] = [
   { directives: "slice=30000", ...GONE },
   { directives: "bytes=2500000", ...GONE },
   { directives: "dialect=url", ...GONE },
-  { directives: "dialect=url picture=flaky", ...GONE },
+  { directives: "dialect=url image=flaky", ...GONE },
   { directives: "dialect=chat-markdown", ...GONE },
   { directives: "answer=escaped", ...GONE },
 ];

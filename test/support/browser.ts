@@ -1,7 +1,7 @@
 import { existsSync } from "node:fs";
 import { chromium, type Browser } from "playwright-core";
 
-const PLACES = [
+const PATHS = [
   process.env["CHROMIUM"],
   "/usr/bin/chromium",
   "/usr/bin/chromium-browser",
@@ -9,8 +9,8 @@ const PLACES = [
   "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome",
 ];
 
-/** The system's own Chromium; `undefined` where there is none. */
-export const browserPath = PLACES.find((path) => path !== undefined && existsSync(path));
+/** The path of the system's Chromium; `undefined` if none is installed. */
+export const browserPath = PATHS.find((path) => path !== undefined && existsSync(path));
 
 const FLAGS = [
   "--headless",
@@ -25,6 +25,7 @@ const FLAGS = [
 
 /** Starts the system's Chromium. */
 export function startBrowser(): Promise<Browser> {
-  if (browserPath === undefined) throw new Error("There is no Chromium; CHROMIUM may name one.");
+  if (browserPath === undefined)
+    throw new Error("Chromium was not found. Set CHROMIUM to its path.");
   return chromium.launch({ executablePath: browserPath, args: FLAGS });
 }

@@ -6,9 +6,9 @@ import { promisify } from "node:util";
 import { root } from "./root.ts";
 
 /**
- * Bundles the Worker just as a deployment does, with wrangler and wrangler.toml.
+ * Bundles the Worker as a deployment does, with wrangler and wrangler.toml.
  *
- * @returns the path of the bundle
+ * @returns the path of the bundle, in a new folder
  */
 export async function bundleWorker(): Promise<string> {
   const outdir = await mkdtemp(join(tmpdir(), "darkroom-"));

@@ -4,27 +4,26 @@ import { UPSTREAM_KEY } from "./gateway.ts";
 import { read, type ErrorAnswer, type Stage } from "./stage.ts";
 import { newPrompt, SMALL_BASE64 } from "./bodies.ts";
 
-/** A fault of the upstream, and what comes of it. */
+/** A fault of the upstream, and the response that the client must receive. */
 export interface Fault {
   name: string;
-  /** For the simulator; `times` is added, so that the request after this one finds it well. */
+  /** Directives for the simulator. `times` is added, so that the next request succeeds. */
   directives: string;
-  /** What the client gets. */
   status: number;
   code?: string;
   /** A part of the message. */
   says?: string;
-  /** How often the upstream is asked for the one request. */
+  /** The number of upstream calls for the one request; default: 1. */
   calls?: number;
-  /** Whether an SDK may ask again by itself; so where nothing was made. */
+  /** True if an SDK may retry: only if no image was generated. */
   retryable?: boolean;
   retryAfter?: string;
 }
 
-/** Stands in the prompts of fault tests, and must stand nowhere else. */
+/** Part of the prompts of fault tests. It must appear in no log and in no error. */
 export const WISH = "a wish that nobody else shall read";
 
-/** Has the upstream commit a fault, and looks at all that may come of it. */
+/** Causes a fault of the upstream. Checks the response, KV, the log, and that the next request succeeds. */
 export async function expectFault(stage: Stage, fault: Fault): Promise<void> {
   const calls = fault.calls ?? 1;
   const prompt = newPrompt(`${WISH} [upstream times=${calls} ${fault.directives}]`);
@@ -61,7 +60,7 @@ async function expectError(response: Response, fault: Fault): Promise<void> {
   expect(response.headers.get("retry-after")).toBe(fault.retryAfter ?? null);
 }
 
-/** No line of the log holds a prompt, a key or a picture. */
+/** Fails if a line of the log holds a prompt, a key or an image. */
 export function expectCleanLogs(stage: Stage): void {
   const logs = stage.gateway.logs();
   expect(logs).toContain('"event":"request"');
@@ -70,7 +69,7 @@ export function expectCleanLogs(stage: Stage): void {
   }
 }
 
-/** The keys of everything that is kept. */
+/** Returns every key in KV. */
 export async function keysOf(stage: Stage): Promise<string[]> {
   const { keys } = await stage.gateway.cache.list();
   return keys.map((key) => key.name);

@@ -7,7 +7,7 @@ export const IRE = "invalid_request_error";
 /** The `type` of errors about an image that a model does not generate. */
 export const IGU = "image_generation_user_error";
 
-/** The failure that an action throws. */
+/** Returns the failure that an action throws. */
 export function failureOf(action: () => unknown): Failure {
   try {
     action();
@@ -18,7 +18,7 @@ export function failureOf(action: () => unknown): Failure {
   return expect.fail("nothing was thrown");
 }
 
-/** What a failure is on the wire, without its words. */
+/** Returns a failure as a client receives it, without the message. */
 export function wireOf(failure: Failure) {
   const { status, body }: WireError = toWire(failure);
   const { type, param, code } = body.error;

@@ -4,25 +4,25 @@ import { CLOCK_PATH, clockedWorker } from "./test-clock.ts";
 import { webhookSecret } from "./webhooks/secret.ts";
 import { TOKEN_SECRET } from "./vars.ts";
 
-/** The Worker on a socket of its own, as a client meets it. */
+/** The bundled Worker, listening on a port of the loopback interface. */
 export interface Gateway {
-  /** Without a slash at its end. */
+  /** Without a trailing slash. */
   url: string;
-  /** Everything that it has logged so far. */
+  /** Returns everything that it has logged so far. */
   logs(): string;
-  /** The KV namespace that it caches in. */
+  /** Its KV namespace. */
   cache: Awaited<ReturnType<Miniflare["getKVNamespace"]>>;
-  /** Sets its clock, milliseconds since the epoch; only where it was started with one. */
+  /** Sets its clock, in milliseconds since the epoch. Requires `nowMs` at the start. */
   setClock(nowMs: number): Promise<void>;
   close(): Promise<void>;
 }
 
 export interface GatewayOptions {
-  /** Where KV and the objects keep what they have; in memory where absent. */
+  /** The folder in which KV and the Durable Objects store their data. Absent: memory. */
   directory?: string;
-  /** Requests, and generations, of one network in a minute. */
+  /** Requests per minute of one network; the same number of them may be cache misses. */
   rateLimit?: number;
-  /** The time at its start, milliseconds since the epoch; the machine's where absent. */
+  /** Its time at the start, in milliseconds since the epoch. Absent: the machine's time. */
   nowMs?: number;
   /**
    * Returns the source of an entry module, given the module name of the bundle that it wraps. Absent: the
@@ -31,16 +31,16 @@ export interface GatewayOptions {
   wrap?: (bundle: string) => string;
 }
 
-/** A key that stands out wherever it turns up. */
+/** Distinctive, so that a test can search for it in logs and responses. */
 export const UPSTREAM_KEY = "sk-test-9f8e7d6c5b4a39281706";
 export const ADMIN_KEY = "admin-3e1f5a7c9b2d";
 export const WEBHOOK_SECRET = webhookSecret("in");
 export const WEBHOOK_SIGNING_SECRET = webhookSecret("out");
 
 /**
- * Starts the bundled Worker on Miniflare: no development proxy between it and its client.
+ * Starts the bundled Worker on Miniflare, without a development proxy in front of it.
  *
- * @param bindings vars and secrets on top of those that local development has; `undefined` unsets
+ * @param bindings vars and secrets that override those of tests; `undefined` unsets one
  */
 export async function startGateway(
   bundle: string,
@@ -61,7 +61,7 @@ export async function startGateway(
     WEBHOOK_HOSTS: "127.0.0.1",
     WEBHOOK_SECRET,
     WEBHOOK_SIGNING_SECRET,
-    // Tests ask more, and more at once, than anybody may.
+    // Tests send more requests, and more at once, than the limits of a deployment allow.
     BUDGET_USD_PER_DAY: "100000",
     MAX_CONCURRENT_PER_CALLER: "1000000",
     ...bindings,
@@ -98,7 +98,7 @@ export async function startGateway(
   const url = await miniflare.ready;
   const setClock = async (to: number) => {
     const { status } = await fetch(`${url.origin}${CLOCK_PATH}${to}`);
-    if (status !== 204) throw new Error("this gateway has no clock to set");
+    if (status !== 204) throw new Error("this gateway was started without a clock");
   };
   if (nowMs !== undefined) await setClock(nowMs);
   return {
@@ -110,7 +110,7 @@ export async function startGateway(
   };
 }
 
-/** The Worker's modules: the bundle alone, or behind an entry module that wraps it. */
+/** Returns the Worker's modules: the bundle alone, or an entry module that wraps it. */
 async function modulesOf(bundle: string, wrap: GatewayOptions["wrap"]) {
   if (wrap === undefined) return { modules: true as const, modulesRoot: "/", scriptPath: bundle };
   const name = "bundle.js";

@@ -5,16 +5,16 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { root } from "./root.ts";
 
-/** What `npm start` starts, with storage of its own. */
+/** A gateway that `npm start` started, with its own storage. */
 export interface Local {
-  /** Without a slash at its end. */
+  /** Without a trailing slash. */
   url: string;
-  /** What it printed until it was ready. */
+  /** Its output until it was ready. */
   printed: string;
   close(): Promise<void>;
 }
 
-/** Test files run at the same time: each has ports of its own, or two would find the same one free. */
+/** Returns a port range per test worker: test files run in parallel, and two could pick the same free port. */
 function firstPort(): number {
   return 8900 + 20 * Number(process.env["VITEST_WORKER_ID"] ?? 0);
 }
@@ -22,10 +22,10 @@ function firstPort(): number {
 const READY = /Darkroom: +(http:\S+)/;
 
 /**
- * Starts Darkroom as a newcomer does, and waits until it says where it is. A key in the developer's
- * own .dev.vars is never used.
+ * Starts Darkroom with `npm start`'s script, and waits until it prints its URL. It always uses the
+ * simulator, so a key in the developer's .dev.vars is never used.
  *
- * @param vars on top of those that npm start sets
+ * @param vars that override those of `npm start`
  */
 export async function startLocal(vars: Record<string, string> = {}): Promise<Local> {
   const directory = await mkdtemp(join(tmpdir(), "darkroom-local-"));
@@ -43,10 +43,10 @@ export async function startLocal(vars: Record<string, string> = {}): Promise<Loc
   const url = await new Promise<string>((resolve, reject) => {
     child.stdout.on("data", (chunk: Buffer) => {
       printed += chunk.toString();
-      const found = READY.exec(printed)?.[1];
-      if (found !== undefined) resolve(found);
+      const url = READY.exec(printed)?.[1];
+      if (url !== undefined) resolve(url);
     });
-    child.once("exit", () => reject(new Error(`It ended before it was ready:\n${printed}`)));
+    child.once("exit", () => reject(new Error(`npm start ended before it was ready:\n${printed}`)));
   });
   return {
     url,

@@ -1,5 +1,5 @@
 /**
- * The reference document's own words: its example of a request, and its JSON schema of the answer.
+ * Quotes from the reference document: its example request, and its JSON schema of the response.
  */
 
 /** 请求体 → examples[0] */

@@ -9,7 +9,7 @@ declare module "vitest" {
   }
 }
 
-/** Bundles the Worker once, as a deployment would. */
+/** Bundles the Worker once for all test files, and deletes the bundle after them. */
 export default async function setup(project: TestProject): Promise<() => Promise<void>> {
   const bundle = await bundleWorker();
   project.provide("bundle", bundle);

@@ -9,7 +9,10 @@ declare module "vitest" {
   }
 }
 
-/** One simulated upstream, and one receiver of webhooks, for all tests in workerd; they tell their requests apart by the prompt. */
+/**
+ * Starts one simulator and one webhook receiver for all tests in workerd. Tests tell their requests to the
+ * simulator apart by the prompt.
+ */
 export default async function setup(project: TestProject): Promise<() => Promise<void>> {
   const simulator = await startSimulator();
   project.provide("upstreamUrl", simulator.baseUrl);

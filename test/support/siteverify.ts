@@ -2,17 +2,17 @@ import { once } from "node:events";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 
-/** A stand-in for Turnstile's siteverify, in its own form. */
+/** A simulator of Turnstile's siteverify endpoint, with its request and response format. */
 export interface Siteverify {
   url: string;
-  /** The bodies that it was sent. */
+  /** The bodies of its requests, oldest first. */
   received: Record<string, unknown>[];
   close(): Promise<void>;
 }
 
 /**
- * Starts it. What a token says is what it is answered with: `good`, `bad`, `other-host`,
- * `other-action`, `html`, `status-500`, `cut`; each good one is good once, as the real ones are.
+ * Starts it. The beginning of a token decides the response: `good`, `bad`, `other-host`, `other-action`,
+ * `html`, `status-500`, `cut`. Each token is valid once, as Turnstile's are.
  */
 export async function startSiteverify(): Promise<Siteverify> {
   const received: Record<string, unknown>[] = [];
@@ -31,14 +31,14 @@ export async function startSiteverify(): Promise<Siteverify> {
       const isUsed = used.has(token);
       used.add(token);
       const success = !token.startsWith("bad") && !isUsed;
-      const answer = {
+      const verdict = {
         success,
         hostname: token.startsWith("other-host") ? "evil.example" : "127.0.0.1",
         action: token.startsWith("other-action") ? "login" : "token",
         "error-codes": success ? [] : ["invalid-input-response"],
       };
       outgoing.statusCode = token.startsWith("status-500") ? 500 : 200;
-      outgoing.end(token.startsWith("html") ? "<html>" : JSON.stringify(answer));
+      outgoing.end(token.startsWith("html") ? "<html>" : JSON.stringify(verdict));
     });
   });
   server.listen(0, "127.0.0.1");

@@ -13,27 +13,27 @@ import { startSimulator, type Simulator } from "./upstream/simulator.ts";
 import { TOKEN_SECRET } from "./vars.ts";
 import { prompts } from "./bodies.ts";
 
-/** A gateway and the upstream behind it, both on sockets, for the tests of one file. */
+/** A gateway and the simulator that is its upstream, both on sockets, for the tests of one file. */
 export interface Stage {
   gateway: Gateway;
   upstream: Simulator;
-  /** Sets the clock of both; only on a stage that was set at a time. */
+  /** Sets the clock of both. Requires the option `at`. */
   setClock(time: string): Promise<void>;
   /** Returns how many requests for a prompt the upstream received. */
   calls: (prompt: string) => number;
-  /** A POST to the generations with a JSON body. */
+  /** Sends a POST to `/v1/images/generations` with a JSON body. */
   post(body: unknown, headers?: Record<string, string>): Promise<Response>;
 }
 
 export interface StageOptions extends Omit<GatewayOptions, "nowMs"> {
   /**
-   * The time at its start; the upstream then refuses the models that OpenAI has shut down. Absent: the
-   * machine's time, and an upstream that paints for any model.
+   * The time at the start. The upstream then rejects the models that OpenAI has shut down by then. Absent:
+   * the machine's time, and an upstream that serves any model.
    */
   at?: string;
 }
 
-/** The answer of a generation, as tests read it. */
+/** The fields of a generation's body that tests read. */
 export interface Answer {
   id: string;
   created: number;
@@ -43,17 +43,17 @@ export interface Answer {
   usage: Record<string, unknown>;
 }
 
-/** What a test reads of an error. */
+/** The body of an error. */
 export interface ErrorAnswer {
   error: { message: string; type: string; param: string | null; code: string | null };
 }
 
 /**
- * Sets the stage before a file's tests, and clears it after them.
+ * Starts a gateway and a simulator before a file's tests, and closes them after.
  *
- * Whatever its tests are about, the log holds no secret and no prompt of theirs.
+ * Then it fails if the gateway's log holds a secret, or a prompt of these tests.
  *
- * @param vars vars and secrets on top of those of the tests
+ * @param vars vars and secrets that override those of all tests
  */
 export function stage(
   vars: Record<string, string | undefined> = {},
@@ -77,19 +77,19 @@ export function stage(
     await gateway?.close();
     await upstream?.close();
     const leaked = [...SECRETS, ...prompts].filter((text) => gateway?.logs().includes(text));
-    expect(leaked, "what the log holds and must not").toEqual([]);
+    expect(leaked, "secrets and prompts in the log").toEqual([]);
   });
   return {
     get gateway() {
-      if (gateway === undefined) throw new Error("the stage is not set yet");
+      if (gateway === undefined) throw new Error("the stage has not started yet");
       return gateway;
     },
     get upstream() {
-      if (upstream === undefined) throw new Error("the stage is not set yet");
+      if (upstream === undefined) throw new Error("the stage has not started yet");
       return upstream;
     },
     async setClock(time) {
-      if (clock === undefined) throw new Error("this stage goes by the machine's clock");
+      if (clock === undefined) throw new Error("this stage was started without a clock");
       clock.set(time);
       await this.gateway.setClock(clock.now());
     },
@@ -104,7 +104,7 @@ export function stage(
   };
 }
 
-/** With the beginning that every token has, `{"alg":"` in base64url, and that of base64 of a PNG. */
+/** Also the prefix of every token (`{"alg":"` in base64url) and of every PNG in base64. */
 const SECRETS = [
   UPSTREAM_KEY,
   ADMIN_KEY,
@@ -116,7 +116,7 @@ const SECRETS = [
   "Bearer ",
 ];
 
-/** The body of an answer, read as what a test knows it to be. */
+/** Returns the JSON body of a response, as the type that the test expects. */
 export async function read<Body = Answer>(response: Response): Promise<Body> {
   return (await response.json()) as Body;
 }

@@ -1,12 +1,12 @@
-/** A clock that a test sets, for a gateway and its upstream alike. */
+/** A clock that a test sets. A gateway and its upstream can share it. */
 export interface TestClock {
   /** Milliseconds since the epoch. */
   now(): number;
-  /** Sets it; from then on it runs. */
+  /** Sets the time. The clock runs on from there. */
   set(time: string): void;
 }
 
-/** A clock that shows `time`, and runs from then on. */
+/** Returns a clock that starts at `time`. */
 export function testClock(time: string): TestClock {
   let offsetMs = 0;
   const set = (to: string) => {
@@ -16,12 +16,12 @@ export function testClock(time: string): TestClock {
   return { now: () => Date.now() + offsetMs, set };
 }
 
-/** The path that sets the clock of a clocked Worker. */
+/** The path that sets the clock of a clocked Worker, with the milliseconds since the epoch behind it. */
 export const CLOCK_PATH = "/test-clock/";
 
 /**
- * The entry module of a Worker that goes by a clock of its own: the bundle behind it, with another
- * `Date.now`. Alarms are set by the platform's clock, so they are translated back.
+ * Returns the source of an entry module that wraps the bundle with a clock that tests can set, by replacing
+ * `Date.now`. The platform's clock runs alarms, so their times are translated back.
  *
  * @param bundle the module name of the bundle
  */

@@ -1,9 +1,9 @@
-/** What a prompt asks the simulator to do wrong; see README.md. */
+/** The faults that a prompt requests from the simulator, by name; see README.md. */
 export type Directives = ReadonlyMap<string, string>;
 
 const DIRECTIVES = /\[upstream ([^\]]*)\]/;
 
-/** The directives in a prompt; none where it has none. */
+/** Returns the directives in a prompt, possibly none. */
 export function directivesIn(prompt: string): Directives {
   const words = DIRECTIVES.exec(prompt)?.[1]?.trim().split(/\s+/) ?? [];
   return new Map(
@@ -14,7 +14,7 @@ export function directivesIn(prompt: string): Directives {
   );
 }
 
-/** A directive's value as a number, or what stands in for it. */
+/** Returns a directive's value as a number, or `preset` if it is absent. */
 export function numberOf(directives: Directives, name: string, preset: number): number {
   return Number(directives.get(name) ?? preset);
 }

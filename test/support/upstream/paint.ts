@@ -2,36 +2,36 @@ import { createHash } from "node:crypto";
 import { createRequire } from "node:module";
 import sharp from "sharp";
 
-/** What a picture is to be. */
+/** The properties of an image. */
 export interface Painting {
   prompt: string;
-  /** Of several pictures for one prompt, this one; each is another. */
+  /** The position among the images for one prompt. Each looks different. */
   index: number;
   width: number;
   height: number;
   format: "png" | "jpeg" | "webp";
   transparent: boolean;
-  /** 0..100: how much quality is kept, for jpeg and webp. */
+  /** The quality of jpeg and webp, 0 to 100. */
   compression: number;
 }
 
-// Ships with the project, so that the pictures are the same on a machine without fonts.
+// A dependency of the project, so that images are the same on a machine without fonts.
 const FONT = createRequire(import.meta.url).resolve("dejavu-fonts-ttf/ttf/DejaVuSans-Bold.ttf");
 
-/** Pictures that were painted already: tests ask for the same ones again and again. */
+/** The latest images: tests request the same ones many times. */
 const painted = new Map<string, Promise<Buffer>>();
-const KEPT_PAINTINGS = 64;
+const MAX_PAINTED = 64;
 
-/** Paints a picture: a gradient in the prompt's own colours, with the prompt written on it. */
+/** Paints an image: a gradient in colours that depend on the prompt, with the prompt written on it. */
 export function paint(painting: Painting): Promise<Buffer> {
   const name = JSON.stringify(painting);
   const known = painted.get(name);
   if (known !== undefined) return known;
-  const picture = paintNew(painting);
-  painted.set(name, picture);
+  const image = paintNew(painting);
+  painted.set(name, image);
   const oldest = painted.keys().next().value;
-  if (painted.size > KEPT_PAINTINGS && oldest !== undefined) painted.delete(oldest);
-  return picture;
+  if (painted.size > MAX_PAINTED && oldest !== undefined) painted.delete(oldest);
+  return image;
 }
 
 async function paintNew(painting: Painting): Promise<Buffer> {
@@ -64,22 +64,22 @@ async function paintNew(painting: Painting): Promise<Buffer> {
   })
     .png()
     .toBuffer();
-  const picture = sharp(Buffer.from(background)).composite([{ input: words, gravity: "center" }]);
+  const image = sharp(Buffer.from(background)).composite([{ input: words, gravity: "center" }]);
   switch (format) {
     case "png":
-      return picture.png({ compressionLevel: 6 }).toBuffer();
+      return image.png({ compressionLevel: 6 }).toBuffer();
     case "jpeg":
-      return picture
+      return image
         .flatten()
         .jpeg({ quality: Math.max(1, compression) })
         .toBuffer();
     case "webp":
-      return picture.webp({ quality: Math.max(1, compression) }).toBuffer();
+      return image.webp({ quality: Math.max(1, compression) }).toBuffer();
   }
 }
 
 function escapeMarkup(prompt: string): string {
-  // Pango refuses control characters, reads markup, and has nothing to draw for a blank.
+  // Pango rejects control characters, parses markup, and fails on text without visible characters.
   const text = prompt.replaceAll(/\p{Cc}/gu, " ").toWellFormed();
   if (text.trim() === "") return "…";
   return text.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;");

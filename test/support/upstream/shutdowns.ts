@@ -1,4 +1,4 @@
-/** The days on which OpenAI shuts its image models down, at 00:00 UTC (its page "Deprecations"). */
+/** The days on which OpenAI shuts down its image models, at 00:00 UTC (its page "Deprecations"). */
 const SHUTDOWNS: Record<string, string> = {
   "dall-e-2": "2026-05-12",
   "dall-e-3": "2026-05-12",

@@ -7,7 +7,7 @@ import { paint } from "./paint.ts";
 import { isShutDown } from "./shutdowns.ts";
 import { inputTokens, outputTokens } from "./tokens.ts";
 
-/** The models that it lists; without a clock it paints for any model. */
+/** The models that `GET /v1/models` lists. Without a clock, the simulator serves any model. */
 const SERVED = [
   "gpt-image-1.5",
   "gpt-image-2",
@@ -17,7 +17,7 @@ const SERVED = [
   "dall-e-3",
 ];
 
-/** A request as the simulator got it. */
+/** A request that the simulator received. */
 export interface ReceivedRequest {
   method: string;
   path: string;
@@ -25,10 +25,10 @@ export interface ReceivedRequest {
   body: Record<string, unknown>;
 }
 
-/** A request for images, and what the simulator did with it so far. */
+/** A request for images, and the state of its response. */
 export interface UpstreamCall {
   body: Record<string, unknown>;
-  /** The directives of the prompt that this call is affected by. */
+  /** The directives of the prompt, empty if `times` excludes this call. */
   directives: Directives;
   /** Milliseconds since the epoch. */
   startedMs: number;
@@ -38,38 +38,38 @@ export interface UpstreamCall {
   status: number | undefined;
   /** True once every byte of the response was written. */
   isWhole: boolean;
-  /** The SHA-256 of each image that was painted for it, in order. */
+  /** The SHA-256 of each image that was painted for it, in request. */
   images: string[];
   /** The tokens of these images. */
   tokens: { input: number; output: number };
 }
 
 export interface Simulator {
-  /** Ends in `/v1`, as a base URL does. */
+  /** Ends in `/v1`. */
   baseUrl: string;
-  /** Requests for pictures whose prompt is this one, oldest first. */
+  /** Returns the requests for images with this prompt, oldest first. */
   received(prompt: string): ReceivedRequest[];
-  /** Requests for a painted picture's bytes: their paths and headers, oldest first. */
+  /** Requests for the URL of an image, without bodies, oldest first. */
   fetched: ReceivedRequest[];
   close(): Promise<void>;
 }
 
 export interface SimulatorOptions {
-  /** 0: any free one. */
+  /** 0: any free port. */
   port?: number;
-  /** How long a picture takes. */
+  /** The duration of a generation, in milliseconds. */
   delayMs?: number;
   /**
-   * Its clock, milliseconds since the epoch: it refuses the models that OpenAI has shut down, as OpenAI
-   * does. Absent: it paints for any model.
+   * Returns the time, in milliseconds since the epoch. The simulator rejects the models that OpenAI has shut
+   * down by then. Absent: it serves any model.
    */
   openAiClock?: () => number;
   /** Receives each call when it arrives; the simulator fills it in until the call has ended. */
   onCall?: (call: UpstreamCall) => void;
 }
 
-/** What a request for pictures asks for, defaults in place. */
-interface Order {
+/** The parameters of a request for images, with defaults. */
+interface ImageRequest {
   model: string;
   prompt: string;
   n: number;
@@ -93,8 +93,8 @@ const SVG = '<svg xmlns="http://www.w3.org/2000/svg"><script>alert(1)</script></
 export async function startSimulator(options: SimulatorOptions = {}): Promise<Simulator> {
   const requests: ReceivedRequest[] = [];
   const fetched: ReceivedRequest[] = [];
-  const pictures = new Map<string, Buffer>();
-  /** The calls that wait, by prompt, and what ends each wait: with directives for the answer. */
+  const storedImages = new Map<string, Buffer>();
+  /** By prompt, the function that releases a held call with the directives of its response. */
   const held = new Map<string, (directives: Directives) => void>();
   const server = createServer((request, response) => {
     handle(request, response).catch((error: unknown) => {
@@ -102,7 +102,7 @@ export async function startSimulator(options: SimulatorOptions = {}): Promise<Si
       response.destroy();
     });
   });
-  // No timeout: a Worker that reuses a connection while it is closed would answer 502.
+  // No timeout: a Worker that reuses a connection while it closes would respond with 502.
   server.keepAliveTimeout = 0;
   await new Promise<void>((resolve) => server.listen(options.port ?? 0, "127.0.0.1", resolve));
   const address = server.address();
@@ -117,9 +117,9 @@ export async function startSimulator(options: SimulatorOptions = {}): Promise<Si
       headers: request.headers,
       body: {} as Record<string, unknown>,
     };
-    if (path.startsWith("/pictures/")) {
+    if (path.startsWith("/images/")) {
       fetched.push(received);
-      servePicture(path, response);
+      serveImage(path, response);
       return;
     }
     if (path.startsWith("/received?")) {
@@ -157,22 +157,22 @@ export async function startSimulator(options: SimulatorOptions = {}): Promise<Si
       sendJson(response, 404, envelope(message, "model_not_found"));
       return;
     }
-    await serveOrder(await released(orderIn(received, response)), received, response);
+    await respond(await released(parse(received, response)), received, response);
   }
 
   /** Waits until a held call is released. */
-  async function released(order: Order): Promise<Order> {
-    if (!order.directives.has("hold")) return order;
+  async function released(request: ImageRequest): Promise<ImageRequest> {
+    if (!request.directives.has("hold")) return request;
     const { promise, resolve } = Promise.withResolvers<Directives>();
-    held.set(order.prompt, resolve);
-    return { ...order, directives: await promise };
+    held.set(request.prompt, resolve);
+    return { ...request, directives: await promise };
   }
 
   function isGone(model: string): boolean {
     return options.openAiClock !== undefined && isShutDown(model, options.openAiClock());
   }
 
-  /** Which key is good the key itself says, as the prompt does elsewhere. */
+  /** Lists the models. The key may hold a directive: `sk-answers-401` gets status 401. */
   function listModels(authorization: string | undefined, response: ServerResponse): void {
     const status = /^Bearer sk-answers-(\d{3})$/.exec(authorization ?? "")?.[1];
     if (status !== undefined) {
@@ -183,12 +183,12 @@ export async function startSimulator(options: SimulatorOptions = {}): Promise<Si
     sendJson(response, 200, { object: "list", data });
   }
 
-  function orderIn({ body }: ReceivedRequest, response: ServerResponse): Order {
+  function parse({ body }: ReceivedRequest, response: ServerResponse): ImageRequest {
     const prompt = String(body["prompt"]);
     const earlier = requests.filter((request) => request.body["prompt"] === prompt).length;
-    const asked = directivesIn(prompt);
-    const affected = earlier <= numberOf(asked, "times", Number.POSITIVE_INFINITY);
-    const directives: Directives = affected ? asked : new Map<string, string>();
+    const all = directivesIn(prompt);
+    const isAffected = earlier <= numberOf(all, "times", Number.POSITIVE_INFINITY);
+    const directives: Directives = isAffected ? all : new Map<string, string>();
     const [width = 1024, height = 1024] = /^\d+x\d+$/.test(String(body["size"]))
       ? String(body["size"]).split("x").map(Number)
       : [];
@@ -239,33 +239,33 @@ export async function startSimulator(options: SimulatorOptions = {}): Promise<Si
     return call;
   }
 
-  async function serveOrder(
-    order: Order,
+  async function respond(
+    request: ImageRequest,
     received: ReceivedRequest,
     response: ServerResponse,
   ): Promise<void> {
-    const { directives } = order;
-    const steps = order.stream ? order.partialImages + 1 : 1;
+    const { directives } = request;
+    const steps = request.stream ? request.partialImages + 1 : 1;
     const pauseMs = (options.delayMs ?? 0) / steps;
-    await sleep(numberOf(directives, "delay", order.stream ? 0 : pauseMs));
+    await sleep(numberOf(directives, "delay", request.stream ? 0 : pauseMs));
     if (directives.get("reset") === "before") {
       response.destroy();
       return;
     }
     const status = directives.get("status");
     if (status !== undefined) {
-      sendError(response, Number(status), order, received);
+      sendError(response, Number(status), request, received);
       return;
     }
-    if (order.stream) {
-      await streamPictures(order, response, pauseMs);
+    if (request.stream) {
+      await streamImages(request, response, pauseMs);
       return;
     }
-    await send(response, await answerTo(order), directives);
+    await send(response, await bodyFor(request), directives);
   }
 
-  async function answerTo(order: Order): Promise<string> {
-    switch (order.directives.get("answer")) {
+  async function bodyFor(request: ImageRequest): Promise<string> {
+    switch (request.directives.get("answer")) {
       case "html":
         return HTML;
       case "empty":
@@ -281,30 +281,30 @@ export async function startSimulator(options: SimulatorOptions = {}): Promise<Si
           data: [{ b64_json: Buffer.from(HTML.repeat(50)).toString("base64") }],
         });
       case "truncated": {
-        const whole = JSON.stringify(await pictureAnswer(order));
+        const whole = JSON.stringify(await imageBody(request));
         return whole.slice(0, Math.floor(whole.length / 2));
       }
       case "escaped":
-        return JSON.stringify(await pictureAnswer(order)).replaceAll("/", "\\/");
+        return JSON.stringify(await imageBody(request)).replaceAll("/", "\\/");
       default:
-        return JSON.stringify(await pictureAnswer(order));
+        return JSON.stringify(await imageBody(request));
     }
   }
 
-  async function pictureAnswer(order: Order): Promise<unknown> {
+  async function imageBody(request: ImageRequest): Promise<unknown> {
     const images = await Promise.all(
-      Array.from({ length: order.n }, (_, index) => paintOrder(order, index)),
+      Array.from({ length: request.n }, (_, index) => paintImage(request, index)),
     );
-    const usage = usageOf(order);
+    const usage = usageOf(request);
     const created = nowSeconds();
-    if (order.dialect.startsWith("chat-")) {
+    if (request.dialect.startsWith("chat-")) {
       return {
         id: "chatcmpl-simulated",
         object: "chat.completion",
         created,
         choices: images.map((image, index) => ({
           index,
-          message: { role: "assistant", content: chatContent(order, image) },
+          message: { role: "assistant", content: chatContent(request, image) },
           finish_reason: "stop",
         })),
         usage: {
@@ -315,57 +315,57 @@ export async function startSimulator(options: SimulatorOptions = {}): Promise<Si
       };
     }
     const data = images.map((image) =>
-      order.dialect === "url"
-        ? { url: keepPicture(image, order) }
+      request.dialect === "url"
+        ? { url: store(image, request) }
         : { b64_json: image.toString("base64") },
     );
-    if (order.model === "dall-e-3") {
-      const revised_prompt = `A picture of: ${order.prompt}`;
+    if (request.model === "dall-e-3") {
+      const revised_prompt = `An image of: ${request.prompt}`;
       return { created, data: data.map((item) => ({ ...item, revised_prompt })) };
     }
-    if (order.model.startsWith("dall-e")) return { created, data };
+    if (request.model.startsWith("dall-e")) return { created, data };
     return {
       created,
-      background: order.background,
+      background: request.background,
       data,
-      output_format: order.format,
-      quality: order.quality,
-      size: `${order.width}x${order.height}`,
+      output_format: request.format,
+      quality: request.quality,
+      size: `${request.width}x${request.height}`,
       usage,
     };
   }
 
-  function chatContent(order: Order, image: Buffer): string {
-    switch (order.dialect) {
+  function chatContent(request: ImageRequest, image: Buffer): string {
+    switch (request.dialect) {
       case "chat-url":
-        return `Here it is: ${keepPicture(image, order)}`;
+        return `Here it is: ${store(image, request)}`;
       case "chat-data":
-        return `data:image/${order.format};base64,${image.toString("base64")}`;
+        return `data:image/${request.format};base64,${image.toString("base64")}`;
       default:
-        return `Here it is:\n\n![picture](${keepPicture(image, order)})`;
+        return `Here it is:\n\n![image](${store(image, request)})`;
     }
   }
 
-  /** Keeps a picture for a while, and gives its address. */
-  function keepPicture(image: Buffer, { format, directives }: Order): string {
-    const kind = directives.get("picture") ?? "kept";
+  /** Stores an image, and returns its URL. */
+  function store(image: Buffer, { format, directives }: ImageRequest): string {
+    const kind = directives.get("image") ?? "stored";
     if (kind === "inside") return origin.replace("//", "//user:password@");
-    const path = `/pictures/${kind}/${randomBytes(8).toString("hex")}.${format}`;
-    pictures.set(path, image);
+    const path = `/images/${kind}/${randomBytes(8).toString("hex")}.${format}`;
+    storedImages.set(path, image);
     return `${origin}${path}`;
   }
 
-  function servePicture(path: string, response: ServerResponse): void {
-    const image = pictures.get(path);
+  function serveImage(path: string, response: ServerResponse): void {
+    const image = storedImages.get(path);
     const isFirst = fetched.filter((request) => request.path === path).length === 1;
-    if (path.startsWith("/pictures/redirect/")) {
-      response.writeHead(302, { location: `${origin}/pictures/kept/elsewhere.png` }).end();
-    } else if (path.startsWith("/pictures/flaky/") && isFirst) {
+    if (path.startsWith("/images/redirect/")) {
+      response.writeHead(302, { location: `${origin}/images/stored/elsewhere.png` }).end();
+    } else if (path.startsWith("/images/flaky/") && isFirst) {
       response.writeHead(503).end();
-    } else if (image === undefined || path.startsWith("/pictures/expired/")) {
+    } else if (image === undefined || path.startsWith("/images/expired/")) {
       response.writeHead(403).end("expired");
     } else {
-      // Mislabelled on purpose, as object stores do: a picture is believed by its signature.
+      // The wrong type, as some object stores send: the gateway must detect the type by the signature.
       response.writeHead(200, { "content-type": "application/octet-stream" }).end(image);
     }
   }
@@ -382,65 +382,65 @@ export async function startSimulator(options: SimulatorOptions = {}): Promise<Si
   };
 }
 
-/** Paints one image of a call, and notes in the call what it is and costs. */
-async function paintOrder(order: Order, index: number): Promise<Buffer> {
-  const image = await paintPadded(order, index);
-  const { input_tokens: input, output_tokens: output } = usageOf(order);
-  order.call.images[index] = createHash("sha256").update(image).digest("hex");
-  order.call.tokens = { input, output };
+/** Paints one image of a call, and records its hash and its tokens in the call. */
+async function paintImage(request: ImageRequest, index: number): Promise<Buffer> {
+  const image = await paintPadded(request, index);
+  const { input_tokens: input, output_tokens: output } = usageOf(request);
+  request.call.images[index] = createHash("sha256").update(image).digest("hex");
+  request.call.tokens = { input, output };
   return image;
 }
 
-async function paintPadded(order: Order, index: number): Promise<Buffer> {
+async function paintPadded(request: ImageRequest, index: number): Promise<Buffer> {
   const image = await paint({
-    prompt: order.prompt,
+    prompt: request.prompt,
     index,
-    width: order.width,
-    height: order.height,
-    format: order.format,
-    transparent: order.background === "transparent",
-    compression: order.compression,
+    width: request.width,
+    height: request.height,
+    format: request.format,
+    transparent: request.background === "transparent",
+    compression: request.compression,
   });
-  const missing = numberOf(order.directives, "bytes", 0) - image.byteLength;
-  // What follows a picture's end is ignored by those who show it.
+  const missing = numberOf(request.directives, "bytes", 0) - image.byteLength;
+  // Decoders ignore bytes after the end of an image.
   return missing > 0 ? Buffer.concat([image, randomBytes(missing)]) : image;
 }
 
-async function streamPictures(
-  order: Order,
+async function streamImages(
+  request: ImageRequest,
   response: ServerResponse,
   pauseMs: number,
 ): Promise<void> {
-  const image = (await paintOrder(order, 0)).toString("base64");
+  const image = (await paintImage(request, 0)).toString("base64");
   const common = {
     b64_json: image,
     created_at: nowSeconds(),
-    size: `${order.width}x${order.height}`,
-    quality: order.quality,
-    background: order.background,
-    output_format: order.format,
+    size: `${request.width}x${request.height}`,
+    quality: request.quality,
+    background: request.background,
+    output_format: request.format,
   };
   const events: { type: string; [name: string]: unknown }[] = Array.from(
-    { length: order.partialImages },
+    { length: request.partialImages },
     (_, index) => ({
       type: "image_generation.partial_image",
       ...common,
       partial_image_index: index,
     }),
   );
-  events.push({ type: "image_generation.completed", ...common, usage: usageOf(order) });
-  const count = numberOf(order.directives, "partials", events.length);
+  events.push({ type: "image_generation.completed", ...common, usage: usageOf(request) });
+  const count = numberOf(request.directives, "partials", events.length);
   response.writeHead(200, { "content-type": "text/event-stream" });
   for (const event of events.slice(0, count)) {
-    await sleep(numberOf(order.directives, "gap", pauseMs));
+    await sleep(numberOf(request.directives, "gap", pauseMs));
     const text = `event: ${event.type}\ndata: ${JSON.stringify(event)}\n\n`;
     const problem = await new Promise((resolve) => response.write(text, resolve));
     // The gateway may close the connection as soon as it has the completed image.
-    order.call.isWhole = event.type.endsWith(".completed") && !(problem instanceof Error);
+    request.call.isWhole = event.type.endsWith(".completed") && !(problem instanceof Error);
   }
-  const then = order.directives.get("then");
+  const then = request.directives.get("then");
   if (then === "error") {
-    const code = order.directives.get("code") ?? "server_error";
+    const code = request.directives.get("code") ?? "server_error";
     const { error } = envelope("The model failed.", code);
     response.write(`event: error\ndata: ${JSON.stringify({ type: "error", error })}\n\n`);
   }
@@ -473,7 +473,7 @@ async function send(response: ServerResponse, body: string, directives: Directiv
 function sendError(
   response: ServerResponse,
   status: number,
-  { directives, prompt }: Order,
+  { directives, prompt }: ImageRequest,
   received: ReceivedRequest,
 ): void {
   const retryAfter = directives.get("retry-after");
@@ -519,7 +519,7 @@ function sendJson(response: ServerResponse, status: number, body: unknown): void
   response.writeHead(status, { "content-type": "application/json" }).end(JSON.stringify(body));
 }
 
-function usageOf({ prompt, n, width, height, quality }: Order) {
+function usageOf({ prompt, n, width, height, quality }: ImageRequest) {
   const input = inputTokens(prompt);
   const output = n * outputTokens(width, height, quality);
   return {

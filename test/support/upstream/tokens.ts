@@ -1,5 +1,5 @@
 /**
- * Output tokens of one picture of the gpt-image-1 series: the table in OpenAI's image generation
+ * Output tokens of one image of the gpt-image-1 series: the table in OpenAI's image generation
  * guide, "Cost and latency".
  */
 const TABLE: Record<string, Record<string, number>> = {
@@ -11,7 +11,7 @@ const TABLE: Record<string, Record<string, number>> = {
 /** For gpt-image-2 and later: the guide's formula, from the quality's base and the edges. */
 const BASE: Record<string, number> = { low: 16, medium: 48, high: 96, xhigh: 96, max: 96 };
 
-/** Output tokens of one picture. */
+/** Returns the output tokens of one image. */
 export function outputTokens(width: number, height: number, quality: string): number {
   const listed = TABLE[`${width}x${height}`]?.[quality];
   if (listed !== undefined) return listed;
@@ -20,7 +20,7 @@ export function outputTokens(width: number, height: number, quality: string): nu
   return Math.ceil((base * scaled * (2_000_000 + width * height)) / 4_000_000);
 }
 
-/** Input tokens of a prompt, about: four characters each, and the request's own seven. */
+/** Returns an estimate of a prompt's input tokens: one per four characters, and seven for the request. */
 export function inputTokens(prompt: string): number {
   return Math.ceil(prompt.length / 4) + 7;
 }

@@ -1,21 +1,21 @@
-/** A delivery as it came. */
+/** A delivery that the receiver got. */
 export interface Received {
   headers: Record<string, string>;
   body: string;
 }
 
-/** An address of its own at the receiver. */
+/** A URL at the receiver that no other test uses. */
 export interface Hook {
   url: string;
-  /** What came there so far. */
+  /** Returns the deliveries to it so far, oldest first. */
   received(): Promise<Received[]>;
 }
 
 /**
- * A new address at the receiver.
+ * Returns a new URL at the receiver.
  *
  * @param origin of the receiver
- * @param plan what is to be done with the deliveries; see `receiver.ts`
+ * @param plan how the receiver treats each delivery; see `receiver.ts`
  */
 export function hookAt(origin: string, plan = "200"): Hook {
   const name = crypto.randomUUID();
@@ -28,7 +28,7 @@ export function hookAt(origin: string, plan = "200"): Hook {
   };
 }
 
-/** What a receiver reads of an event. */
+/** The event in the body of a delivery. */
 export interface ReceivedEvent {
   id: string;
   object: string;
@@ -37,7 +37,7 @@ export interface ReceivedEvent {
   data: Record<string, unknown>;
 }
 
-/** The event in a delivery. */
+/** Returns the event in a delivery. */
 export function eventIn(received: Received | undefined): ReceivedEvent {
   return JSON.parse(received?.body ?? "null");
 }

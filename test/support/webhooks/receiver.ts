@@ -3,24 +3,24 @@ import { createServer, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import type { Received } from "./hook.ts";
 
-/** Somebody who is called back, on a socket. */
+/** A server that accepts webhook deliveries, and records them. */
 export interface Receiver {
-  /** Without a slash at its end. */
+  /** Without a trailing slash. */
   origin: string;
   close(): Promise<void>;
 }
 
 /**
- * Starts it. A path says by itself what is done with the deliveries to it, one after the other, the
- * last for all that follow: `/<name>/503,hang,200`. `GET /<name>` tells what came.
+ * Starts it. The path lists a step for each delivery, and the last step repeats: `/<name>/503,hang,200`.
+ * `GET /<name>` returns the recorded deliveries.
  *
- * | step | what it does |
+ * | step | effect |
  * | --- | --- |
- * | `503` | answers with this status |
+ * | `503` | responds with this status |
  * | `503+7` | the same, with a `Retry-After` of 7 seconds |
- * | `302-other` | sends on to `/other` |
- * | `late` | answers after 300 ms |
- * | `hang` | does not answer |
+ * | `302-other` | redirects to `/other` |
+ * | `late` | responds after 300 ms |
+ * | `hang` | never responds |
  * | `cut` | cuts the connection |
  */
 export async function startReceiver(): Promise<Receiver> {
@@ -39,7 +39,7 @@ export async function startReceiver(): Promise<Receiver> {
       const steps = plan.split(",");
       const step = steps[ofName.length] ?? steps.at(-1) ?? "200";
       ofName.push({ headers: Object(incoming.headers), body });
-      answer(step, outgoing);
+      respond(step, outgoing);
     });
   });
   server.listen(0, "127.0.0.1");
@@ -55,7 +55,7 @@ export async function startReceiver(): Promise<Receiver> {
   };
 }
 
-function answer(step: string, outgoing: ServerResponse): void {
+function respond(step: string, outgoing: ServerResponse): void {
   if (step === "hang") return;
   if (step === "late") {
     setTimeout(() => outgoing.end("sorry"), 300);

@@ -1,4 +1,4 @@
-/** A secret for webhooks that stands out wherever it turns up: one for each name. */
+/** Returns the webhook secret of a name, distinctive enough to search for in logs. */
 export function webhookSecret(name: string): string {
   return `whsec_${btoa(`the-webhook-secret-of-${name}`.padEnd(32, "."))}`;
 }

@@ -1,32 +1,33 @@
 import { env } from "cloudflare:test";
 
 /*
- * Workers KV as the platform serves it, on top of the namespace that Miniflare emulates. Miniflare shows
- * every write everywhere at once, and denies none. The platform does neither:
+ * Workers KV as the platform serves it, on top of the namespace that Miniflare emulates. In Miniflare every
+ * write is visible everywhere at once, and none is rejected. The platform guarantees neither:
  * https://developers.cloudflare.com/kv/concepts/how-kv-works/ and /kv/platform/limits/
  */
 
 export type KvMethod = "get" | "getWithMetadata" | "put" | "delete";
 
-/** What happens to a call in place of its work: it rejects, or it never settles. */
+/** A fault of a call: its promise rejects, or never settles. */
 type Fault = "fails" | "hangs";
 
-/** What a location remembers of a key; `undefined` stands for a key that was not there. */
-interface Remembered {
-  found: { bytes: ArrayBuffer; metadata: unknown } | undefined;
+/** A location's cached read of a key. */
+interface CachedRead {
+  /** `undefined` if the key did not exist. */
+  entry: { bytes: ArrayBuffer; metadata: unknown } | undefined;
   readMs: number;
   ttlMs: number;
 }
 
 interface Location {
-  remembered: Map<string, Remembered>;
+  reads: Map<string, CachedRead>;
   faults: Map<KvMethod, Fault>;
 }
 
 /** Shortest and default `cacheTtl` of a read, in seconds. */
 const MIN_CACHE_TTL_SECONDS = 30;
 const CACHE_TTL_SECONDS = 60;
-/** A key accepts one write in this time. */
+/** The shortest time between two writes to a key. */
 const WRITE_INTERVAL_MS = 1000;
 
 const locations = new Map<string, Location>();
@@ -35,13 +36,13 @@ let elapsedMs = 0;
 
 /** The location in which the Worker of a test answers requests. */
 export const CLIENTS = "clients";
-/** The location in which objects and Workflows run. Worst case: no request is answered there. */
+/** The location in which objects and Workflows run. Worst case: the Worker serves no request there. */
 export const OBJECTS = "objects";
 
 /**
- * Returns the KV namespace as one location sees it. A read is answered from what the location remembers
- * for as long as the read's `cacheTtl`, whether the key was there or not. A write is seen by no location
- * before that. A second write to a key within a second rejects.
+ * Returns the KV namespace as one location sees it. The location caches each read for the read's `cacheTtl`,
+ * whether the key existed or not. Until then it does not see a write, not even its own. A second write to a
+ * key within a second rejects.
  */
 export function kvAt(name: string): KVNamespace {
   const methods: Record<KvMethod, (...args: never[]) => Promise<unknown>> = {
@@ -62,19 +63,19 @@ export function kvAt(name: string): KVNamespace {
   });
 }
 
-/** Has a method of a location's KV fail or hang, until it is set to `undefined`. */
+/** Makes a method of a location's KV fail or hang, until it is set to `undefined`. */
 export function setKvFault(name: string, method: KvMethod, fault: Fault | undefined): void {
   const { faults } = locationOf(name);
   if (fault === undefined) faults.delete(method);
   else faults.set(method, fault);
 }
 
-/** Lets time pass for KV: what locations remember gets older. */
+/** Ages the cached reads of all locations. */
 export function passKvTime(seconds: number): void {
   elapsedMs += seconds * 1000;
 }
 
-/** Brings back the state in which no location remembers anything, and no call fails. */
+/** Deletes the cached reads and the faults of all locations. */
 export function resetKv(): void {
   locations.clear();
   lastWriteMs.clear();
@@ -91,7 +92,7 @@ function central(): KVNamespace {
 function locationOf(name: string): Location {
   const known = locations.get(name);
   if (known !== undefined) return known;
-  const location: Location = { remembered: new Map(), faults: new Map() };
+  const location: Location = { reads: new Map(), faults: new Map() };
   locations.set(name, location);
   return location;
 }
@@ -115,25 +116,25 @@ async function read(
   const { type = "text", cacheTtl = CACHE_TTL_SECONDS } =
     typeof options === "string" ? { type: options } : options;
   if (cacheTtl < MIN_CACHE_TTL_SECONDS) throw new Error("KV GET failed: 400 invalid cache_ttl");
-  const found = await lookUp(location, key, cacheTtl * 1000);
-  if (found === undefined) return { value: null, metadata: null };
-  return { value: decoded(found.bytes, type), metadata: found.metadata };
+  const entry = await lookUp(location, key, cacheTtl * 1000);
+  if (entry === undefined) return { value: null, metadata: null };
+  return { value: decoded(entry.bytes, type), metadata: entry.metadata };
 }
 
-/** A shorter `cacheTtl` than that of the read that filled the cache asks for newer data. */
+/** Reads through the location's cache. A read with a shorter `cacheTtl` than the cached one may be a miss. */
 async function lookUp(
   location: Location,
   key: string,
   ttlMs: number,
-): Promise<Remembered["found"]> {
-  const known = location.remembered.get(key);
+): Promise<CachedRead["entry"]> {
+  const known = location.reads.get(key);
   if (known !== undefined && nowMs() - known.readMs < Math.min(known.ttlMs, ttlMs)) {
-    return known.found;
+    return known.entry;
   }
   const { value: bytes, metadata } = await central().getWithMetadata(key, "arrayBuffer");
-  const found = bytes === null ? undefined : { bytes, metadata };
-  location.remembered.set(key, { found, readMs: nowMs(), ttlMs });
-  return found;
+  const entry = bytes === null ? undefined : { bytes, metadata };
+  location.reads.set(key, { entry, readMs: nowMs(), ttlMs });
+  return entry;
 }
 
 function decoded(bytes: ArrayBuffer, type: ReadType): unknown {

@@ -1,11 +1,11 @@
 let areDown = false;
 
-/** Has every call of an account fail, as an object of the platform does that cannot be reached. */
+/** Makes every call of a Budget object fail, as if the object were unreachable. */
 export function failAccounts(isOn: boolean): void {
   areDown = isOn;
 }
 
-/** Returns the accounts' namespace, whose objects fail while a test says so. */
+/** Returns the namespace of the Budget objects, whose calls fail while a test has set that. */
 export function failingOnDemand(accounts: DurableObjectNamespace): DurableObjectNamespace {
   return new Proxy(accounts, {
     get(target, name) {

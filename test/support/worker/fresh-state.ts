@@ -1,7 +1,7 @@
 import { reset } from "cloudflare:test";
 import { afterEach, beforeEach, vi } from "vitest";
 
-/** Keeps the log of a file's tests to itself, and begins each with nothing stored and nothing replaced. */
+/** Silences the log during a file's tests. Resets storage and mocks after each. */
 export function quietAndFresh(): void {
   beforeEach(() => {
     vi.spyOn(console, "log").mockImplementation(() => undefined);

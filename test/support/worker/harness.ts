@@ -34,8 +34,8 @@ interface Bindings {
 }
 
 /**
- * The environment of the Worker: real objects, KV as a location of the platform sees it, the simulated
- * upstream; and what a test sets.
+ * Returns the environment of the Worker: real objects, KV as one location of the platform sees it, the
+ * simulator as the upstream, and `vars`.
  */
 export function environment(vars: Record<string, unknown> = {}): object {
   return { ...env, CACHE: kvAt(CLIENTS), ...vars };
@@ -46,16 +46,16 @@ export function testConfig(vars: Record<string, unknown> = {}): Config {
   return configOf(environment(vars));
 }
 
-/** The Worker's objects, and its KV namespace as it is stored: every write shows at once. */
+/** Returns the Worker's bindings. This KV namespace is the central one: every write is visible at once. */
 export function bindings(): Bindings {
   return env as unknown as Bindings;
 }
 
-/** Answers a request as the deployed Worker does, and waits for what it leaves running. */
+/** Sends a request to the Worker. Returns the response after all that it passed to `waitUntil`. */
 export async function answer(request: Request, environment: object): Promise<Response> {
   const context = createExecutionContext();
   const response = await app.fetch(request, environment, context);
-  // The body is written while it is read.
+  // The Worker writes the body while it is read.
   const whole = new Response(
     response.body === null ? null : await response.arrayBuffer(),
     response,
@@ -64,13 +64,13 @@ export async function answer(request: Request, environment: object): Promise<Res
   return whole;
 }
 
-/** What a test reads of an error: status, code and param. */
+/** Returns the status, code and param of an error. */
 export async function errorOf(response: Response) {
   const { error } = await response.json<{ error: { code: string; param: string | null } }>();
   return [response.status, error.code, error.param];
 }
 
-/** A POST of a JSON body to the generations. */
+/** Returns a POST of a JSON body to `/v1/images/generations`. */
 export function generationRequest(
   body: unknown,
   headers: Record<string, string> = {},
@@ -82,7 +82,7 @@ export function generationRequest(
   });
 }
 
-/** How many requests for this prompt the upstream got. */
+/** Returns how many requests for a prompt the upstream received. */
 export async function upstreamCalls(prompt: string): Promise<number> {
   const url = new URL("/received", inject("upstreamUrl"));
   url.searchParams.set("prompt", prompt);
@@ -90,30 +90,30 @@ export async function upstreamCalls(prompt: string): Promise<number> {
   return (await response.json<{ count: number }>()).count;
 }
 
-/** The key of a request. */
+/** Returns the cache key of a request. */
 export function keyOf(body: unknown): Promise<string> {
   const config = configOf(environment());
   return requestKey(parseImageRequest(body, config, Date.now()), config.upstream.baseUrl);
 }
 
-/** The object that everybody shares who asks for this. */
+/** Returns the Generation object that all requests with this body share. */
 export async function sharedObject(body: unknown): Promise<DurableObjectStub<Generation>> {
   const objects = bindings().GENERATION;
   return objects.get(objects.idFromName(await keyOf(body)));
 }
 
-/** Waits until the objects have copied what they made to KV, so many generations. */
+/** Waits until the objects have copied this number of generations to KV. */
 export async function copied(generations = 1): Promise<void> {
   await eventually(async () => {
     const { keys } = await bindings().CACHE.list({ prefix: "generation/" });
     expect(keys).toHaveLength(generations);
-    // Written last, and one for all generations of a request.
-    const found = await bindings().CACHE.list({ prefix: "request/" });
-    expect(found.keys.length).toBeGreaterThan(0);
+    // Written last, and only once for all generations of a request.
+    const pointers = await bindings().CACHE.list({ prefix: "request/" });
+    expect(pointers.keys.length).toBeGreaterThan(0);
   });
 }
 
-/** Has the objects delete everything, as they do after ten minutes. */
+/** Deletes the state of all Generation objects, as they do after ten minutes. */
 export async function forgetObjects(): Promise<void> {
   passKvTime(10 * 60);
   const objects = bindings().GENERATION;
@@ -127,7 +127,7 @@ export async function forgetObjects(): Promise<void> {
   }
 }
 
-/** Makes everything in KV older, and lets every location see that. */
+/** Sets the creation time of every record in KV back, and expires the cached reads of all locations. */
 export async function ageCache(seconds: number): Promise<void> {
   passKvTime(60);
   const kv = bindings().CACHE;
@@ -140,14 +140,14 @@ export async function ageCache(seconds: number): Promise<void> {
   }
 }
 
-/** The KV namespace as a location sees it in which one of its methods fails. */
+/** Returns the KV namespace as seen by a location in which one method fails. */
 export function failingKv(method: KvMethod): KVNamespace {
   const location = `where ${method} fails`;
   setKvFault(location, method, "fails");
   return kvAt(location);
 }
 
-/** Puts something else into an object's environment. */
+/** Replaces an object's environment. */
 export async function changeEnvironment(
   object: DurableObjectStub<Generation>,
   vars: Record<string, unknown>,

@@ -1,11 +1,11 @@
 let areHeld = false;
 
-/** Has objects that are constructed from now on set no alarm: a test runs each by hand. */
+/** Prevents objects that are constructed afterwards from setting alarms: a test runs each alarm itself. */
 export function holdAlarms(isHeld: boolean): void {
   areHeld = isHeld;
 }
 
-/** Keeps an object's storage from setting alarms where a test holds them. */
+/** Replaces `setAlarm` of an object's storage if a test holds alarms. */
 export function withHeldAlarms(state: DurableObjectState): DurableObjectState {
   if (areHeld) state.storage.setAlarm = () => Promise.resolve();
   return state;

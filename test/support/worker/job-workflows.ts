@@ -4,15 +4,15 @@ import { bindings } from "./harness.ts";
 
 /** The jobs of a test. */
 export interface Jobs {
-  /** Waits until all that were ordered so far are over. */
+  /** Waits until all jobs submitted so far have ended. */
   done(): Promise<void>;
-  /** Has a step of all that are ordered from now on fail, as where the platform is in trouble. */
+  /** Makes a step of every job submitted afterwards fail, as if the platform failed. */
   failStep(name: string, times?: number): Promise<void>;
 }
 
 /**
- * Has the jobs of a file's tests run with no time between their attempts, and each test see its own to
- * their end.
+ * Removes the pauses between attempts from the jobs of a file's tests. After each test it waits for the
+ * test's jobs.
  */
 export function jobsWithoutPauses(): Jobs {
   let workflow: WorkflowIntrospector | undefined;
@@ -33,7 +33,7 @@ export function jobsWithoutPauses(): Jobs {
   return {
     done,
     async failStep(name, times) {
-      const error = new Error("the platform is in trouble");
+      const error = new Error("the platform failed");
       await workflow?.modifyAll((instance) => instance.mockStepError({ name }, error, times));
     },
   };

@@ -22,15 +22,15 @@ import {
 import {
   LifecycleModel,
   type Ending,
-  type Response as Answer,
+  type ModelResponse,
   type Trouble,
 } from "./lifecycle-model.ts";
 import { setClockAhead } from "./pass-time.ts";
 
-/** Between two events, so that no key of KV is written twice in a second. */
+/** The time between two events, in seconds, so that no key of KV is written twice in a second. */
 const STEP_S = 2;
 
-/** The Worker, one request, and the object that owns it. */
+/** The Worker, one request, and the Generation object of its key. */
 export class RealLifecycle {
   readonly body = {
     model: "gpt-image-2",
@@ -61,13 +61,13 @@ export class RealLifecycle {
     return upstreamCalls(this.body.prompt);
   }
 
-  post(): Promise<Answer> {
+  post(): Promise<ModelResponse> {
     const request = { ...this.body, response_format: "url" };
-    return this.#ask(generationRequest(request, { prefer: "respond-async" }));
+    return this.#send(generationRequest(request, { prefer: "respond-async" }));
   }
 
-  async poll(id: string): Promise<Answer> {
-    return this.#ask(new Request(`${ORIGIN}/v1/images/generations/${id}`));
+  async poll(id: string): Promise<ModelResponse> {
+    return this.#send(new Request(`${ORIGIN}/v1/images/generations/${id}`));
   }
 
   async image(id: string): Promise<number> {
@@ -75,12 +75,12 @@ export class RealLifecycle {
     return (await answer(new Request(url), this.#environment)).status;
   }
 
-  delete(id: string): Promise<Answer> {
+  delete(id: string): Promise<ModelResponse> {
     const url = `${ORIGIN}/v1/images/generations/${id}`;
-    return this.#ask(new Request(url, { method: "DELETE", headers: ADMIN }));
+    return this.#send(new Request(url, { method: "DELETE", headers: ADMIN }));
   }
 
-  /** Runs the object's alarm, to its end or until the upstream has the call. */
+  /** Runs the object's alarm, to its end or, if it waits for the upstream, until the upstream has the call. */
   async alarm(isWaiting: boolean, calls: number): Promise<void> {
     const alarm = this.#inObject((instance) => instance.alarm());
     if (!isWaiting) return alarm;
@@ -102,7 +102,7 @@ export class RealLifecycle {
   async crash(): Promise<void> {
     const object = await sharedObject(this.body);
     await runInDurableObject(object, (_, state) => {
-      state.abort("as if the machine were gone");
+      state.abort("as if the machine had crashed");
     }).catch(() => undefined);
   }
 
@@ -110,7 +110,7 @@ export class RealLifecycle {
     await runInDurableObject(await sharedObject(this.body), run);
   }
 
-  async #ask(request: Request<unknown, IncomingRequestCfProperties>): Promise<Answer> {
+  async #send(request: Request<unknown, IncomingRequestCfProperties>): Promise<ModelResponse> {
     const response = await answer(request, this.#environment);
     const { status } = response;
     if (status === 204) return { status };
@@ -125,7 +125,7 @@ function upstreamHas(calls: number, real: RealLifecycle): Promise<void> {
 
 type Event = fc.AsyncCommand<LifecycleModel, RealLifecycle>;
 
-/** An event of the table. After it, the upstream and the accounts must have what the model has. */
+/** Returns an event. After it, the upstream's calls and the spending must equal the model's. */
 function event(
   name: string,
   run: (model: LifecycleModel, real: RealLifecycle) => Promise<void>,
@@ -138,7 +138,7 @@ function event(
       pass(STEP_S, model);
       await run(model, real);
       expect(await real.calls(), "calls of the upstream").toBe(model.calls);
-      expect(await real.spent(), "what is spent and reserved").toBe(model.spent());
+      expect(await real.spent(), "spent and reserved").toBe(model.spent());
     },
   };
 }
@@ -191,7 +191,7 @@ export function upstream(ending: Ending): Event {
   return event(
     `upstream: ${ending}`,
     async (model, real) => {
-      model.answered(ending);
+      model.ended(ending);
       await real.release(DIRECTIVES[ending]);
     },
     ({ inFlight }) => inFlight !== undefined,
@@ -237,7 +237,7 @@ function setTrouble(of: Trouble, isOn: boolean, model: LifecycleModel): void {
   }
 }
 
-/** Ends all trouble, and gives the object the alarms that it still has to run. */
+/** Ends all faults, then runs the object's alarm until no work is left. */
 export async function drain(model: LifecycleModel, real: RealLifecycle): Promise<void> {
   for (const of of ["kvReads", "kvWrites", "accounts"] as const) setTrouble(of, false, model);
   if (model.inFlight !== undefined) await upstream("image").run(model, real);

@@ -1,21 +1,21 @@
 import { expect } from "vitest";
 
 /*
- * The state machine of docs/how-it-works.md as a model: what one request key's object, KV and the accounts
- * must hold after each event, and which responses a client may get. It shares no code with src.
+ * The state machine of docs/how-it-works.md as a model. It predicts the state of one request key's object, of
+ * KV and of the accounts after each event, and the responses that a client may get. It shares no code with src.
  */
 
-/** What a client gets: the id of a generation, or the code of an error. */
-export interface Response {
+/** The response that a client gets: the id of a generation, or the code of an error. */
+export interface ModelResponse {
   status: number;
   id?: string | undefined;
   code?: string | undefined;
 }
 
-/** How the upstream answers a call. */
+/** The outcome of an upstream call. */
 export type Ending = "image" | "rejected" | "blocked" | "cut";
 
-/** What fails while it is set. */
+/** A dependency that fails while it is set. */
 export type Trouble = "kvReads" | "kvWrites" | "accounts";
 
 /** One generation as its object stores it. */
@@ -38,7 +38,7 @@ const FAILURES = {
 } as const;
 
 const KV_STALE_S = 60;
-const KEEP_S = 600;
+const RETENTION_S = 600;
 const MAX_ATTEMPTS = 10;
 
 function must(rule: string, actual: unknown, expected: unknown): void {
@@ -53,7 +53,7 @@ export class LifecycleModel {
   calls = 0;
   /** The generation whose upstream call the running instance waits for. */
   inFlight: string | undefined;
-  /** Every id that a client was told. */
+  /** Every id that a client has received. */
   readonly ids: string[] = [];
   #rows: Row[] = [];
   /** In KV: the id under the request's key, the ids with a record of their own, the moderation block. */
@@ -62,28 +62,31 @@ export class LifecycleModel {
   readonly #replacedS = new Map<string, number>();
   /** Micro-dollars by generation: reserved, then what was charged. */
   readonly #charges = new Map<string, { amount: number; isOpen: boolean }>();
-  /** Reservations that nothing will close, and the known gap that left them. */
+  /** Reservations that will stay open, by id, with the known reason. */
   readonly leaks = new Map<string, string>();
   readonly #upperBound: number;
   readonly #actual: number;
 
-  /** @param upperBound what is reserved for a generation, and `actual` what an image costs */
+  /**
+   * @param upperBound the reservation for a generation, in micro-dollars
+   * @param actual the cost of an image, in micro-dollars
+   */
   constructor(upperBound: number, actual: number) {
     this.#upperBound = upperBound;
     this.#actual = actual;
   }
 
-  /** What the account of everybody counts as spent. */
+  /** Returns the sum of charges and reservations, as the shared account counts it. */
   spent(): number {
     return [...this.#charges.values()].reduce((sum, { amount }) => sum + amount, 0);
   }
 
-  /** Reservations that are not closed. */
+  /** Returns the ids whose reservations are open. */
   open(): string[] {
     return [...this.#charges].filter(([, { isOpen }]) => isOpen).map(([id]) => id);
   }
 
-  /** True if the object has work that only its alarm can do. */
+  /** Returns true if the object has work that only its alarm can do. */
   isUnfinished(): boolean {
     return this.#rows.some(
       ({ state, isSettled, isCopied }) =>
@@ -94,8 +97,8 @@ export class LifecycleModel {
     );
   }
 
-  /** A POST that starts, joins or finds. */
-  posted(response: Response): void {
+  /** Checks the response to a POST that starts a generation, joins one, or is a cache hit. */
+  posted(response: ModelResponse): void {
     const canRead = !this.troubles.has("kvReads");
     const stored = canRead ? this.#kv.request : undefined;
     if (response.status === 200 && this.#isStale(response.id)) return;
@@ -109,7 +112,7 @@ export class LifecycleModel {
     const current = this.#current();
     if (current !== undefined) {
       const status = current.state === "done" ? 200 : 202;
-      must("what the object has is joined", response, { status, id: current.id });
+      must("a POST joins the generation of the object", response, { status, id: current.id });
       return;
     }
     const isBlocked = this.#rows.some(
@@ -117,19 +120,22 @@ export class LifecycleModel {
         failure?.code === "moderation_blocked" && this.nowS - endedS <= KV_STALE_S,
     );
     if (isBlocked || blockedInKv) {
-      must("a response of the table", response, { status: 400, code: "moderation_blocked" });
+      must("the response is one of the documented ones", response, {
+        status: 400,
+        code: "moderation_blocked",
+      });
       return;
     }
     if (this.troubles.has("accounts")) {
-      must("nothing is spent that cannot be reserved", response, {
+      must("no generation starts without a reservation", response, {
         status: 500,
         code: "internal_error",
       });
       return;
     }
     const { id = "none" } = response;
-    must("a response of the table", response, { status: 202, id });
-    must("what starts is new", this.ids.includes(id), false);
+    must("the response is one of the documented ones", response, { status: 202, id });
+    must("a generation that starts has a new id", this.ids.includes(id), false);
     this.ids.push(id);
     this.#charges.set(id, { amount: this.#upperBound, isOpen: true });
     this.#rows.push({
@@ -144,38 +150,41 @@ export class LifecycleModel {
     });
   }
 
-  /** A GET of a generation by its id; `image` is the status of its image file. */
-  polled(id: string, response: Response, image: number): void {
+  /** Checks the response to a GET of a generation by its id. `image` is the status of its image file. */
+  polled(id: string, response: ModelResponse, image: number): void {
     const isInKv = this.#kv.records.has(id) && !this.troubles.has("kvReads");
     if (!isInKv && this.#isStale(id)) {
-      must("a deleted one may linger", [200, 404].includes(response.status), true);
+      must("a deleted generation may still be cached", [200, 404].includes(response.status), true);
       return;
     }
     if (isInKv) {
-      must("what KV has is served", [response, image], [{ status: 200, id }, 200]);
+      must("a generation in KV is served", [response, image], [{ status: 200, id }, 200]);
       return;
     }
     this.#failOrphan();
     const row = this.#rows.find((each) => each.id === id);
     if (row === undefined) {
-      must("a response of the table", response, { status: 404, code: "generation_not_found" });
+      must("the response is one of the documented ones", response, {
+        status: 404,
+        code: "generation_not_found",
+      });
     } else if (row.failure !== undefined) {
       const { status, code } = row.failure;
-      must("a response of the table", response, { status, code });
+      must("the response is one of the documented ones", response, { status, code });
     } else {
       const status = row.state === "done" ? 200 : 202;
       must(
-        "an image is there once it is done",
+        "the image file exists once the generation is done",
         [response, image],
         [{ status, id }, status === 200 ? 200 : 404],
       );
     }
   }
 
-  /** A DELETE of a generation by its id. */
-  deleted(id: string, response: Response): void {
+  /** Checks the response to a DELETE of a generation by its id. */
+  deleted(id: string, response: ModelResponse): void {
     if (this.troubles.has("kvReads")) {
-      must("KV says nothing", response.status, 500);
+      must("a DELETE fails if KV cannot be read", response.status, 500);
       return;
     }
     const isInKv = this.#kv.records.has(id);
@@ -183,18 +192,18 @@ export class LifecycleModel {
     const row = this.#rows.find((each) => each.id === id);
     if (!isInKv && row === undefined) {
       const statuses = this.#isStale(id) ? [204, 404] : [404];
-      must("what is nowhere is not deleted", statuses.includes(response.status), true);
+      must("an unknown generation cannot be deleted", statuses.includes(response.status), true);
       return;
     }
-    must("what is there is deleted", response.status, 204);
+    must("a generation that exists is deleted", response.status, 204);
     if (row?.state === "done") {
       this.#rows = this.#rows.filter((each) => each !== row);
       if (!row.isSettled) this.leaks.set(id, "deleted before it was settled");
     }
-    if (row?.state === "done" || isInKv) this.#forgetInKv(id);
+    if (row?.state === "done" || isInKv) this.#deleteInKv(id);
   }
 
-  /** The alarm of the object, as far as the upstream's answer. Returns true if it waits for one. */
+  /** Runs the alarm of the object up to the upstream call. Returns true if it waits for the response. */
   alarmed(): boolean {
     this.#failOrphan();
     const current = this.#current();
@@ -208,11 +217,11 @@ export class LifecycleModel {
     return false;
   }
 
-  /** The upstream's answer to the call that waits, and the rest of the alarm. */
-  answered(ending: Ending): void {
+  /** Ends the upstream call that the alarm waits for, and runs the rest of the alarm. */
+  ended(ending: Ending): void {
     const row = this.#rows.find(({ id }) => id === this.inFlight);
     this.inFlight = undefined;
-    if (row === undefined) throw new Error("an answer to no call");
+    if (row === undefined) throw new Error("no upstream call is in flight");
     row.endedS = this.nowS;
     if (ending === "image") {
       row.state = "done";
@@ -224,7 +233,7 @@ export class LifecycleModel {
     this.#finishAlarm();
   }
 
-  /** Ends the instance. The rows stay; no instance waits for the call. */
+  /** Ends the instance. The rows stay, but no instance waits for the call. */
   crashed(): void {
     this.inFlight = undefined;
   }
@@ -248,8 +257,8 @@ export class LifecycleModel {
     const current = this.#current();
     if (current?.state === "done" && !current.isCopied) this.#copy(current);
     if (current?.state === "queued" || this.isUnfinished()) return;
-    const keepUntilS = this.#rows.map((row) => Math.max(row.endedS, row.copiedS) + KEEP_S);
-    if (this.nowS >= Math.max(...keepUntilS)) this.#rows = [];
+    const expiryS = this.#rows.map((row) => Math.max(row.endedS, row.copiedS) + RETENTION_S);
+    if (this.nowS >= Math.max(...expiryS)) this.#rows = [];
   }
 
   #settle(row: Row): void {
@@ -278,7 +287,7 @@ export class LifecycleModel {
     row.copiedS = this.nowS;
   }
 
-  #forgetInKv(id: string): void {
+  #deleteInKv(id: string): void {
     this.#deletedS.set(id, this.nowS);
     this.#kv.records.delete(id);
     if (this.#kv.request === id) this.#kv.request = undefined;

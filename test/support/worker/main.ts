@@ -4,8 +4,8 @@ import { withHeldAlarms } from "./held-alarms.ts";
 import { kvAt, OBJECTS } from "./edge-kv.ts";
 
 /*
- * The Worker as tests in workerd run it: its objects and Workflows see KV as a location of the platform
- * does. Requests get theirs from environment() in harness.ts.
+ * The Worker of tests in workerd. Its objects and Workflows see KV as one location of the platform does. The
+ * environment of requests is `environment()` in harness.ts.
  */
 
 export { Budget, IdempotencyKey, Jobs, Revocations } from "../../../src/index.ts";

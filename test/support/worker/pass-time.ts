@@ -5,8 +5,8 @@ import { bindings } from "./harness.ts";
 const platformNow = Date.now;
 
 /**
- * Sets the clock ahead, for the Worker, its objects and what locations remember of KV.
- * `vi.restoreAllMocks()` sets it right again.
+ * Sets the clock ahead for the Worker, its objects and the caches of KV's locations.
+ * `vi.restoreAllMocks()` restores it.
  */
 export function setClockAhead(seconds: number): void {
   const offsetMs = Date.now() - platformNow() + seconds * 1000;

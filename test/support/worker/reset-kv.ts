@@ -1,5 +1,5 @@
 import { afterEach } from "vitest";
 import { resetKv } from "./edge-kv.ts";
 
-/** No test in workerd finds what KV remembers from the one before. */
+/** Resets the locations of KV after each test in workerd. */
 afterEach(resetKv);
