@@ -34,7 +34,7 @@ const locations = new Map<string, Location>();
 const lastWriteMs = new Map<string, number>();
 let elapsedMs = 0;
 
-/** The location in which the Worker of a test answers requests. */
+/** The location in which the Worker of a test serves requests. */
 export const CLIENTS = "clients";
 /** The location in which objects and Workflows run. Worst case: the Worker serves no request there. */
 export const OBJECTS = "objects";
