@@ -1,49 +1,45 @@
 import { availableParallelism } from "node:os";
 import { cloudflareTest } from "@cloudflare/vitest-plugin";
 import { defineConfig } from "vitest/config";
-import { webhookSecret } from "./test/webhooks/secret.ts";
+import { VARS } from "./test/support/vars.ts";
 
 const NO_LIMIT = { limit: 1_000_000, period: 60 } as const;
 
 const workerd = cloudflareTest(({ inject }) => ({
-  main: "./test/worker/main.ts",
+  main: "./test/support/worker/main.ts",
   wrangler: { configPath: "./wrangler.toml" },
   miniflare: {
-    // Tests ask more, and more at once, than anybody may.
+    // Tests send more requests than the limits of a deployment allow.
     ratelimits: {
       RATE_LIMIT_REQUESTS: { namespace_id: "1001", simple: NO_LIMIT },
       RATE_LIMIT_GENERATIONS: { namespace_id: "1002", simple: NO_LIMIT },
     },
     bindings: {
-      ADMIN_KEY: "admin-key",
-      BUDGET_USD_PER_DAY: "100000",
-      // Of the model-based test: how many schedules it tries.
+      ...VARS,
+      // How many schedules the model-based test runs.
       LIFECYCLE_RUNS: process.env["LIFECYCLE_RUNS"] ?? "25",
-      LOCAL_DEVELOPMENT: "true",
-      MAX_CONCURRENT_PER_CALLER: "1000000",
-      UPSTREAM_API_KEY: "sk-test",
       UPSTREAM_BASE_URL: inject("upstreamUrl"),
-      WEBHOOK_HOSTS: "127.0.0.1",
-      WEBHOOK_SECRET: webhookSecret("in"),
-      WEBHOOK_SIGNING_SECRET: webhookSecret("out"),
     },
   },
 }));
 
-/** In workerd, the runtime that is deployed to, parts and whole; and from outside over sockets. */
+/**
+ * Runs pure code on Node, what needs the platform in workerd, and the bundled Worker over sockets. A test
+ * of one module that needs a binding or a socket is in test/worker.
+ */
 export default defineConfig({
   test: {
     // Tests wait more than they compute.
     maxWorkers: availableParallelism() + 1,
-    reporters: ["default", "./test/closing-line.ts"],
+    reporters: ["default", "./test/support/closing-line.ts"],
     projects: [
       {
-        plugins: [workerd],
         test: {
           name: "unit",
           include: ["test/unit/**/*.test.ts"],
-          globalSetup: "test/worker/setup.ts",
-          // What is pure leaves nothing behind for the next file.
+          // In Node 24, V8 has Uint8Array.fromBase64 and its relatives only behind this flag.
+          execArgv: ["--js-base-64"],
+          // Pure code leaves no state behind for the next file.
           isolate: false,
         },
       },
@@ -52,8 +48,8 @@ export default defineConfig({
         test: {
           name: "worker",
           include: ["test/worker/**/*.test.ts"],
-          globalSetup: "test/worker/setup.ts",
-          setupFiles: "test/worker/fresh-kv.ts",
+          globalSetup: "test/support/setup-worker.ts",
+          setupFiles: "test/support/worker/reset-kv.ts",
           testTimeout: 20_000,
         },
       },
@@ -61,7 +57,7 @@ export default defineConfig({
         test: {
           name: "e2e",
           include: ["test/e2e/**/*.test.ts", "test/faults/**/*.test.ts"],
-          globalSetup: "test/e2e/setup.ts",
+          globalSetup: "test/support/setup-e2e.ts",
           testTimeout: 20_000,
         },
       },

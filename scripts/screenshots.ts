@@ -2,8 +2,8 @@
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import type { BrowserContextOptions } from "playwright-core";
-import { startBrowser } from "../test/browser.ts";
-import { startLocal } from "../test/local.ts";
+import { startBrowser } from "../test/support/browser.ts";
+import { startLocal } from "../test/support/npm-start.ts";
 
 const PHONE_WIDTH = 390;
 const directory = join(import.meta.dirname, "../docs");

@@ -1,5 +1,5 @@
 import { MISSING_KEY } from "../src/config/environment.ts";
-import { startSimulator } from "../test/upstream/simulator.ts";
+import { startSimulator } from "../test/support/upstream/simulator.ts";
 import { FIRST_PORT, freePort, startDev } from "./dev.ts";
 import { devVars } from "./dev-vars.ts";
 

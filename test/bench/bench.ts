@@ -3,7 +3,7 @@ import { rm } from "node:fs/promises";
 import { cpus, release, type } from "node:os";
 import { dirname, join } from "node:path";
 import { parseArgs } from "node:util";
-import { bundleWorker } from "../bundle.ts";
+import { bundleWorker } from "../support/bundle.ts";
 import { closeConnections } from "./client.ts";
 import { COMPARISONS, compared, prepared } from "./comparisons.ts";
 import { FLAT, flat } from "./flat.ts";

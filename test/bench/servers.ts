@@ -2,7 +2,7 @@ import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as wait } from "node:timers/promises";
 import { convertV4MiniflareOptions, Miniflare } from "miniflare";
-import { startGateway, type Gateway } from "../gateway.ts";
+import { startGateway, type Gateway } from "../support/gateway.ts";
 import type { Call, Expectation } from "./client.ts";
 import { withWorkerd, type OsProcess } from "./process.ts";
 import { startUpstream, type InstantUpstream } from "./upstream.ts";

@@ -4,11 +4,12 @@ import { join } from "node:path";
 import { setTimeout as wait } from "node:timers/promises";
 import { signQuery } from "../../src/access/signed-url.ts";
 import { mintToken } from "../../src/access/token.ts";
-import { startGateway, TOKEN_SECRET, type Gateway } from "../gateway.ts";
+import { startGateway, type Gateway } from "../support/gateway.ts";
 import { send, type Answered, type Call, type Expectation } from "./client.ts";
 import { delayedWorker, setDelays, type Delays } from "./delayed.ts";
 import { cachedRecords } from "./servers.ts";
 import { LASTING, SMALL, startUpstream } from "./upstream.ts";
+import { TOKEN_SECRET } from "../support/vars.ts";
 
 /** Calls that a request waits for one after another. Calls that it sends at the same time are one wait. */
 export interface Waits {

@@ -4,9 +4,10 @@ import type { AddressInfo } from "node:net";
 import type { Browser, Page } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { mintToken } from "../../src/access/token.ts";
-import { browserPath, startBrowser } from "../browser.ts";
-import { TOKEN_SECRET } from "../gateway.ts";
-import { newPrompt, stage } from "./stage.ts";
+import { browserPath, startBrowser } from "../support/browser.ts";
+import { stage } from "../support/stage.ts";
+import { TOKEN_SECRET } from "../support/vars.ts";
+import { newPrompt } from "../support/bodies.ts";
 
 const FRIEND = "http://friend.localhost";
 const theStage = stage({ ACCESS: "token", ALLOWED_ORIGINS: `${FRIEND}:1` });

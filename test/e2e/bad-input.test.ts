@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
-import { newPrompt, read, stage, type ErrorAnswer } from "./stage.ts";
+import { read, stage, type ErrorAnswer } from "../support/stage.ts";
+import { newPrompt } from "../support/bodies.ts";
 
 const theStage = stage();
 const LIMIT_BYTES = 64 * 1024;

@@ -1,9 +1,8 @@
 import { describe, expect, it } from "vitest";
-import { newPrompt, read, stage } from "./stage.ts";
+import { read, stage } from "../support/stage.ts";
+import { newPrompt, SMALL_BASE64 as SMALL } from "../support/bodies.ts";
 
 const theStage = stage();
-
-const SMALL = { model: "dall-e-2", size: "256x256", response_format: "b64_json" };
 
 function post(directives: string, body: object = SMALL) {
   const prompt = newPrompt(`[upstream ${directives}]`);
@@ -66,7 +65,7 @@ describe("a picture that the upstream gives by URL", () => {
   });
 
   it("is asked for again when that fails, because that costs nothing", async () => {
-    const { prompt, response } = post("dialect=url picture=flaky");
+    const { prompt, response } = post("dialect=url image=flaky");
     expect((await response).status).toBe(200);
     expect(theStage.upstream.received(prompt)).toHaveLength(1);
   });

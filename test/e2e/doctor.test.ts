@@ -2,8 +2,8 @@ import { execFile } from "node:child_process";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { afterAll, beforeAll, describe, expect, inject, it } from "vitest";
-import { ADMIN_KEY, startGateway, UPSTREAM_KEY, type Gateway } from "../gateway.ts";
-import { startSimulator, type Simulator } from "../upstream/simulator.ts";
+import { ADMIN_KEY, startGateway, UPSTREAM_KEY, type Gateway } from "../support/gateway.ts";
+import { startSimulator, type Simulator } from "../support/upstream/simulator.ts";
 
 const script = join(import.meta.dirname, "../../scripts/doctor.ts");
 

@@ -5,16 +5,13 @@ import { promisify } from "node:util";
 import sharp from "sharp";
 import { describe, expect, it } from "vitest";
 import { signQuery } from "../../src/access/signed-url.ts";
-import { TOKEN_SECRET } from "../gateway.ts";
-import { newPrompt, read, stage, type ErrorAnswer } from "./stage.ts";
+import { read, stage, type ErrorAnswer } from "../support/stage.ts";
+import { newPrompt, SMALL } from "../support/bodies.ts";
+import { OLD_TOKEN_SECRET, TOKEN_SECRET } from "../support/vars.ts";
+import { root } from "../support/root.ts";
 
 const theStage = stage();
-const root = join(import.meta.dirname, "../..");
-const SMALL = { model: "dall-e-2", size: "256x256" };
-
-function calls(prompt: string): number {
-  return theStage.upstream.received(prompt).length;
-}
+const { calls } = theStage;
 
 async function formatOf(response: Response): Promise<string | undefined> {
   const { format } = await sharp(await response.arrayBuffer()).metadata();
@@ -91,10 +88,8 @@ describe("a picture instead of JSON", () => {
   });
 });
 
-const OLD_SECRET = "the-secret-of-before-f1e2d3c4b5a6978";
-
 describe("a signed address", () => {
-  const rotated = stage({ TOKEN_SECRET: `${TOKEN_SECRET},${OLD_SECRET}` });
+  const rotated = stage({ TOKEN_SECRET: `${TOKEN_SECRET},${OLD_TOKEN_SECRET}` });
 
   /** Runs the helper as a user does. */
   async function signed(...args: string[]): Promise<string> {
@@ -134,7 +129,7 @@ describe("a signed address", () => {
     const expires = Math.floor(Date.now() / 1000) + 60;
     const address = async (secret: string) =>
       `${rotated.gateway.url}/v1/images/generations?${await signQuery(parameters, expires, secret)}`;
-    expect((await fetch(await address(OLD_SECRET))).status).toBe(200);
+    expect((await fetch(await address(OLD_TOKEN_SECRET))).status).toBe(200);
     expect((await fetch(await address(TOKEN_SECRET))).status).toBe(200);
     expect((await fetch(await address("a".repeat(32)))).status).toBe(403);
   });

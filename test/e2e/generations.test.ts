@@ -1,10 +1,10 @@
 import { describe, expect, it } from "vitest";
-import { eventually } from "../eventually.ts";
-import { ADMIN_KEY } from "../gateway.ts";
-import { newPrompt, read, stage, type ErrorAnswer } from "./stage.ts";
+import { eventually } from "../support/eventually.ts";
+import { ADMIN_KEY } from "../support/gateway.ts";
+import { read, stage, type ErrorAnswer } from "../support/stage.ts";
+import { newBody } from "../support/bodies.ts";
 
 const theStage = stage();
-const SMALL = { model: "dall-e-2", size: "256x256" };
 const CROWD = 200;
 
 interface Pending {
@@ -13,12 +13,8 @@ interface Pending {
   created: number;
 }
 
-function newBody(directives = "") {
-  return { ...SMALL, prompt: newPrompt(directives) };
-}
-
 function calls({ prompt }: { prompt: string }): number {
-  return theStage.upstream.received(prompt).length;
+  return theStage.calls(prompt);
 }
 
 function poll(id: string, query = "", headers: Record<string, string> = {}): Promise<Response> {

@@ -4,12 +4,13 @@ import { setTimeout as wait } from "node:timers/promises";
 import OpenAI, { RateLimitError } from "openai";
 import { beforeEach, describe, expect, it } from "vitest";
 import { RATE_LIMITS } from "../../src/access/rate-limit.ts";
-import { newPrompt, read, stage, type ErrorAnswer } from "./stage.ts";
+import { read, stage, type ErrorAnswer } from "../support/stage.ts";
+import { newPrompt, SMALL as SMALLEST } from "../support/bodies.ts";
 
 const LIMIT = 3;
 const theStage = stage({}, { rateLimit: LIMIT });
 
-const SMALL = { model: "dall-e-2", size: "256x256", response_format: "url" } as const;
+const SMALL = { ...SMALLEST, response_format: "url" } as const;
 
 /** Longer than any test here takes. */
 const TEST_MS = 8000;

@@ -1,7 +1,8 @@
 import OpenAI from "openai";
 import { describe, expect, it } from "vitest";
-import { ADMIN_KEY } from "../gateway.ts";
-import { newPrompt, read, stage } from "./stage.ts";
+import { ADMIN_KEY } from "../support/gateway.ts";
+import { read, stage } from "../support/stage.ts";
+import { newPrompt } from "../support/bodies.ts";
 
 /** A model of next year, an old name for it, and what it costs: three variables, and no code. */
 const theStage = stage({

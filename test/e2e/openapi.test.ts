@@ -6,10 +6,11 @@ import { mintToken } from "../../src/access/token.ts";
 import type { Code } from "../../src/errors/wire/row.ts";
 import { ROWS } from "../../src/errors/wire/rows.ts";
 import { exampleOf } from "../../src/errors/wire.ts";
-import { eventually } from "../eventually.ts";
-import { ADMIN_KEY, TOKEN_SECRET, WEBHOOK_SECRET } from "../gateway.ts";
-import { startSiteverify } from "../upstream/siteverify.ts";
-import { stage } from "./stage.ts";
+import { eventually } from "../support/eventually.ts";
+import { ADMIN_KEY, WEBHOOK_SECRET } from "../support/gateway.ts";
+import { startSiteverify } from "../support/siteverify.ts";
+import { stage } from "../support/stage.ts";
+import { TOKEN_SECRET } from "../support/vars.ts";
 
 interface Media {
   schema?: object;

@@ -2,11 +2,11 @@ import axe from "axe-core";
 import type { Browser, Page } from "playwright-core";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { mintToken } from "../../src/access/token.ts";
-import { browserPath, startBrowser } from "../browser.ts";
-import { TOKEN_SECRET } from "../gateway.ts";
-import { startLocal, type Local } from "../local.ts";
-import { startSiteverify, type Siteverify } from "../upstream/siteverify.ts";
-import { newPrompt } from "./stage.ts";
+import { browserPath, startBrowser } from "../support/browser.ts";
+import { startLocal, type Local } from "../support/npm-start.ts";
+import { startSiteverify, type Siteverify } from "../support/siteverify.ts";
+import { TOKEN_SECRET } from "../support/vars.ts";
+import { newPrompt } from "../support/bodies.ts";
 
 /** What stands in for Cloudflare's script: a widget that is passed at once, with this token. */
 const WIDGET = (token: string) => `

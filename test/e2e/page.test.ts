@@ -6,9 +6,9 @@ import type OpenAI from "openai";
 import type { Browser, BrowserContextOptions, Page } from "playwright-core";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { MISSING_KEY } from "../../src/config/environment.ts";
-import { browserPath, startBrowser } from "../browser.ts";
-import { startLocal, type Local } from "../local.ts";
-import { newPrompt } from "./stage.ts";
+import { browserPath, startBrowser } from "../support/browser.ts";
+import { startLocal, type Local } from "../support/npm-start.ts";
+import { newPrompt } from "../support/bodies.ts";
 
 const isRequired = process.env["CI"] !== undefined;
 

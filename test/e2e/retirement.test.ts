@@ -1,11 +1,12 @@
 import OpenAI from "openai";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
-import { eventually } from "../eventually.ts";
-import { ADMIN_KEY } from "../gateway.ts";
-import { eventIn, hookAt } from "../webhooks/hook.ts";
-import { startReceiver, type Receiver } from "../webhooks/receiver.ts";
-import { EXAMPLE_BODY, EXAMPLE_HEADERS } from "./reference.ts";
-import { newPrompt, read, stage, type Answer, type ErrorAnswer } from "./stage.ts";
+import { eventually } from "../support/eventually.ts";
+import { ADMIN_KEY } from "../support/gateway.ts";
+import { eventIn, hookAt } from "../support/webhooks/hook.ts";
+import { startReceiver, type Receiver } from "../support/webhooks/receiver.ts";
+import { EXAMPLE_BODY, EXAMPLE_HEADERS } from "../support/reference-document.ts";
+import { read, stage, type Answer, type ErrorAnswer } from "../support/stage.ts";
+import { newPrompt } from "../support/bodies.ts";
 
 const NOVEMBER_30 = "2026-11-30T12:00:00Z";
 const BEFORE_MIDNIGHT = "2026-11-30T23:59:30Z";

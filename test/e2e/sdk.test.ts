@@ -1,7 +1,8 @@
 import OpenAI from "openai";
 import sharp from "sharp";
 import { describe, expect, it } from "vitest";
-import { newPrompt, stage } from "./stage.ts";
+import { stage } from "../support/stage.ts";
+import { newPrompt } from "../support/bodies.ts";
 
 const theStage = stage();
 
@@ -67,7 +68,7 @@ describe("the official SDK, with nothing changed but its base URL", () => {
     const prompt = newPrompt();
     for (let round = 0; round < 2; round += 1) {
       const { data } = await client().images.generate({ prompt, model: "dall-e-3" });
-      expect(data?.[0]?.revised_prompt).toBe(`A picture of: ${prompt}`);
+      expect(data?.[0]?.revised_prompt).toBe(`An image of: ${prompt}`);
     }
     expect(theStage.upstream.received(prompt)).toHaveLength(1);
   });

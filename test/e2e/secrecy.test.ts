@@ -1,10 +1,11 @@
 import { afterAll, describe, expect, it } from "vitest";
-import { UPSTREAM_KEY } from "../gateway.ts";
-import { newPrompt, stage } from "./stage.ts";
+import { UPSTREAM_KEY } from "../support/gateway.ts";
+import { stage } from "../support/stage.ts";
+import { WISH } from "../support/expect-fault.ts";
+import { newPrompt } from "../support/bodies.ts";
 
 const theStage = stage({ UPSTREAM_MAX_RETRIES: "0" });
 const CLIENT_KEY = "sk-client-0a1b2c3d4e5f";
-const WISH = "a wish that nobody else shall read";
 
 /** Everything that any answer of this file held. */
 const seen: string[] = [];
@@ -79,7 +80,7 @@ describe("what comes from the upstream", () => {
     "answer=bad-base64",
     "reset=before",
     "reset=body",
-    "dialect=url picture=expired",
+    "dialect=url image=expired",
   ])("is an error without key or prompt: %s", async (directives) => {
     const response = await post(directives);
     expect(response.status).toBeGreaterThanOrEqual(400);

@@ -1,8 +1,9 @@
 import sharp from "sharp";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { startUpstream } from "../bench/upstream.ts";
-import { startSimulator, type Simulator } from "../upstream/simulator.ts";
-import { newPrompt, read } from "./stage.ts";
+import { startSimulator, type Simulator } from "../support/upstream/simulator.ts";
+import { read } from "../support/stage.ts";
+import { newPrompt } from "../support/bodies.ts";
 
 let simulator: Simulator;
 

@@ -2,8 +2,7 @@ import { globSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, it } from "vitest";
 import { platformOf } from "../stored/platform.ts";
-
-const root = join(import.meta.dirname, "../..");
+import { root } from "../support/root.ts";
 
 it.each(globSync("test/stored/*/platform.json", { cwd: root }))(
   "wrangler.toml keeps every class, binding, migration and Workflow of %s",

@@ -1,11 +1,13 @@
 import { createParser } from "eventsource-parser";
 import OpenAI from "openai";
 import { afterEach, describe, expect, it } from "vitest";
-import { eventually } from "../eventually.ts";
-import { expectCleanLogs, keysOf, WISH } from "../faults/fault.ts";
-import { newPrompt, read, stage, type ErrorAnswer } from "./stage.ts";
+import { eventually } from "../support/eventually.ts";
+import { expectCleanLogs, keysOf, WISH } from "../support/expect-fault.ts";
+import { read, stage, type ErrorAnswer } from "../support/stage.ts";
+import { newPrompt, STREAM } from "../support/bodies.ts";
 
 const theStage = stage();
+const { calls } = theStage;
 
 interface ImageEvent {
   type: string;
@@ -20,8 +22,6 @@ interface Streamed {
   response: Response;
   events: ImageEvent[];
 }
-
-const STREAM = { model: "gpt-image-1.5", quality: "low", stream: true, partial_images: 2 };
 
 /** Reads a whole event stream; every event's name must be its type. */
 async function stream(body: object): Promise<Streamed> {
@@ -55,10 +55,6 @@ async function settledKeys(): Promise<string[]> {
     expect(keys.filter((key) => key.startsWith("request/"))).toHaveLength(made.length);
     return keys;
   });
-}
-
-function calls(prompt: string): number {
-  return theStage.upstream.received(prompt).length;
 }
 
 describe("a streamed generation", () => {

@@ -1,6 +1,7 @@
 import OpenAI from "openai";
 import { describe, expect, it } from "vitest";
-import { newPrompt, read, stage, type ErrorAnswer } from "./stage.ts";
+import { read, stage, type ErrorAnswer } from "../support/stage.ts";
+import { newPrompt } from "../support/bodies.ts";
 
 const theStage = stage({ UPSTREAM_TIMEOUT_SECONDS: "1" });
 

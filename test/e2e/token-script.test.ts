@@ -1,19 +1,17 @@
 import { execFile } from "node:child_process";
-import { join } from "node:path";
 import { promisify } from "node:util";
 import { describe, expect, it } from "vitest";
 import { verifyToken } from "../../src/access/token.ts";
-import { TOKEN_SECRET } from "../gateway.ts";
-import { newPrompt, stage } from "./stage.ts";
+import { stage } from "../support/stage.ts";
+import { OLD_TOKEN_SECRET, TOKEN_SECRET } from "../support/vars.ts";
+import { newPrompt } from "../support/bodies.ts";
+import { tokenScript } from "../support/root.ts";
 
 const theStage = stage({ ACCESS: "token" });
-const script = join(import.meta.dirname, "../../scripts/token.ts");
-const OLD_SECRET = "the-secret-of-before-f1e2d3c4b5a6978";
-
 /** Runs the helper as a user does. */
 function run(args: readonly string[], secret = TOKEN_SECRET) {
   const env = { ...process.env, TOKEN_SECRET: secret };
-  return promisify(execFile)(process.execPath, [script, ...args], { env });
+  return promisify(execFile)(process.execPath, [tokenScript, ...args], { env });
 }
 
 describe("npm run token", () => {
@@ -30,7 +28,7 @@ describe("npm run token", () => {
   });
 
   it("signs with the first of two secrets", async () => {
-    const { stdout } = await run(["--sub", "web"], `${TOKEN_SECRET},${OLD_SECRET}`);
+    const { stdout } = await run(["--sub", "web"], `${TOKEN_SECRET},${OLD_TOKEN_SECRET}`);
     expect((await verifyToken(stdout.trim(), [TOKEN_SECRET])).sub).toBe("web");
   });
 

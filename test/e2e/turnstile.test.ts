@@ -1,8 +1,9 @@
 import { afterAll, beforeAll, describe, expect, inject, it } from "vitest";
-import { startGateway, type Gateway } from "../gateway.ts";
-import { startSimulator, type Simulator } from "../upstream/simulator.ts";
-import { startSiteverify, type Siteverify } from "../upstream/siteverify.ts";
-import { newPrompt, read, type ErrorAnswer } from "./stage.ts";
+import { startGateway, type Gateway } from "../support/gateway.ts";
+import { startSimulator, type Simulator } from "../support/upstream/simulator.ts";
+import { startSiteverify, type Siteverify } from "../support/siteverify.ts";
+import { read, type ErrorAnswer } from "../support/stage.ts";
+import { newPrompt } from "../support/bodies.ts";
 
 const TURNSTILE_SECRET = "0x4AAAAAAA-turnstile-secret";
 

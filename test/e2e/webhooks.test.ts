@@ -1,29 +1,26 @@
 import { execFile } from "node:child_process";
-import { join } from "node:path";
 import { promisify } from "node:util";
 import OpenAI from "openai";
 import { Webhook } from "standardwebhooks";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { eventually } from "../eventually.ts";
-import { TOKEN_SECRET, WEBHOOK_SECRET, WEBHOOK_SIGNING_SECRET } from "../gateway.ts";
-import { eventIn, hookAt, type Hook, type Received } from "../webhooks/hook.ts";
-import { startReceiver, type Receiver } from "../webhooks/receiver.ts";
-import { webhookSecret } from "../webhooks/secret.ts";
-import { newPrompt, read, stage } from "./stage.ts";
+import { eventually } from "../support/eventually.ts";
+import { WEBHOOK_SECRET, WEBHOOK_SIGNING_SECRET } from "../support/gateway.ts";
+import { eventIn, hookAt, type Hook, type Received } from "../support/webhooks/hook.ts";
+import { startReceiver, type Receiver } from "../support/webhooks/receiver.ts";
+import { webhookSecret } from "../support/webhooks/secret.ts";
+import { read, stage } from "../support/stage.ts";
+import { newBody } from "../support/bodies.ts";
+import { TOKEN_SECRET } from "../support/vars.ts";
+import { tokenScript } from "../support/root.ts";
 
 const BEFORE = webhookSecret("before");
 const theStage = stage({ WEBHOOK_SIGNING_SECRET: `${WEBHOOK_SIGNING_SECRET},${BEFORE}` });
-const script = join(import.meta.dirname, "../../scripts/token.ts");
 
 let receiver: Receiver;
 beforeAll(async () => {
   receiver = await startReceiver();
 });
 afterAll(() => receiver.close());
-
-function newBody(directives?: string) {
-  return { model: "dall-e-2", size: "256x256" as const, prompt: newPrompt(directives) };
-}
 
 /** The first delivery at a hook. */
 async function delivered(hook: Hook): Promise<Received> {
@@ -88,7 +85,7 @@ describe("a webhook that comes in", () => {
 
   it("of a sender that cannot sign has a token that npm run token makes", async () => {
     const env = { ...process.env, TOKEN_SECRET };
-    const args = [script, "--sub", "n8n", "--scope", "webhook"];
+    const args = [tokenScript, "--sub", "n8n", "--scope", "webhook"];
     const { stdout } = await promisify(execFile)(process.execPath, args, { env });
     const hook = hookAt(receiver.origin);
     const body = JSON.stringify({ ...newBody(), webhook_url: hook.url });

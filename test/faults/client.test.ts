@@ -1,12 +1,12 @@
 import { connect, type Socket } from "node:net";
 import { afterEach, describe, expect, it } from "vitest";
-import { newPrompt as newPromptOf, read, stage } from "../e2e/stage.ts";
-import { eventually } from "../eventually.ts";
-import { expectCleanLogs, WISH } from "./fault.ts";
+import { read, stage } from "../support/stage.ts";
+import { eventually } from "../support/eventually.ts";
+import { expectCleanLogs, WISH } from "../support/expect-fault.ts";
+import { newPrompt as newPromptOf, SMALL, STREAM } from "../support/bodies.ts";
 
 const theStage = stage();
-const SMALL = { model: "dall-e-2", size: "256x256" };
-const STREAM = { model: "gpt-image-1.5", quality: "low", stream: true, partial_images: 2 };
+const { calls } = theStage;
 
 afterEach(() => {
   expectCleanLogs(theStage);
@@ -46,10 +46,6 @@ async function readAll(socket: Socket, pauseMs = 0): Promise<string> {
     if (pauseMs > 0) await new Promise((resolve) => setTimeout(resolve, pauseMs));
   }
   return text;
-}
-
-function calls(prompt: string): number {
-  return theStage.upstream.received(prompt).length;
 }
 
 describe("a client", () => {

@@ -2,10 +2,11 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, inject, it } from "vitest";
-import { newPrompt, read, type ErrorAnswer } from "../e2e/stage.ts";
-import { eventually } from "../eventually.ts";
-import { startGateway, type Gateway } from "../gateway.ts";
-import { startSimulator, type Simulator } from "../upstream/simulator.ts";
+import { read, type ErrorAnswer } from "../support/stage.ts";
+import { eventually } from "../support/eventually.ts";
+import { startGateway, type Gateway } from "../support/gateway.ts";
+import { startSimulator, type Simulator } from "../support/upstream/simulator.ts";
+import { newPrompt } from "../support/bodies.ts";
 
 let upstream: Simulator;
 let directory: string;

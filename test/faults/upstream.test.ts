@@ -1,6 +1,7 @@
 import { describe, expect, it } from "vitest";
-import { newPrompt, read, stage, type ErrorAnswer } from "../e2e/stage.ts";
-import { expectFault, type Fault } from "./fault.ts";
+import { read, stage, type ErrorAnswer } from "../support/stage.ts";
+import { expectFault, type Fault } from "../support/expect-fault.ts";
+import { newPrompt } from "../support/bodies.ts";
 
 const theStage = stage();
 /** For the faults that are about time: the others may take as long as a busy machine needs. */
@@ -93,23 +94,23 @@ const FAULTS: readonly Fault[] = [
   { name: "a redirect", directives: "status=307", ...INVALID, says: "redirect (307)" },
   {
     name: "an image URL that expired",
-    directives: "dialect=url picture=expired",
+    directives: "dialect=url image=expired",
     ...INVALID,
     says: "status 403",
   },
   {
     name: "an image URL that redirects",
-    directives: "dialect=url picture=redirect",
+    directives: "dialect=url image=redirect",
     ...INVALID,
     says: "status 302",
   },
   {
     name: "an image URL that points inside",
-    directives: "dialect=url picture=inside",
+    directives: "dialect=url image=inside",
     ...INVALID,
     says: "not a public https URL",
   },
-  { name: "an image URL that fails once", directives: "dialect=url picture=flaky", status: 200 },
+  { name: "an image URL that fails once", directives: "dialect=url image=flaky", status: 200 },
 ];
 
 /** The simulator counts by `times`; where it is asked more than once, the last answer is a good one. */

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { MICRO_PER_DOLLAR, type MicroDollars } from "../../src/contract/pricing.ts";
-import { ADMIN_KEY } from "../gateway.ts";
+import { ADMIN_KEY } from "../support/gateway.ts";
 import { chargeOf, isGood, isUncertain, paidFor, reservationsOf } from "./books.ts";
 import type { StoredKey } from "./gateway-process.ts";
 import {

@@ -1,5 +1,5 @@
 import { costOf, type MicroDollars } from "../../src/contract/pricing.ts";
-import type { UpstreamCall } from "../upstream/simulator.ts";
+import type { UpstreamCall } from "../support/upstream/simulator.ts";
 import type { Fault } from "./faults.ts";
 import type { Kill } from "./killable.ts";
 

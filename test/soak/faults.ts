@@ -1,6 +1,6 @@
 /** A fault that a prompt asks the simulator for, and the error that documentation promises for it. */
 export interface Fault {
-  /** Directives of the prompt; `test/upstream/README.md` explains them. */
+  /** Directives of the prompt; `test/support/upstream/README.md` explains them. */
   directives: string;
   /** The code of the error; absent if the gateway hides the fault from its client. */
   code?: string;
@@ -29,7 +29,7 @@ export const WELL: readonly [Fault, ...Fault[]] = [
   { directives: "slice=30000", ...GONE },
   { directives: "bytes=2500000", ...GONE },
   { directives: "dialect=url", ...GONE },
-  { directives: "dialect=url picture=flaky", ...GONE },
+  { directives: "dialect=url image=flaky", ...GONE },
   { directives: "dialect=chat-markdown", ...GONE },
   { directives: "answer=escaped", ...GONE },
 ];

@@ -6,7 +6,7 @@
  * It sends its URL to its parent, then answers the parent's questions.
  */
 import { withWorkerd } from "../bench/process.ts";
-import { startGateway } from "../gateway.ts";
+import { startGateway } from "../support/gateway.ts";
 import { soakWorker } from "./worker.ts";
 
 /** What the parent asks for. */

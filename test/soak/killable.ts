@@ -32,7 +32,7 @@ export class KillableGateway {
   #child: ChildProcess | undefined;
   #asked = 0;
 
-  /** @param vars on top of those that `test/gateway.ts` sets */
+  /** @param vars on top of those that `test/support/gateway.ts` sets */
   constructor(bundle: string, directory: string, vars: Record<string, string>) {
     this.#arguments = [bundle, directory, JSON.stringify(vars)];
   }

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { Webhook } from "standardwebhooks";
-import { ADMIN_KEY, WEBHOOK_SIGNING_SECRET } from "../gateway.ts";
-import { hookAt, type Received } from "../webhooks/hook.ts";
+import { ADMIN_KEY, WEBHOOK_SIGNING_SECRET } from "../support/gateway.ts";
+import { hookAt, type Received } from "../support/webhooks/hook.ts";
 import { isUncertain, requestOf, type Account, type Model, type Prompt } from "./books.ts";
 import { FAULTS, STREAM_FAULTS, WELL, type Fault } from "./faults.ts";
 import type { Random } from "./random.ts";

@@ -5,9 +5,9 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { parseArgs } from "node:util";
 import { MICRO_PER_DOLLAR } from "../../src/contract/pricing.ts";
-import { bundleWorker } from "../bundle.ts";
-import { startSimulator } from "../upstream/simulator.ts";
-import { startReceiver } from "../webhooks/receiver.ts";
+import { bundleWorker } from "../support/bundle.ts";
+import { startSimulator } from "../support/upstream/simulator.ts";
+import { startReceiver } from "../support/webhooks/receiver.ts";
 import {
   auditDirectory,
   auditKeys,

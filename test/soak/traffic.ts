@@ -2,7 +2,7 @@ import { readFileSync } from "node:fs";
 import { createHash } from "node:crypto";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { ADMIN_KEY } from "../gateway.ts";
+import { ADMIN_KEY } from "../support/gateway.ts";
 import {
   requestOf,
   isSlow,

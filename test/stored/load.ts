@@ -2,7 +2,7 @@ import { createExecutionContext, evictDurableObject, runInDurableObject } from "
 import type { WorkflowEvent, WorkflowStep } from "cloudflare:workers";
 import { expect, vi } from "vitest";
 import worker, { ImageJob } from "../../src/index.ts";
-import { bindings, environment } from "../worker/gateway.ts";
+import { bindings, environment } from "../support/worker/harness.ts";
 import { kvNamespaces, namespaces } from "./dump.ts";
 import {
   decode,

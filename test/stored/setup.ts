@@ -6,7 +6,7 @@ import type { AddressInfo } from "node:net";
 import { join } from "node:path";
 import { json } from "node:stream/consumers";
 import type { TestProject } from "vitest/node";
-import startPeers from "../worker/setup.ts";
+import startPeers from "../support/setup-worker.ts";
 import { platformOf } from "./platform.ts";
 
 declare module "vitest" {

@@ -9,10 +9,10 @@ import type { WorkflowEvent, WorkflowStep } from "cloudflare:workers";
 import { Webhook } from "standardwebhooks";
 import { expect, inject, vi } from "vitest";
 import worker, { Generation, ImageJob } from "../../src/index.ts";
-import { eventually } from "../eventually.ts";
-import { hookAt, type Hook } from "../webhooks/hook.ts";
-import { webhookSecret } from "../webhooks/secret.ts";
-import { environment } from "../worker/gateway.ts";
+import { eventually } from "../support/eventually.ts";
+import { hookAt, type Hook } from "../support/webhooks/hook.ts";
+import { webhookSecret } from "../support/webhooks/secret.ts";
+import { environment } from "../support/worker/harness.ts";
 import {
   dumpKv,
   dumpObjects,

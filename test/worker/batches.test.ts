@@ -1,13 +1,13 @@
 import { describe, expect, inject, it } from "vitest";
 import type { BatchView } from "../../src/contract/batch.ts";
-import { eventually } from "../eventually.ts";
-import { eventIn, hookAt } from "../webhooks/hook.ts";
-import { quietAndFresh } from "./fresh.ts";
-import { answer, environment, errorOf, upstreamCalls } from "./gateway.ts";
-import { jobsWithoutPauses } from "./workflows.ts";
+import { eventually } from "../support/eventually.ts";
+import { eventIn, hookAt } from "../support/webhooks/hook.ts";
+import { quietAndFresh } from "../support/worker/fresh-state.ts";
+import { answer, environment, errorOf, upstreamCalls } from "../support/worker/harness.ts";
+import { jobsWithoutPauses } from "../support/worker/job-workflows.ts";
+import { newPrompt, SMALL } from "../support/bodies.ts";
 
 const env = environment();
-const LOW = { model: "dall-e-2", size: "256x256" };
 const BATCHES = "https://gateway.example/v1/images/batches";
 
 quietAndFresh();
@@ -15,12 +15,8 @@ quietAndFresh();
 // After the hooks above, so that jobs are over before everything is reset.
 const jobs = jobsWithoutPauses();
 
-function newPrompt(directives = "") {
-  return `${directives} ${crypto.randomUUID()}`;
-}
-
 function request(customId: string, prompt: string) {
-  return { custom_id: customId, body: { ...LOW, prompt } };
+  return { custom_id: customId, body: { ...SMALL, prompt } };
 }
 
 function order(body: unknown, headers: Record<string, string> = {}, environment = env) {
@@ -174,7 +170,7 @@ describe("a batch that is not valid", () => {
     [{ requests: [{ custom_id: "a" }] }, "requests[0].body", "missing_required_parameter"],
     [{ requests: [{ custom_id: "a", body: 7 }] }, "requests[0].body", "invalid_json"],
     [
-      { requests: [{ custom_id: "a", body: { ...LOW, prompt: "a", size: "1x1" } }] },
+      { requests: [{ custom_id: "a", body: { ...SMALL, prompt: "a", size: "1x1" } }] },
       "requests[0].body.size",
       "invalid_value",
     ],

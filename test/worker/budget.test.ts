@@ -11,10 +11,10 @@ import {
 } from "../../src/access/budget.ts";
 import { dayOf, Ledger, type Limits } from "../../src/access/ledger.ts";
 import { parseImageRequest } from "../../src/contract/request.ts";
-import { eventually } from "../eventually.ts";
-import { testConfig } from "../unit/config-of.ts";
-import { passKvTime } from "./edge-kv.ts";
+import { eventually } from "../support/eventually.ts";
+import { passKvTime } from "../support/worker/edge-kv.ts";
 import {
+  ADMIN,
   answer,
   bindings,
   changeEnvironment,
@@ -23,8 +23,10 @@ import {
   generationRequest,
   keyOf,
   sharedObject,
+  testConfig,
   upstreamCalls,
-} from "./gateway.ts";
+} from "../support/worker/harness.ts";
+import { newPrompt } from "../support/bodies.ts";
 
 beforeEach(() => {
   vi.spyOn(console, "log").mockImplementation(() => undefined);
@@ -212,10 +214,6 @@ describe("the budget", () => {
 
 const LOW = { model: "gpt-image-1.5", size: "1024x1024", quality: "low" };
 
-function newPrompt(directives = ""): string {
-  return `${directives} ${crypto.randomUUID()}`;
-}
-
 async function codeOf(response: Response): Promise<string> {
   return (await response.json<{ error: { code: string } }>()).error.code;
 }
@@ -358,7 +356,7 @@ describe("GET /v1/usage", () => {
     const config = testConfig();
     await reserveBudget(config, ANN, "gen_1", 500_000);
     await settleBudget(config, ANN, "gen_1", { spent: 250_000, model: "dall-e-2", images: 2 });
-    const response = await usage("Bearer admin-key");
+    const response = await usage(ADMIN.authorization);
     expect(response.headers.get("cache-control")).toBe("no-store");
     const sums = { images: 2, hits: 0, collapsed: 0, spent_usd: 0.25, saved_usd: 0 };
     expect(await response.json()).toEqual({

@@ -1,19 +1,23 @@
 import { runInDurableObject } from "cloudflare:test";
 import { describe, expect, it } from "vitest";
-import { eventually } from "../eventually.ts";
-import { CLIENTS, OBJECTS, passKvTime, setKvFault } from "./edge-kv.ts";
-import { quietAndFresh } from "./fresh.ts";
+import { eventually } from "../support/eventually.ts";
+import { CLIENTS, OBJECTS, passKvTime, setKvFault } from "../support/worker/edge-kv.ts";
+import { quietAndFresh } from "../support/worker/fresh-state.ts";
 import {
+  ADMIN,
   answer,
   bindings,
   copied,
   environment,
   errorOf,
   generationRequest,
+  ORIGIN,
   sharedObject,
   upstreamCalls,
-} from "./gateway.ts";
-import { passTime } from "./time.ts";
+} from "../support/worker/harness.ts";
+import { passTime } from "../support/worker/pass-time.ts";
+import type { Answer } from "../support/stage.ts";
+import { newBody } from "../support/bodies.ts";
 
 /*
  * A location of KV that looked a key up too early denies it for a while. The object may be gone before that.
@@ -21,26 +25,16 @@ import { passTime } from "./time.ts";
 
 quietAndFresh();
 
-interface Answer {
-  id: string;
-  data: { b64_json?: string }[];
-}
-
-const ORIGIN = "https://gateway.example/v1/images";
+const IMAGES = `${ORIGIN}/v1/images`;
 /** Slow enough to be asked for while it is generated. */
 const SLOW = "[upstream delay=500]";
-
-function newBody(directives = "") {
-  const prompt = `${directives} ${crypto.randomUUID()}`;
-  return { model: "dall-e-2", size: "256x256", response_format: "b64_json", prompt };
-}
 
 function post(body: object, headers: Record<string, string> = {}): Promise<Response> {
   return answer(generationRequest(body, headers), environment());
 }
 
 function get(path: string): Promise<Response> {
-  return answer(new Request(`${ORIGIN}${path}`), environment());
+  return answer(new Request(`${IMAGES}${path}`), environment());
 }
 
 /** Submits a generation, and looks for all that it will have before any of it is there. */
@@ -129,8 +123,8 @@ describe("a generation that is deleted as soon as it is cached", () => {
   it("is gone, though KV accepts one write a second for each key and denied it before", async () => {
     const body = newBody(SLOW);
     const id = await lookedUpEarly(body);
-    const headers = { authorization: "Bearer admin-key" };
-    const request = new Request(`${ORIGIN}/generations/${id}`, { method: "DELETE", headers });
+    const headers = ADMIN;
+    const request = new Request(`${IMAGES}/generations/${id}`, { method: "DELETE", headers });
     expect((await answer(request, environment())).status).toBe(204);
     expect((await bindings().CACHE.list()).keys).toEqual([]);
     passKvTime(60);

@@ -1,7 +1,14 @@
 import { describe, expect, it } from "vitest";
-import { CLIENTS, kvAt, OBJECTS, passKvTime, setKvFault, type KvMethod } from "./edge-kv.ts";
-import { bindings } from "./gateway.ts";
-import { quietAndFresh } from "./fresh.ts";
+import {
+  CLIENTS,
+  kvAt,
+  OBJECTS,
+  passKvTime,
+  setKvFault,
+  type KvMethod,
+} from "../support/worker/edge-kv.ts";
+import { bindings } from "../support/worker/harness.ts";
+import { quietAndFresh } from "../support/worker/fresh-state.ts";
 
 quietAndFresh();
 

@@ -1,7 +1,7 @@
 import { expect, it, vi } from "vitest";
 import { GenerationClient } from "../../src/generation/client.ts";
-import { quietAndFresh } from "./fresh.ts";
-import { answer, environment, generationRequest } from "./gateway.ts";
+import { quietAndFresh } from "../support/worker/fresh-state.ts";
+import { answer, environment, generationRequest } from "../support/worker/harness.ts";
 
 quietAndFresh();
 

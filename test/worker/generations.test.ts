@@ -2,9 +2,8 @@ import { reset } from "cloudflare:test";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { parseImageRequest } from "../../src/contract/request.ts";
 import { requestKeys } from "../../src/generation/key.ts";
-import { eventually } from "../eventually.ts";
-import { testConfig } from "../unit/config-of.ts";
-import { passKvTime } from "./edge-kv.ts";
+import { eventually } from "../support/eventually.ts";
+import { passKvTime } from "../support/worker/edge-kv.ts";
 import {
   ageCache,
   answer,
@@ -17,17 +16,12 @@ import {
   generationRequest,
   keyOf,
   sharedObject,
+  testConfig,
   upstreamCalls,
-} from "./gateway.ts";
+} from "../support/worker/harness.ts";
+import type { Answer } from "../support/stage.ts";
+import { newPrompt, SMALL_BASE64 as SMALL } from "../support/bodies.ts";
 
-interface Answer {
-  id: string;
-  created: number;
-  data: { b64_json?: string; url?: string }[];
-  choices: { message: { content: string } }[];
-}
-
-const SMALL = { model: "dall-e-2", size: "256x256", response_format: "b64_json" };
 const logged: string[] = [];
 
 beforeEach(() => {
@@ -40,10 +34,6 @@ afterEach(async () => {
   logged.length = 0;
   await reset();
 });
-
-function newPrompt(directives = ""): string {
-  return `${directives} ${crypto.randomUUID()}`;
-}
 
 async function post(body: object, headers: Record<string, string> = {}, env = environment()) {
   const response = await answer(generationRequest({ ...SMALL, ...body }, headers), env);

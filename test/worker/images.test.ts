@@ -1,6 +1,6 @@
 import { reset } from "cloudflare:test";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { answer, environment, generationRequest } from "./gateway.ts";
+import { answer, environment, generationRequest } from "../support/worker/harness.ts";
 
 let url = "";
 let whole = new Uint8Array();

@@ -1,10 +1,10 @@
 import { introspectWorkflow } from "cloudflare:test";
 import { describe, expect, inject, it } from "vitest";
 import type { JobFields } from "../../src/contract/job.ts";
-import { eventually } from "../eventually.ts";
-import { hookAt, type Hook } from "../webhooks/hook.ts";
-import { quietAndFresh } from "./fresh.ts";
-import { answer, bindings, environment, generationRequest } from "./gateway.ts";
+import { eventually } from "../support/eventually.ts";
+import { hookAt, type Hook } from "../support/webhooks/hook.ts";
+import { quietAndFresh } from "../support/worker/fresh-state.ts";
+import { answer, bindings, environment, generationRequest } from "../support/worker/harness.ts";
 
 const env = environment();
 

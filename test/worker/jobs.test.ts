@@ -3,9 +3,9 @@ import { Ledger } from "../../src/access/ledger.ts";
 import { IdempotencyKey } from "../../src/generation/idempotency.ts";
 import { Jobs } from "../../src/jobs/object.ts";
 import { JobsStorage } from "../../src/jobs/storage.ts";
-import { eventually } from "../eventually.ts";
-import { eventIn, hookAt, type Hook } from "../webhooks/hook.ts";
-import { quietAndFresh } from "./fresh.ts";
+import { eventually } from "../support/eventually.ts";
+import { eventIn, hookAt, type Hook } from "../support/webhooks/hook.ts";
+import { quietAndFresh } from "../support/worker/fresh-state.ts";
 import {
   answer,
   bindings,
@@ -15,11 +15,11 @@ import {
   generationRequest,
   sharedObject,
   upstreamCalls,
-} from "./gateway.ts";
-import { jobsWithoutPauses } from "./workflows.ts";
+} from "../support/worker/harness.ts";
+import { jobsWithoutPauses } from "../support/worker/job-workflows.ts";
+import { newBody } from "../support/bodies.ts";
 
 const env = environment();
-const LOW = { model: "dall-e-2", size: "256x256" };
 
 quietAndFresh();
 
@@ -38,10 +38,6 @@ interface JobAnswer {
     next_attempt_at?: number;
   };
   error?: { code: string };
-}
-
-function newBody(directives = "") {
-  return { ...LOW, prompt: `${directives} ${crypto.randomUUID()}` };
 }
 
 function hookOf(plan?: string): Hook {

@@ -1,9 +1,9 @@
 import { env } from "cloudflare:test";
 import fc from "fast-check";
 import { afterEach, beforeEach, expect, it, vi } from "vitest";
-import { failAccounts } from "./accounts.ts";
-import { holdAlarms } from "./alarms.ts";
-import { quietAndFresh } from "./fresh.ts";
+import { failAccounts } from "../support/worker/failing-accounts.ts";
+import { holdAlarms } from "../support/worker/held-alarms.ts";
+import { quietAndFresh } from "../support/worker/fresh-state.ts";
 import {
   alarm,
   crash,
@@ -15,8 +15,8 @@ import {
   time,
   trouble,
   upstream,
-} from "./lifecycle-events.ts";
-import type { Ending, Trouble } from "./lifecycle-model.ts";
+} from "../support/worker/lifecycle-events.ts";
+import type { Ending, Trouble } from "../support/worker/lifecycle-model.ts";
 
 const RUNS = Number((env as unknown as { LIFECYCLE_RUNS: string }).LIFECYCLE_RUNS);
 /** A schedule that fails is shortened for so long. */

@@ -11,8 +11,7 @@ import { parseImageRequest } from "../../src/contract/request.ts";
 import { NOW, type Job } from "../../src/generation/protocol.ts";
 import type { Generation } from "../../src/generation/object.ts";
 import { GenerationStorage } from "../../src/generation/storage.ts";
-import { eventually } from "../eventually.ts";
-import { testConfig } from "../unit/config-of.ts";
+import { eventually } from "../support/eventually.ts";
 import {
   answer,
   bindings,
@@ -24,14 +23,13 @@ import {
   generationRequest,
   keyOf,
   sharedObject,
+  testConfig,
   upstreamCalls,
-} from "./gateway.ts";
-
-const SMALL = { model: "dall-e-2", size: "256x256" };
+} from "../support/worker/harness.ts";
+import { newBody, prompts } from "../support/bodies.ts";
 
 const problems: string[] = [];
 const lines: string[] = [];
-const prompts: string[] = [];
 
 beforeEach(() => {
   vi.spyOn(console, "log").mockImplementation((line: string) => void lines.push(line));
@@ -48,12 +46,6 @@ afterEach(async () => {
   for (const list of [problems, lines, prompts]) list.length = 0;
   await reset();
 });
-
-function newBody(directives = "") {
-  const prompt = `${directives} ${crypto.randomUUID()}`;
-  prompts.push(prompt);
-  return { ...SMALL, prompt };
-}
 
 async function jobOf(body: object): Promise<Job> {
   const request = parseImageRequest(body, testConfig(), Date.now());

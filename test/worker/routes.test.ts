@@ -1,9 +1,13 @@
 import { describe, expect, it, vi } from "vitest";
 import { version } from "../../package.json";
 import { BINDINGS } from "../../src/config/environment.ts";
-import { answer, environment, generationRequest } from "./gateway.ts";
-
-const ORIGIN = "https://gateway.example";
+import {
+  ADMIN,
+  answer,
+  environment,
+  generationRequest,
+  ORIGIN,
+} from "../support/worker/harness.ts";
 
 function get(path: string, env = environment(), init: RequestInit = {}) {
   return answer(
@@ -141,7 +145,7 @@ describe("OpenAI as the upstream", () => {
   }
 
   async function checkOf(name: string, env: object): Promise<Check | undefined> {
-    const init = { headers: { authorization: "Bearer admin-key" } };
+    const init = { headers: ADMIN };
     const { checks } = await (await get("/v1/doctor", env, init)).json<{ checks: Check[] }>();
     return checks.find((check) => check.name === name);
   }

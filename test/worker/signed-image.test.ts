@@ -1,11 +1,11 @@
 import { describe, expect, it, vi } from "vitest";
 import { Ledger } from "../../src/access/ledger.ts";
 import { signQuery } from "../../src/access/signed-url.ts";
-import { quietAndFresh } from "./fresh.ts";
-import { answer, environment, upstreamCalls } from "./gateway.ts";
+import { quietAndFresh } from "../support/worker/fresh-state.ts";
+import { answer, environment, upstreamCalls } from "../support/worker/harness.ts";
+import { TOKEN_SECRET } from "../support/vars.ts";
 
-const SECRET = "a-secret-that-is-long-enough-for-hs256";
-const env = environment({ TOKEN_SECRET: SECRET });
+const env = environment({ TOKEN_SECRET });
 
 quietAndFresh();
 
@@ -14,7 +14,7 @@ describe("a signed address", () => {
     vi.spyOn(Ledger.prototype, "reserve").mockReturnValueOnce("busy");
     const prompt = crypto.randomUUID();
     const parameters = { model: "dall-e-2", size: "256x256", prompt };
-    const query = await signQuery(parameters, Math.floor(Date.now() / 1000) + 60, SECRET);
+    const query = await signQuery(parameters, Math.floor(Date.now() / 1000) + 60, TOKEN_SECRET);
     const url = `https://gateway.example/v1/images/generations?${query}`;
     const response = await answer(new Request(url), env);
     expect(response.status).toBe(200);

@@ -1,10 +1,10 @@
 import { describe, expect, it } from "vitest";
-import { eventually } from "../eventually.ts";
+import { eventually } from "../support/eventually.ts";
 import { kvNamespaces } from "../stored/dump.ts";
 import { jsonOf, LoadedScene } from "../stored/load.ts";
 import { VERSIONS } from "../stored/versions.ts";
-import { quietAndFresh } from "./fresh.ts";
-import { answer, environment, upstreamCalls } from "./gateway.ts";
+import { quietAndFresh } from "../support/worker/fresh-state.ts";
+import { ADMIN, answer, environment, upstreamCalls } from "../support/worker/harness.ts";
 
 quietAndFresh();
 
@@ -14,7 +14,7 @@ interface Usage {
 }
 
 async function usage(): Promise<Usage> {
-  const headers = { authorization: "Bearer admin-key" };
+  const headers = ADMIN;
   const request = new Request("https://gateway.example/v1/usage", { headers });
   return (await answer(request, environment())).json();
 }
@@ -67,7 +67,7 @@ describe.each(VERSIONS)("what version %s stored", (_, scenes) => {
       expect(jsonOf(hit.body)).toEqual(jsonOf(scene.exchange("request").response.body));
       expect(await upstreamCalls(scene.promptOf("request"))).toBe(0);
       const { url } = scene.exchange("poll").request;
-      const headers = { authorization: "Bearer admin-key" };
+      const headers = ADMIN;
       await answer(new Request(url, { method: "DELETE", headers }), environment());
       expect(await kvKeys()).toEqual([]);
     });

@@ -1,11 +1,10 @@
 import { reset } from "cloudflare:test";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { signQuery } from "../../src/access/signed-url.ts";
-import { answer, copied, environment, generationRequest } from "./gateway.ts";
-import { jobsWithoutPauses } from "./workflows.ts";
-
-const LOW = { model: "dall-e-2", size: "256x256" };
-const SECRET = "a-secret-that-is-long-enough-for-hs256";
+import { answer, copied, environment, generationRequest } from "../support/worker/harness.ts";
+import { jobsWithoutPauses } from "../support/worker/job-workflows.ts";
+import { newBody, SMALL } from "../support/bodies.ts";
+import { TOKEN_SECRET } from "../support/vars.ts";
 
 const lines: string[] = [];
 
@@ -26,10 +25,6 @@ function events(): Record<string, unknown>[] {
   return lines
     .map((line): Record<string, unknown> => JSON.parse(line))
     .filter(({ event }) => event === "request");
-}
-
-function newBody() {
-  return { ...LOW, prompt: crypto.randomUUID() };
 }
 
 describe("the event of a request", () => {
@@ -71,7 +66,7 @@ describe("the event of a request", () => {
 
   it("leads to the generation that failed", async () => {
     vi.spyOn(console, "error").mockImplementation(() => undefined);
-    const body = { ...LOW, prompt: `[upstream status=400] ${crypto.randomUUID()}` };
+    const body = { ...SMALL, prompt: `[upstream status=400] ${crypto.randomUUID()}` };
     await answer(generationRequest(body), environment());
     const made = lines
       .map((line): Record<string, unknown> => JSON.parse(line))
@@ -100,10 +95,10 @@ describe("the event of a request", () => {
   });
 
   it("holds no token of an address, and no query", async () => {
-    const env = environment({ TOKEN_SECRET: SECRET });
+    const env = environment({ TOKEN_SECRET });
     const prompt = crypto.randomUUID();
     const expires = Math.floor(Date.now() / 1000) + 60;
-    const query = await signQuery({ ...LOW, prompt }, expires, SECRET);
+    const query = await signQuery({ ...SMALL, prompt }, expires, TOKEN_SECRET);
     const signed = `https://gateway.example/v1/images/generations?${query}`;
     await answer(new Request(signed), env);
     const hook = "https://gateway.example/v1/webhooks/images/eyJhbGciOi.a.b";

@@ -1,15 +1,21 @@
 import { describe, expect, it } from "vitest";
 import { spentToday } from "../../src/access/budget.ts";
 import { verifyToken } from "../../src/access/token.ts";
-import { eventually } from "../eventually.ts";
-import { testConfig } from "../unit/config-of.ts";
-import { quietAndFresh } from "./fresh.ts";
-import { answer, environment, errorOf, generationRequest, upstreamCalls } from "./gateway.ts";
+import { eventually } from "../support/eventually.ts";
+import { quietAndFresh } from "../support/worker/fresh-state.ts";
+import {
+  ADMIN,
+  answer,
+  environment,
+  errorOf,
+  generationRequest,
+  testConfig,
+  upstreamCalls,
+} from "../support/worker/harness.ts";
+import { newBody } from "../support/bodies.ts";
+import { TOKEN_SECRET } from "../support/vars.ts";
 
-const SECRET = "a-secret-that-is-long-enough-for-hs256";
-const ADMIN = { authorization: "Bearer admin-key" };
-const env = environment({ ACCESS: "token", TOKEN_SECRET: SECRET });
-const LOW = { model: "dall-e-2", size: "256x256" };
+const env = environment({ ACCESS: "token", TOKEN_SECRET });
 
 quietAndFresh();
 
@@ -40,10 +46,6 @@ async function minted(more: object = {}): Promise<Minted> {
   return response.json();
 }
 
-function newBody() {
-  return { ...LOW, prompt: crypto.randomUUID() };
-}
-
 function ask(token: string | undefined, body: object = newBody(), headers = {}) {
   const authorization = token === undefined ? {} : { authorization: `Bearer ${token}` };
   return answer(generationRequest(body, { ...authorization, ...headers }), env);
@@ -55,7 +57,7 @@ describe("POST /v1/tokens", () => {
     expect(response.status).toBe(201);
     expect(response.headers.get("cache-control")).toBe("no-store");
     const { token, ...rest } = await response.json<Minted>();
-    const claims = await verifyToken(token, [SECRET]);
+    const claims = await verifyToken(token, [TOKEN_SECRET]);
     expect(rest).toEqual({ jti: claims.jti, sub: "web", expires_at: claims.exp });
     expect((await ask(token)).status).toBe(200);
   });
@@ -164,7 +166,7 @@ describe("where tokens are wanted", () => {
 });
 
 describe("where they are not", () => {
-  const open = environment({ TOKEN_SECRET: SECRET });
+  const open = environment({ TOKEN_SECRET });
 
   it.each([["sk-of-somebody-else"], ["a.b.c"]])("%s is nobody's, and does no harm", async (key) => {
     const request = generationRequest(newBody(), { authorization: `Bearer ${key}` });

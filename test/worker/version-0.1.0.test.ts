@@ -6,10 +6,9 @@ import { NOW } from "../../src/generation/protocol.ts";
 import { requestIdentity, requestKeys } from "../../src/generation/key.ts";
 import { parseCacheControl } from "../../src/lib/cache-control.ts";
 import { objectIdOf } from "../../src/lib/object-id.ts";
-import { eventually } from "../eventually.ts";
-import { testConfig } from "../unit/config-of.ts";
-import { hookAt } from "../webhooks/hook.ts";
-import { quietAndFresh } from "./fresh.ts";
+import { eventually } from "../support/eventually.ts";
+import { hookAt } from "../support/webhooks/hook.ts";
+import { quietAndFresh } from "../support/worker/fresh-state.ts";
 import {
   answer,
   bindings,
@@ -19,20 +18,17 @@ import {
   generationRequest,
   keyOf,
   sharedObject,
+  testConfig,
   upstreamCalls,
-} from "./gateway.ts";
-import { jobsWithoutPauses } from "./workflows.ts";
+} from "../support/worker/harness.ts";
+import { jobsWithoutPauses } from "../support/worker/job-workflows.ts";
+import { newBody } from "../support/bodies.ts";
 
 const env = environment();
 const PAYER = { caller: "public", account: "network/local", token: undefined };
-const LOW = { model: "dall-e-2", size: "256x256" };
 
 quietAndFresh();
 const jobs = jobsWithoutPauses();
-
-function newBody() {
-  return { ...LOW, prompt: crypto.randomUUID() };
-}
 
 function post(body: object, headers: Record<string, string>) {
   return answer(generationRequest(body, headers), env);

@@ -2,27 +2,28 @@ import { Webhook } from "standardwebhooks";
 import { describe, expect, inject, it } from "vitest";
 import { usageOf } from "../../src/access/budget.ts";
 import { mintToken, type TokenLimits } from "../../src/access/token.ts";
-import { eventually } from "../eventually.ts";
-import { testConfig } from "../unit/config-of.ts";
-import { eventIn, hookAt } from "../webhooks/hook.ts";
-import { webhookSecret } from "../webhooks/secret.ts";
-import { quietAndFresh } from "./fresh.ts";
-import { answer, environment, errorOf, upstreamCalls } from "./gateway.ts";
-import { jobsWithoutPauses } from "./workflows.ts";
+import { eventually } from "../support/eventually.ts";
+import { eventIn, hookAt } from "../support/webhooks/hook.ts";
+import { webhookSecret } from "../support/webhooks/secret.ts";
+import { quietAndFresh } from "../support/worker/fresh-state.ts";
+import {
+  answer,
+  environment,
+  errorOf,
+  testConfig,
+  upstreamCalls,
+} from "../support/worker/harness.ts";
+import { jobsWithoutPauses } from "../support/worker/job-workflows.ts";
+import { newBody, SMALL } from "../support/bodies.ts";
+import { TOKEN_SECRET } from "../support/vars.ts";
 
-const SECRET = "a-secret-that-is-long-enough-for-hs256";
-const env = environment({ ACCESS: "token", TOKEN_SECRET: SECRET });
-const LOW = { model: "dall-e-2", size: "256x256" };
+const env = environment({ ACCESS: "token", TOKEN_SECRET });
 const TARGET = "https://gateway.example/v1/webhooks/images";
 
 quietAndFresh();
 
 // After the hooks above, so that jobs are over before everything is reset.
 const jobs = jobsWithoutPauses();
-
-function newBody() {
-  return { ...LOW, prompt: crypto.randomUUID() };
-}
 
 function newId() {
   return `msg_${crypto.randomUUID()}`;
@@ -46,7 +47,7 @@ function send(
 
 async function tokenFor(limits: TokenLimits = { scope: "webhook" }): Promise<string> {
   const options = { sub: "n8n", ttlSeconds: 60, nowSeconds: Math.floor(Date.now() / 1000), limits };
-  return (await mintToken([SECRET], options)).token;
+  return (await mintToken([TOKEN_SECRET], options)).token;
 }
 
 /** Sends a webhook that nobody has signed. */
@@ -148,15 +149,19 @@ describe("a signed webhook", () => {
     [{}, "missing_required_parameter", "prompt"],
     [{ data: {} }, "missing_required_parameter", "prompt"],
     [{ data: null }, "unknown_parameter", "data"],
-    [{ ...LOW, prompt: "a", action: "opened" }, "unknown_parameter", "action"],
+    [{ ...SMALL, prompt: "a", action: "opened" }, "unknown_parameter", "action"],
     [{ prompt: "a", stream: true }, "unsupported_parameter", "stream"],
-    [{ ...LOW, prompt: "a", webhook_url: "https://evil.example/" }, "invalid_value", "webhook_url"],
+    [
+      { ...SMALL, prompt: "a", webhook_url: "https://evil.example/" },
+      "invalid_value",
+      "webhook_url",
+    ],
   ])("that says %j is wrong for ever", async (body, code, param) => {
     expect(await errorOf(await send(body))).toEqual([400, code, param]);
   });
 
   it("is too large above the limit", async () => {
-    const response = await send({ ...LOW, prompt: "a".repeat(70_000) });
+    const response = await send({ ...SMALL, prompt: "a".repeat(70_000) });
     expect(await errorOf(response)).toEqual([413, "request_too_large", null]);
   });
 

@@ -8,8 +8,8 @@ import {
   type TokenLimits,
 } from "../../../src/access/token.ts";
 import { GatewayError, type Failure } from "../../../src/errors/failure.ts";
+import { TOKEN_SECRET as SECRET } from "../../support/vars.ts";
 
-const SECRET = "a-secret-that-is-long-enough-for-hs256";
 const OTHER = "another-secret-as-long-as-the-first-one";
 const now = () => Math.floor(Date.now() / 1000);
 

@@ -4,7 +4,7 @@ import { KNOWN_MODELS } from "../../../src/contract/models.ts";
 import { costOf, pricesSchema, type Prices } from "../../../src/contract/pricing.ts";
 import { NO_USAGE } from "../../../src/contract/record.ts";
 import { parseImageRequest } from "../../../src/contract/request.ts";
-import { testConfig } from "../config-of.ts";
+import { testConfig } from "../../support/unit-config.ts";
 
 const NONE: Prices = new Map();
 

@@ -1,10 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { parseImageRequest, type ImageRequest } from "../../../src/contract/request.ts";
-import { testConfig } from "../config-of.ts";
-import { failureOf, wireOf } from "../failure.ts";
-
-const IRE = "invalid_request_error";
-const IGU = "image_generation_user_error";
+import { testConfig } from "../../support/unit-config.ts";
+import { failureOf, IGU, IRE, wireOf } from "../../support/failures.ts";
 
 function parse(body: unknown, vars: Record<string, unknown> = {}): ImageRequest {
   return parseImageRequest(body, testConfig(vars), Date.now());

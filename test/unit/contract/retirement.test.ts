@@ -9,8 +9,8 @@ import {
   withdrawalAt,
   type RetirementPolicy,
 } from "../../../src/contract/retirement.ts";
-import { testConfig } from "../config-of.ts";
-import { failureOf } from "../failure.ts";
+import { testConfig } from "../../support/unit-config.ts";
+import { failureOf } from "../../support/failures.ts";
 
 const OPENAI: RetirementPolicy = { retiredModels: "auto", isOpenAi: true };
 const OTHER: RetirementPolicy = { retiredModels: "auto", isOpenAi: false };

@@ -4,7 +4,7 @@ import type { Cause, Code } from "../../../src/errors/wire/row.ts";
 import type { Failure } from "../../../src/errors/failure.ts";
 import { FAMILIES, ROWS } from "../../../src/errors/wire/rows.ts";
 import { parseJson } from "../../../src/http/json-body.ts";
-import { failureOf } from "../failure.ts";
+import { failureOf } from "../../support/failures.ts";
 
 const ENTRIES = FAMILIES.flatMap(({ rows }) => Object.entries(rows));
 const CAUSES: [string, Cause<Failure>][] = ENTRIES.flatMap(([code, row]) =>

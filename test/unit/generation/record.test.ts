@@ -9,7 +9,7 @@ import {
 import { newIdInObject } from "../../../src/lib/object-id.ts";
 import { newRecord } from "../../../src/generation/record.ts";
 import type { UpstreamGeneration } from "../../../src/upstream/client.ts";
-import { testConfig } from "../config-of.ts";
+import { testConfig } from "../../support/unit-config.ts";
 
 const MADE: UpstreamGeneration = {
   images: [

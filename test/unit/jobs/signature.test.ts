@@ -1,8 +1,8 @@
 import { Webhook } from "standardwebhooks";
 import { describe, expect, it } from "vitest";
 import { signWebhook, verifyWebhook, type WebhookHeaders } from "../../../src/jobs/signature.ts";
-import { webhookSecret } from "../../webhooks/secret.ts";
-import { failureOf } from "../failure.ts";
+import { webhookSecret } from "../../support/webhooks/secret.ts";
+import { failureOf } from "../../support/failures.ts";
 
 const OLD = webhookSecret("old");
 const NEW = webhookSecret("new");

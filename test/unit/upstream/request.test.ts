@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { parseImageRequest } from "../../../src/contract/request.ts";
 import { upstreamBody } from "../../../src/upstream/request.ts";
-import { testConfig } from "../config-of.ts";
+import { testConfig } from "../../support/unit-config.ts";
 
 function sent(body: object, vars: Record<string, unknown> = {}) {
   return upstreamBody(parseImageRequest(body, testConfig(vars), Date.now()));

@@ -1,0 +1,19 @@
+import { webhookSecret } from "./webhooks/secret.ts";
+
+/** The vars and secrets of the Worker in unit tests and in workerd; the upstream's URL is extra. */
+export const VARS = {
+  ADMIN_KEY: "admin-key",
+  // Tests send more requests, and more at once, than the limits of a deployment allow.
+  BUDGET_USD_PER_DAY: "100000",
+  LOCAL_DEVELOPMENT: "true",
+  MAX_CONCURRENT_PER_CALLER: "1000000",
+  UPSTREAM_API_KEY: "sk-test",
+  WEBHOOK_HOSTS: "127.0.0.1",
+  WEBHOOK_SECRET: webhookSecret("in"),
+  WEBHOOK_SIGNING_SECRET: webhookSecret("out"),
+};
+
+/** The secret that signs tokens and URLs, in tests that set one. */
+export const TOKEN_SECRET = "token-secret-5c7e9a1b3d5f7092846a";
+/** The one that TOKEN_SECRET replaces, in tests that rotate it. */
+export const OLD_TOKEN_SECRET = "the-secret-of-before-f1e2d3c4b5a6978";

@@ -1,0 +1,225 @@
+import { describe, expect, it } from "vitest";
+import { configOf, BINDINGS } from "../../../src/config/environment.ts";
+import { servedModel } from "../../../src/contract/catalog.ts";
+import { KNOWN_MODELS } from "../../../src/contract/models.ts";
+import { webhookSecret } from "../../support/webhooks/secret.ts";
+import { testConfig, unitEnvironment } from "../../support/unit-config.ts";
+import { failureOf } from "../../support/failures.ts";
+
+function problems(vars: Record<string, unknown>): readonly string[] {
+  const failure = failureOf(() => testConfig(vars));
+  return failure.code === "misconfigured" ? failure.problems : expect.fail(failure.code);
+}
+
+describe("an environment with nothing but the bindings", () => {
+  const all = unitEnvironment();
+  const bindings = Object.fromEntries(BINDINGS.map((name) => [name, all[name]]));
+  const config = configOf(bindings);
+
+  it("has the documented defaults", () => {
+    expect(config).toMatchObject({
+      defaultModel: "gpt-image-1.5",
+      promptMaxChars: 1000,
+      requireDocumentedFields: false,
+      maxBodyBytes: 64 * 1024,
+      cacheTtlSeconds: 30 * 24 * 60 * 60,
+      refusalTtlSeconds: 60 * 60,
+      adminKey: undefined,
+      tokenSecrets: [],
+      access: "public",
+      turnstile: undefined,
+      budgetPerDay: 5_000_000,
+      budgetPerCaller: 5_000_000,
+      maxConcurrentPerCaller: 4,
+      allowedOrigins: ["*"],
+      webhookSecrets: [],
+      webhookSigningSecrets: [],
+      webhookHosts: [],
+      localDevelopment: false,
+      upstream: {
+        baseUrl: "https://api.openai.com/v1",
+        apiKey: undefined,
+        isOpenAi: true,
+        retiredModels: "auto",
+        timeoutSeconds: 300,
+        maxRetries: 2,
+      },
+    });
+  });
+
+  it("serves every known model", () => {
+    expect([...config.models.keys()]).toEqual(KNOWN_MODELS.map((model) => model.id));
+  });
+
+  it("is parsed once", () => {
+    const env = { ...bindings };
+    expect(configOf(env)).toBe(configOf(env));
+  });
+});
+
+describe("values", () => {
+  it("may be TOML's own numbers and booleans", () => {
+    const config = testConfig({ PROMPT_MAX_CHARS: 50, REQUIRE_DOCUMENTED_FIELDS: true });
+    expect(config).toMatchObject({ promptMaxChars: 50, requireDocumentedFields: true });
+  });
+
+  it("that are empty are unset", () => {
+    const config = testConfig({ PROMPT_MAX_CHARS: "", MODELS: "", DEFAULT_MODEL: "" });
+    expect(config).toMatchObject({ promptMaxChars: 1000, defaultModel: "gpt-image-1.5" });
+    expect(config.models.size).toBe(KNOWN_MODELS.length);
+  });
+
+  it("of lists may have spaces", () => {
+    const { models } = testConfig({ MODELS: " gpt-image-1.5 , gpt-image-2 ," });
+    expect([...models.keys()]).toEqual(["gpt-image-1.5", "gpt-image-2"]);
+  });
+
+  it("of the base URL may end in a slash", () => {
+    const { upstream } = testConfig({ UPSTREAM_BASE_URL: "https://images.example.com/v1/" });
+    expect(upstream.baseUrl).toBe("https://images.example.com/v1");
+  });
+});
+
+describe("a model that the table knows", () => {
+  it.each(KNOWN_MODELS.map(({ id }) => id))(
+    "%s is served as the default, whatever else is",
+    (id) => {
+      for (const MODELS of ["", id, "gpt-image-2", "my-model"]) {
+        const config = testConfig({
+          UPSTREAM_BASE_URL: "https://api.openai.com/v1",
+          DEFAULT_MODEL: id,
+          MODELS,
+          PRICES: JSON.stringify({ [id]: { per_image: 0.04 } }),
+        });
+        expect(servedModel(config, id)?.id).toBe(id);
+      }
+    },
+  );
+
+  it("is served as the preset default, in addition to MODELS", () => {
+    const { models, defaultModel } = testConfig({ MODELS: "gpt-image-2" });
+    expect(defaultModel).toBe("gpt-image-1.5");
+    expect([...models.keys()]).toEqual(["gpt-image-2", "gpt-image-1.5"]);
+  });
+});
+
+describe("an alias", () => {
+  it("is served, under its own name, with the rules of what is behind it", () => {
+    const config = testConfig({ MODEL_ALIASES: "fast=gpt-image-2.6-flare" });
+    expect(servedModel(config, "fast")).toMatchObject({
+      id: "fast",
+      upstreamId: "gpt-image-2.6-flare",
+      rules: { qualities: ["auto", "low", "medium", "high", "xhigh", "max"] },
+    });
+  });
+});
+
+describe("a bad value is named with the reason", () => {
+  it.each([
+    ["PROMPT_MAX_CHARS", "many", "PROMPT_MAX_CHARS must be a whole number from 1 to 32000"],
+    ["PROMPT_MAX_CHARS", "0", "PROMPT_MAX_CHARS must be a whole number from 1 to 32000"],
+    ["PROMPT_MAX_CHARS", "1e3", "PROMPT_MAX_CHARS must be a whole number from 1 to 32000"],
+    ["CACHE_TTL_SECONDS", "59", "CACHE_TTL_SECONDS must be a whole number from 60 to 31536000"],
+    ["UPSTREAM_TIMEOUT_SECONDS", "-1", "UPSTREAM_TIMEOUT_SECONDS must be a whole number"],
+    ["UPSTREAM_MAX_RETRIES", "6", "UPSTREAM_MAX_RETRIES must be a whole number from 0 to 5"],
+    ["MAX_BODY_BYTES", "10 MB", "MAX_BODY_BYTES must be a whole number"],
+    ["REQUIRE_DOCUMENTED_FIELDS", "yes", 'REQUIRE_DOCUMENTED_FIELDS must be "true" or "false"'],
+    ["LOCAL_DEVELOPMENT", "1", 'LOCAL_DEVELOPMENT must be "true" or "false"'],
+    ["MODELS", "gpt image", "MODELS must be a comma-separated list of model ids"],
+    ["MODEL_ALIASES", "a=b=c", "MODEL_ALIASES must be a comma-separated list of pairs"],
+    ["MODEL_ALIASES", "a", "MODEL_ALIASES must be a comma-separated list of pairs"],
+    ["MODEL_ALIASES", "a=", "MODEL_ALIASES must be a comma-separated list of pairs"],
+    ["DEFAULT_MODEL", "unheard-of", "DEFAULT_MODEL must be one of MODELS"],
+    ["ALLOWED_ORIGINS", "example.com", 'ALLOWED_ORIGINS must be "*" or a comma-separated list'],
+    ["ALLOWED_ORIGINS", "https://example.com/", "ALLOWED_ORIGINS must be"],
+    ["RETIRED_MODELS", "yes", 'RETIRED_MODELS must be "auto", "replace" or "keep"'],
+    ["CACHE", undefined, "CACHE must be bound to a KV namespace"],
+    ["CACHE", "cache", "CACHE must be bound to a KV namespace"],
+    ["GENERATION", undefined, "GENERATION must be bound to a Durable Object class"],
+    ["IDEMPOTENCY", {}, "IDEMPOTENCY must be bound to a Durable Object class"],
+    ["REFUSAL_TTL_SECONDS", "5", "REFUSAL_TTL_SECONDS must be a whole number from 60"],
+    ["UPSTREAM_BASE_URL", "api.example.com", "UPSTREAM_BASE_URL must be a URL"],
+    ["UPSTREAM_BASE_URL", "https://a.example/v1?x=1", "UPSTREAM_BASE_URL must be a URL"],
+    ["UPSTREAM_BASE_URL", "https://me@a.example/v1", "UPSTREAM_BASE_URL must be a URL"],
+    ["UPSTREAM_BASE_URL", "ftp://a.example/v1", "UPSTREAM_BASE_URL must start with https://"],
+    ["UPSTREAM_API_KEY", "two words", "UPSTREAM_API_KEY must have no spaces"],
+    ["UPSTREAM_API_KEY", "key\n", "UPSTREAM_API_KEY must have no spaces"],
+    ["TOKEN_SECRET", "too short", "TOKEN_SECRET must be one secret of at least 32 characters"],
+    [
+      "TOKEN_SECRET",
+      `${"a".repeat(32)},short`,
+      "TOKEN_SECRET must be one secret of at least 32 characters",
+    ],
+    ["ACCESS", "everyone", 'ACCESS must be "public" or "token"'],
+    ["ACCESS", "token", "TOKEN_SECRET must be set if ACCESS is token"],
+    ["BUDGET", undefined, "BUDGET must be bound to a Durable Object class"],
+    ["BUDGET_USD_PER_DAY", "$5", "BUDGET_USD_PER_DAY must be an amount in dollars"],
+    ["BUDGET_USD_PER_DAY", "-5", "BUDGET_USD_PER_DAY must be an amount in dollars"],
+    ["BUDGET_USD_PER_DAY_PER_CALLER", "1e3", "BUDGET_USD_PER_DAY_PER_CALLER must be an amount"],
+    ["MAX_CONCURRENT_PER_CALLER", "0", "MAX_CONCURRENT_PER_CALLER must be a whole number from 1"],
+    ["PRICES", "cheap", "PRICES must be JSON such as"],
+    ["PRICES", '{"m":{"per_image":-1}}', "PRICES must be JSON such as"],
+    ["RATE_LIMIT_REQUESTS", undefined, "RATE_LIMIT_REQUESTS must be bound to a rate limit"],
+    ["REVOCATIONS", {}, "REVOCATIONS must be bound to a Durable Object class"],
+    ["JOBS", undefined, "JOBS must be bound to a Durable Object class"],
+    ["IMAGE_JOB", undefined, "IMAGE_JOB must be bound to a Workflow"],
+    ["IMAGE_JOB", {}, "IMAGE_JOB must be bound to a Workflow"],
+    ["WEBHOOK_SECRET", "whsec_c2hvcnQ=", "WEBHOOK_SECRET must be whsec_ and the base64"],
+    ["WEBHOOK_SECRET", webhookSecret("a").slice(6), "WEBHOOK_SECRET must be whsec_ and the base64"],
+    ["WEBHOOK_SECRET", `whsec_${"!".repeat(32)}`, "WEBHOOK_SECRET must be whsec_ and the base64"],
+    ["WEBHOOK_SECRET", `whsec_${"A".repeat(88)}`, "WEBHOOK_SECRET must be whsec_ and the base64"],
+    ["WEBHOOK_SIGNING_SECRET", "whsec_", "WEBHOOK_SIGNING_SECRET must be whsec_ and the base64"],
+    ["WEBHOOK_HOSTS", "https://hooks.example.com", 'WEBHOOK_HOSTS must be "*"'],
+    ["WEBHOOK_HOSTS", "hooks.example.com/path", 'WEBHOOK_HOSTS must be "*"'],
+    ["TURNSTILE_SECRET", "0x4AAA", "TOKEN_SECRET must be set if TURNSTILE_SECRET is set"],
+    ["MODELS", { a: 1 }, "MODELS must be a string, a number or a boolean"],
+  ])("%s = %j", (name, value, reason) => {
+    const [said] = problems({ [name]: value });
+    expect(said).toContain(reason);
+    expect(said).not.toContain(JSON.stringify(value ?? null));
+  });
+
+  it("and all of them at once", () => {
+    expect(problems({ PROMPT_MAX_CHARS: "x", MAX_BODY_BYTES: "y" })).toHaveLength(2);
+  });
+
+  it("an upstream by http is good for local development only", () => {
+    const UPSTREAM_BASE_URL = "http://127.0.0.1:9/v1";
+    expect(testConfig({ UPSTREAM_BASE_URL }).upstream.baseUrl).toBe(UPSTREAM_BASE_URL);
+    expect(problems({ UPSTREAM_BASE_URL, LOCAL_DEVELOPMENT: "false" })).toEqual([
+      "UPSTREAM_BASE_URL must start with https://",
+    ]);
+  });
+
+  it.each(["1x0000000000000000000000000000000AA", "2x0000000000000000000000000000000AA"])(
+    "Turnstile's secret for tests %s is good for local development only",
+    (TURNSTILE_SECRET) => {
+      const vars = { TURNSTILE_SECRET, TOKEN_SECRET: "a".repeat(32) };
+      expect(testConfig(vars).turnstile?.secret).toBe(TURNSTILE_SECRET);
+      expect(problems({ ...vars, LOCAL_DEVELOPMENT: "false", UPSTREAM_BASE_URL: "" })).toEqual([
+        "TURNSTILE_SECRET must not be one of Turnstile's test secrets",
+      ]);
+    },
+  );
+});
+
+describe("money", () => {
+  it.each([
+    ["5", 5_000_000],
+    ["0.5", 500_000],
+    [0.000001, 1],
+    ["0", 0],
+  ])("of %s dollars is counted in micro-dollars", (BUDGET_USD_PER_DAY, micro) => {
+    const { budgetPerDay, budgetPerCaller } = testConfig({ BUDGET_USD_PER_DAY });
+    expect(budgetPerDay).toBe(micro);
+    // A caller may spend what everybody may, unless it is told otherwise.
+    expect(budgetPerCaller).toBe(micro);
+  });
+});
+
+describe("two secrets", () => {
+  it("are told apart by a comma", () => {
+    const [one, two] = ["a".repeat(32), "b".repeat(32)];
+    expect(testConfig({ TOKEN_SECRET: `${one}, ${two}` }).tokenSecrets).toEqual([one, two]);
+  });
+});
