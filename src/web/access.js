@@ -45,7 +45,7 @@ export async function readHealth() {
 /** @param {Health} health */
 export function showBudget({ budget: { usd_per_day, usd_left } }) {
   const left = Math.max(0, usd_left).toFixed(2);
-  element("budget").textContent = `$${left} of today's $${usd_per_day.toFixed(2)} budget left.`;
+  element("budget").textContent = `$${left} of $${usd_per_day.toFixed(2)} left today.`;
 }
 
 /**

@@ -121,7 +121,7 @@ function authentication({ security = [] }) {
       node(
         "p",
         { class: "hint" },
-        "Requires a token if the gateway does: ",
+        "Requires a token if ACCESS is token: ",
         node("code", {}, "Authorization: Bearer <token>"),
       ),
     ];

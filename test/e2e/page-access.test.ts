@@ -79,7 +79,7 @@ describe.skipIf(browserPath === undefined)(
       await page.locator("#images img").waitFor();
       await expect.poll(() => page.locator("#state").textContent()).toContain("cost $0.0200");
       expect(await page.locator("#budget").textContent()).toMatch(
-        /^\$[\d.]+ of today's \$1000\.00 budget left\.$/,
+        /^\$[\d.]+ of \$1000\.00 left today\.$/,
       );
       expect(pageErrors).toEqual([]);
     });
