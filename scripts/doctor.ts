@@ -3,7 +3,7 @@ import { startDev } from "./dev.ts";
 import { secretOf } from "./dev-vars.ts";
 import { fail, optionsOf } from "./options.ts";
 
-const USAGE = `npm run doctor                              checks the setup on this machine, with .dev.vars
+const USAGE = `npm run doctor                                 checks the setup on this machine, with .dev.vars
 npm run doctor -- --url https://your.example   checks a deployment
 
 Reads /health and, if ADMIN_KEY is set in the environment or .dev.vars, the gateway's diagnostics.
