@@ -8,9 +8,9 @@ import { newPrompt, stage } from "./stage.ts";
 
 const theStage = stage({ ACCESS: "token" });
 const script = join(import.meta.dirname, "../../scripts/token.ts");
-const OLD_SECRET = "the-previous-secret-f1e2d3c4b5a6978";
+const OLD_SECRET = "the-secret-of-before-f1e2d3c4b5a6978";
 
-/** Runs the script in a process of its own. */
+/** Runs the helper as a user does. */
 function run(args: readonly string[], secret = TOKEN_SECRET) {
   const env = { ...process.env, TOKEN_SECRET: secret };
   return promisify(execFile)(process.execPath, [script, ...args], { env });
