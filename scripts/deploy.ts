@@ -3,13 +3,14 @@ import { once } from "node:events";
 import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { addressIn } from "./address.ts";
+import { deploymentUrl } from "./deployment-url.ts";
 
 /**
- * `npm run deploy [-- --env staging]`: the tests, the deployment, the doctor. Whatever fails ends it.
+ * `npm run deploy [-- --env staging]`: runs the tests, deploys, and runs the doctor. Stops at the
+ * first step that fails.
  *
- * On Cloudflare's own builders (the Deploy button) there is no browser and no secret, and the
- * repository was tested where it came from: there it only deploys.
+ * On Cloudflare's builders (the Deploy button) it only deploys. They have neither a browser nor the
+ * secrets, and CI has already tested the repository.
  */
 const root = join(import.meta.dirname, "..");
 const wrangler = join(root, "node_modules/wrangler/bin/wrangler.js");
@@ -17,22 +18,20 @@ const flags = process.argv.slice(2);
 const env = flags.some((flag) => /^(?:--env|-e)\b/.test(flag)) ? [] : ["--env", ""];
 const isBuilder = process.env["WORKERS_CI"] === "1";
 
-/** A new address needs a moment until it is known everywhere. */
-const KNOWN_WITHIN_MS = 3 * 60 * 1000;
-const ASK_EVERY_MS = 3000;
+/** A new domain name takes a moment to resolve. */
+const REACHABLE_WITHIN_MS = 3 * 60 * 1000;
+const POLL_INTERVAL_MS = 3000;
 
 if (!isBuilder) await run("npm", ["test"]);
 const url = await deploy();
 if (url === undefined) {
-  console.log(
-    "It is deployed. Where that is wrangler does not tell: npm run doctor -- --url https://…",
-  );
+  console.log("Deployed. wrangler printed no URL. Run: npm run doctor -- --url https://…");
 } else if (!isBuilder) {
-  await known(url);
+  await waitUntilReachable(url);
   await run(process.execPath, [join(import.meta.dirname, "doctor.ts"), "--url", url]);
 }
 
-/** @returns where it is, as wrangler tells it */
+/** Deploys the Worker and returns its URL, if wrangler prints one. */
 async function deploy(): Promise<string | undefined> {
   const directory = await mkdtemp(join(tmpdir(), "darkroom-deploy-"));
   const output = join(directory, "output.ndjson");
@@ -44,18 +43,18 @@ async function deploy(): Promise<string | undefined> {
   const deployed = lines
     .map((line): { type: string; targets?: string[] } => JSON.parse(line))
     .find(({ type }) => type === "deploy");
-  return addressIn(deployed?.targets ?? []);
+  return deploymentUrl(deployed?.targets ?? []);
 }
 
-async function known(address: string): Promise<void> {
-  const untilMs = Date.now() + KNOWN_WITHIN_MS;
-  while (Date.now() < untilMs) {
-    const answers = await fetch(`${address}/health`).then(
+async function waitUntilReachable(url: string): Promise<void> {
+  const deadlineMs = Date.now() + REACHABLE_WITHIN_MS;
+  while (Date.now() < deadlineMs) {
+    const isReachable = await fetch(`${url}/health`).then(
       () => true,
       () => false,
     );
-    if (answers) return;
-    await new Promise((resolve) => setTimeout(resolve, ASK_EVERY_MS));
+    if (isReachable) return;
+    await new Promise((resolve) => setTimeout(resolve, POLL_INTERVAL_MS));
   }
 }
 

@@ -3,31 +3,31 @@ import { once } from "node:events";
 import { createServer } from "node:net";
 import { join } from "node:path";
 
-/** The first that is tried. */
+/** The first port to try. */
 export const FIRST_PORT = Number(process.env["PORT"] ?? 8787);
 const READY_WITHIN_MS = 60_000;
 
-/** The Worker on this machine, as `wrangler dev` runs it. */
+/** The Worker on this machine, run by `wrangler dev`. */
 export interface Dev {
-  /** Without a slash at its end. */
+  /** The base URL, without a trailing slash. */
   url: string;
   process: ChildProcess;
-  /** Resolves when it answers. */
+  /** Resolves when the Worker responds. */
   ready: Promise<void>;
   close(): Promise<void>;
 }
 
 export interface DevOptions {
-  /** For wrangler. */
+  /** Flags for wrangler. */
   flags?: readonly string[];
-  /** Whether what wrangler and the Worker print is kept back. */
+  /** True if the output of wrangler and the Worker is discarded. */
   isQuiet?: boolean;
 }
 
 /**
- * Starts it on the first free port from `PORT` on.
+ * Starts the Worker on the first free port, counting up from `PORT`.
  *
- * @param vars `NAME:value`, on top of those in wrangler.toml and .dev.vars
+ * @param vars `NAME:value`. They override wrangler.toml and .dev.vars.
  */
 export async function startDev(
   vars: readonly string[],
@@ -51,7 +51,7 @@ export async function startDev(
     ],
     {
       cwd: root,
-      // Not the terminal's: its Ctrl-C comes through us, once.
+      // No terminal input: the caller's signal handler forwards Ctrl-C, once.
       stdio: ["ignore", output, output],
       env: { ...process.env, WRANGLER_SEND_METRICS: "false" },
     },
@@ -59,39 +59,39 @@ export async function startDev(
   return {
     url,
     process: worker,
-    ready: answers(url, worker),
+    ready: waitUntilReady(url, worker),
     async close() {
       if (worker.exitCode !== null) return;
-      const ended = once(worker, "exit");
+      const exited = once(worker, "exit");
       worker.kill("SIGTERM");
-      await ended;
+      await exited;
     },
   };
 }
 
-async function answers(url: string, worker: ChildProcess): Promise<void> {
+async function waitUntilReady(url: string, worker: ChildProcess): Promise<void> {
   const deadline = Date.now() + READY_WITHIN_MS;
   while (worker.exitCode === null && Date.now() < deadline) {
-    // Whatever it answers: one that is set up wrongly says so.
-    const answered = await fetch(`${url}/health`).then(
+    // Any status counts: a misconfigured Worker responds with an error that says so.
+    const hasResponded = await fetch(`${url}/health`).then(
       () => true,
       () => false,
     );
-    if (answered) return;
+    if (hasResponded) return;
     await new Promise((resolve) => setTimeout(resolve, 100));
   }
   worker.kill("SIGTERM");
   throw new Error("The Worker did not start.");
 }
 
-/** The port itself, or the next one that nobody uses. */
-export async function freePort(wanted: number): Promise<number> {
+/** Returns the first free port, counting up from `first`. */
+export async function freePort(first: number): Promise<number> {
   const probe = createServer();
   const isFree = await new Promise<boolean>((resolve) => {
     probe.once("error", () => resolve(false));
-    probe.listen(wanted, "127.0.0.1", () => resolve(true));
+    probe.listen(first, "127.0.0.1", () => resolve(true));
   });
-  if (!isFree) return freePort(wanted + 1);
+  if (!isFree) return freePort(first + 1);
   await new Promise((resolve) => probe.close(resolve));
-  return wanted;
+  return first;
 }

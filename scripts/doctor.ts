@@ -1,23 +1,23 @@
+import { checkGateway, type Check } from "./check-gateway.ts";
 import { startDev } from "./dev.ts";
 import { secretOf } from "./dev-vars.ts";
-import { examine, type Finding } from "./examine.ts";
 import { fail, optionsOf } from "./options.ts";
 
-const USAGE = `npm run doctor                              the set-up on this machine, with .dev.vars
-npm run doctor -- --url https://your.example   a deployment
+const USAGE = `npm run doctor                                 checks the setup on this machine, with .dev.vars
+npm run doctor -- --url https://your.example   checks a deployment
 
-Looks at the gateway from outside, and with ADMIN_KEY (from the environment or .dev.vars) from within.
-Costs nothing. Ends with 1 where something is wrong.`;
+Reads /health and, if ADMIN_KEY is set in the environment or .dev.vars, the gateway's diagnostics.
+Costs nothing. Exits with code 1 if a check fails.`;
 
 const { url } = optionsOf(USAGE, { options: { url: { type: "string" } } });
-process.exitCode = (await (url === undefined ? local() : deployed(url))) ? 0 : 1;
+process.exitCode = (await (url === undefined ? checkLocal() : checkDeployment(url))) ? 0 : 1;
 
-function deployed(address: string): Promise<boolean> {
-  return report(URL.parse(address)?.origin ?? fail(USAGE), secretOf("ADMIN_KEY"));
+function checkDeployment(deploymentUrl: string): Promise<boolean> {
+  return report(URL.parse(deploymentUrl)?.origin ?? fail(USAGE), secretOf("ADMIN_KEY"));
 }
 
-/** A Worker of its own, with what is in .dev.vars, and a key that lets the doctor look within. */
-async function local(): Promise<boolean> {
+/** Starts a Worker with the variables in .dev.vars, and an admin key if they contain none. */
+async function checkLocal(): Promise<boolean> {
   const adminKey = secretOf("ADMIN_KEY") ?? crypto.randomUUID();
   const vars = [`ADMIN_KEY:${adminKey}`, "LOCAL_DEVELOPMENT:true"];
   const dev = await startDev(vars, { isQuiet: true });
@@ -29,26 +29,31 @@ async function local(): Promise<boolean> {
   }
 }
 
+/** Prints every check and a summary. Returns true if no check failed. */
 async function report(origin: string, adminKey: string | undefined): Promise<boolean> {
   console.log(`\n  ${origin}\n`);
-  const findings = await examine(origin, adminKey);
-  for (const finding of findings) console.log(line(finding));
-  const failed = findings.filter(({ ok }) => !ok).length;
-  const warnings = findings.filter((finding) => labelOf(finding) === "warning").length;
-  const later = warnings === 0 ? "" : ` ${warnings} to change in time.`;
-  console.log(`\n  ${failed === 0 ? "All is well." : `${failed} to be seen to.`}${later}\n`);
+  const checks = await checkGateway(origin, adminKey);
+  for (const check of checks) console.log(format(check));
+  const failed = checks.filter(({ ok }) => !ok).length;
+  const warnings = checks.filter((check) => labelOf(check) === "warning").length;
+  const summary = failed === 0 ? "All checks passed." : `${count(failed, "check")} failed.`;
+  console.log(`\n  ${summary}${warnings === 0 ? "" : ` ${count(warnings, "warning")}.`}\n`);
   return failed === 0;
 }
 
-function line(finding: Finding): string {
-  const { name, detail, cure } = finding;
-  const label = labelOf(finding);
-  const said = `  ${label.padEnd(8)}${name.padEnd(14)}${detail}`;
-  return label === "ok" || cure === undefined ? said : `${said}\n${" ".repeat(24)}→ ${cure}`;
+function count(number: number, noun: string): string {
+  return `${number} ${noun}${number === 1 ? "" : "s"}`;
 }
 
-function labelOf({ ok, warning = false, isSkipped = false }: Finding): string {
-  if (isSkipped) return "–";
+function format(check: Check): string {
+  const { name, detail, fix } = check;
+  const label = labelOf(check);
+  const line = `  ${label.padEnd(8)}${name.padEnd(14)}${detail}`;
+  return label === "ok" || fix === undefined ? line : `${line}\n${" ".repeat(24)}→ ${fix}`;
+}
+
+function labelOf({ ok, warning = false, isSkipped = false }: Check): string {
+  if (isSkipped) return "skipped";
   if (!ok) return "failed";
   return warning ? "warning" : "ok";
 }

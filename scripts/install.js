@@ -1,5 +1,5 @@
-// Installs what is missing, with whichever Node runs npm: everything else then runs on the Node
-// that the project brings along.
+// Installs the dependencies if they are missing or outdated. Runs on any Node version that runs npm.
+// All other scripts run on the Node version in the project's dependencies.
 import { execSync } from "node:child_process";
 import { existsSync, statSync } from "node:fs";
 
@@ -8,6 +8,6 @@ const isCurrent =
   existsSync(installed) && statSync(installed).mtimeMs >= statSync("package-lock.json").mtimeMs;
 
 if (!isCurrent) {
-  console.log("Installing what is missing …");
+  console.log("Installing dependencies …");
   execSync("npm ci --no-audit --no-fund --loglevel=error", { stdio: "inherit" });
 }

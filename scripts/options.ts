@@ -1,6 +1,6 @@
 import { parseArgs, type ParseArgsConfig } from "node:util";
 
-/** The options of a script; what is none of them says how it is used, and ends it. */
+/** Parses the options of a script. Prints the usage and exits on an unknown option. */
 export function optionsOf<Config extends ParseArgsConfig>(
   usage: string,
   config: Config,
@@ -12,7 +12,7 @@ export function optionsOf<Config extends ParseArgsConfig>(
   }
 }
 
-/** Says what is wrong, and ends the script. */
+/** Prints an error and exits with code 1. */
 export function fail(message: string): never {
   console.error(message);
   process.exit(1);

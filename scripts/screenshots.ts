@@ -1,4 +1,4 @@
-// Takes the README's pictures of the page anew.
+// Takes the screenshots of the page for the README.
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import type { BrowserContextOptions } from "playwright-core";
@@ -28,7 +28,7 @@ async function take(name: string, prompt: string, options: BrowserContextOptions
   await page.locator("#model option").first().waitFor({ state: "attached" });
   await page.fill("#prompt", prompt);
   await page.click("#generate");
-  await page.locator(".about a").waitFor();
+  await page.locator(".image-info a").waitFor();
   const first = options.viewport?.width === PHONE_WIDTH ? "#generate" : "body";
   await page.locator(first).evaluate((element) => element.scrollIntoView());
   await page.screenshot({ path: join(directory, name) });

@@ -6,8 +6,8 @@ const USAGE = `npm run sign-url -- --prompt "a man walks" [--ttl 3600] [--origin
                     [--model …] [--size …] [--quality …] [--background …] [--output_format …]
                     [--output_compression …] [--moderation …] [--style …]
 
-Prints an address that shows the picture, and makes it on its first view, for --ttl seconds. Signed
-with TOKEN_SECRET, from the environment or from .dev.vars.`;
+Prints a signed URL of an image. The gateway generates the image on the first request. The URL
+expires after --ttl seconds. Requires TOKEN_SECRET in the environment or .dev.vars.`;
 
 const text = { type: "string" } as const;
 const PARAMETERS = [
@@ -34,7 +34,7 @@ const seconds = Number(ttl);
 if (!("prompt" in parameters) || !(seconds > 0)) fail(USAGE);
 
 const secret = tokenSecrets().at(0);
-if (secret === undefined) fail("TOKEN_SECRET is not set.");
+if (secret === undefined) fail("TOKEN_SECRET is not set. Add it to .dev.vars or the environment.");
 
 const expires = Math.floor(Date.now() / 1000 + seconds);
 const query = await signQuery(parameters, expires, secret);

@@ -3,28 +3,28 @@ import { startSimulator } from "../test/support/upstream/simulator.ts";
 import { FIRST_PORT, freePort, startDev } from "./dev.ts";
 import { devVars } from "./dev-vars.ts";
 
-/** About what a fast model takes, so that waiting can be seen. */
+/** About the latency of a fast model, so that the page shows its progress. */
 const SIMULATED_SECONDS = 2;
-/** The same each time, beside the Worker's: a picture of yesterday is one of this very upstream. */
+/** A fixed port: the cache key includes the upstream's URL, so a new port would miss the cache. */
 const SIMULATOR_PORT = FIRST_PORT + 1000;
 
-/** What is simulated spends no real budget, and is kept apart from what is real. */
+/** Separate storage, so that simulated generations touch neither the real budget nor the real cache. */
 const STORAGE = "--persist-to";
 const SIMULATED_STORAGE = ".wrangler/simulated";
 
-/** `npm start -- --simulated` uses the simulator whatever is in .dev.vars. */
+/** `npm start -- --simulated` uses the simulator even if .dev.vars has a key. */
 const SIMULATED = "--simulated";
 const isSimulated = process.argv.includes(SIMULATED);
 const wranglerFlags = process.argv.slice(2).filter((flag) => flag !== SIMULATED);
 
 const key = devVars()["UPSTREAM_API_KEY"];
 const hasKey = !isSimulated && key !== undefined && key !== "";
-const simulator = hasKey ? undefined : await simulated();
+const simulator = hasKey ? undefined : await startSimulatedUpstream();
 
 const vars = ["LOCAL_DEVELOPMENT:true"];
 if (simulator !== undefined) {
   vars.push(`UPSTREAM_BASE_URL:${simulator.baseUrl}`, "UPSTREAM_API_KEY:simulated");
-  // What the simulator paints costs nothing, however dear the gateway thinks it is.
+  // Simulated images cost nothing, but the gateway charges them, so raise the budget.
   vars.push("BUDGET_USD_PER_DAY:1000");
 }
 const {
@@ -33,7 +33,7 @@ const {
   ready,
 } = await startDev(vars, {
   flags: [
-    // Without .dev.vars, which would bring the key along.
+    // Ignores .dev.vars, because it contains the real key.
     ...(isSimulated ? ["--env-file", "/dev/null"] : []),
     ...(simulator === undefined || wranglerFlags.includes(STORAGE)
       ? []
@@ -46,7 +46,7 @@ worker.once("exit", (code) => {
   void simulator?.close();
 });
 
-// Ctrl-C reaches the whole process group; a plain kill reaches only this process.
+// Ctrl-C signals the whole process group. A plain kill signals only this process, so forward it.
 let stopping = false;
 for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
   process.on(signal, () => {
@@ -58,7 +58,7 @@ for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
 await ready;
 console.log(banner());
 
-async function simulated() {
+async function startSimulatedUpstream() {
   const delayMs = SIMULATED_SECONDS * 1000;
   return startSimulator({ delayMs, port: await freePort(SIMULATOR_PORT) });
 }
@@ -66,19 +66,20 @@ async function simulated() {
 function banner(): string {
   const upstream =
     simulator === undefined
-      ? "  Upstream:  the real one, with the UPSTREAM_API_KEY in .dev.vars. Pictures cost money."
+      ? "  Upstream:  uses UPSTREAM_API_KEY from .dev.vars. Generations cost money."
       : `  *** SIMULATED UPSTREAM ***
-  ${MISSING_KEY}:
-  the pictures are painted on this machine, and cost nothing.`;
+  ${MISSING_KEY}.
+  Images are drawn on this machine and cost nothing.`;
   return `
-  Darkroom:  ${url}   (a page to try it, and the API under /v1)
+  Darkroom:  ${url}        the page
+             ${url}/docs   the API reference
 
 ${upstream}
 
-  Try it:
+  Send a request:
 
   curl ${url}/v1/images/generations -H 'Content-Type: application/json' -d '{"size":"1024x1536","prompt":"a man walks","model":"gpt-image-1.5","n":1,"response_format":"url"}'
 
-  Ctrl-C ends it.
+  Press Ctrl-C to stop.
 `;
 }

@@ -1,6 +1,6 @@
 import { secretOf } from "./dev-vars.ts";
 
-/** The values of TOKEN_SECRET, from the environment or from .dev.vars; the first one signs. */
+/** Returns the values of TOKEN_SECRET from the environment or .dev.vars. The first one signs. */
 export function tokenSecrets(): string[] {
   return (
     secretOf("TOKEN_SECRET")

@@ -10,9 +10,9 @@ import { tokenSecrets } from "./token-secrets.ts";
 const USAGE = `npm run token -- --sub web [--days 30] [--origin https://…] [--model …] [--quality …]
                  [--max-n 1] [--budget-usd 10] [--scope webhook]
 
-Prints a token for whoever is meant by --sub, good for --days days; --origin, --model and --quality
-may be given several times. One with --scope webhook stands in the address of a webhook, and is good
-for nothing else. Signed with TOKEN_SECRET, from the environment or from .dev.vars.`;
+Prints an access token for the subject --sub. It expires after --days days. Repeat --origin, --model
+or --quality to allow several. A token with --scope webhook is valid only in the URL of an incoming
+webhook. Requires TOKEN_SECRET in the environment or .dev.vars.`;
 
 const many = { type: "string", multiple: true } as const;
 const values = optionsOf(USAGE, {
@@ -42,7 +42,7 @@ if (!sub.success || !limits.success || !(ttlSeconds >= 1 && ttlSeconds <= TOKEN_
   fail(USAGE);
 }
 const secrets = tokenSecrets();
-if (secrets.length === 0) fail("TOKEN_SECRET is not set.");
+if (secrets.length === 0) fail("TOKEN_SECRET is not set. Add it to .dev.vars or the environment.");
 
 const nowSeconds = Math.floor(Date.now() / 1000);
 const { token, claims } = await mintToken(secrets, {
@@ -52,7 +52,7 @@ const { token, claims } = await mintToken(secrets, {
   limits: limits.data,
 });
 console.log(token);
-console.error(`${claims.jti}, good until ${new Date(claims.exp * 1000).toISOString()}`);
+console.error(`${claims.jti}, expires ${new Date(claims.exp * 1000).toISOString()}`);
 
 function numberOf(value: string | undefined): number | undefined {
   return value === undefined ? undefined : Number(value);

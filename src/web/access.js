@@ -1,14 +1,14 @@
 import { control, element } from "./form.js";
 
 /**
- * @typedef {object} Terms What `GET /health` says of who may have pictures made, and for how much.
+ * @typedef {object} Health The part of `GET /health` that concerns access and budget.
  * @property {"public" | "token"} access
  * @property {string | null} turnstile_site_key
  * @property {{ usd_per_day: number, usd_left: number }} budget
  */
 
 /**
- * @typedef {object} Turnstile Cloudflare's widget, as its own script defines it.
+ * @typedef {object} Turnstile The global object that Cloudflare's script defines.
  * @property {(container: HTMLElement, options: TurnstileOptions) => string} render
  * @property {(widget: string) => void} reset
  */
@@ -20,15 +20,15 @@ import { control, element } from "./form.js";
  * @property {(token: string) => void} callback
  */
 
-const KEY = "darkroom.token";
+const STORAGE_KEY = "darkroom.token";
 const TURNSTILE_SCRIPT = "https://challenges.cloudflare.com/turnstile/v0/api.js?render=explicit";
 
 const section = element("access");
 const field = control("token", HTMLInputElement);
 
-/** The token of this tab: it is gone when the tab is. */
+/** Returns the token of this tab. Session storage deletes it when the tab is closed. */
 export function readToken() {
-  return sessionStorage.getItem(KEY) ?? undefined;
+  return sessionStorage.getItem(STORAGE_KEY) ?? undefined;
 }
 
 /** @returns {Record<string, string>} */
@@ -37,23 +37,23 @@ export function authorization() {
   return token === undefined ? {} : { authorization: `Bearer ${token}` };
 }
 
-/** @returns {Promise<Terms>} */
-export async function readTerms() {
+/** @returns {Promise<Health>} */
+export async function readHealth() {
   return (await fetch("/health")).json();
 }
 
-/** @param {Terms} terms */
+/** @param {Health} health */
 export function showBudget({ budget: { usd_per_day, usd_left } }) {
   const left = Math.max(0, usd_left).toFixed(2);
-  element("budget").textContent = `$${left} of today's $${usd_per_day.toFixed(2)} are left.`;
+  element("budget").textContent = `$${left} of $${usd_per_day.toFixed(2)} left today.`;
 }
 
 /**
- * Asks for a token where the gateway wants one and this tab has none.
+ * Shows the token form if the gateway requires a token and this tab has none.
  *
- * @param {Terms} terms
+ * @param {Health} health
  */
-export async function askForToken({ access, turnstile_site_key: siteKey }) {
+export async function requestToken({ access, turnstile_site_key: siteKey }) {
   section.hidden = access === "public" || readToken() !== undefined;
   if (section.hidden) return;
   field.focus();
@@ -61,21 +61,21 @@ export async function askForToken({ access, turnstile_site_key: siteKey }) {
   await showWidget(siteKey);
 }
 
-/** Forgets a token that is not good, and asks again. @param {Terms} terms */
-export async function askAgain(terms) {
-  sessionStorage.removeItem(KEY);
-  await askForToken(terms);
+/** Deletes a rejected token and shows the token form. @param {Health} health */
+export async function replaceToken(health) {
+  sessionStorage.removeItem(STORAGE_KEY);
+  await requestToken(health);
 }
 
 control("access-form", HTMLFormElement).addEventListener("submit", (event) => {
   event.preventDefault();
   const token = field.value.trim();
-  if (token !== "") keep(token);
+  if (token !== "") storeToken(token);
 });
 
 /** @param {string} token */
-function keep(token) {
-  sessionStorage.setItem(KEY, token);
+function storeToken(token) {
+  sessionStorage.setItem(STORAGE_KEY, token);
   field.value = "";
   section.hidden = true;
   element("prompt").focus();
@@ -99,7 +99,7 @@ async function showWidget(siteKey) {
 }
 
 /**
- * A widget's token becomes one for a few minutes.
+ * Exchanges a Turnstile token for an access token that is valid for a few minutes.
  *
  * @param {string} turnstileToken
  */
@@ -109,20 +109,20 @@ async function exchange(turnstileToken) {
     headers: { "content-type": "application/json" },
     body: JSON.stringify({ turnstile_token: turnstileToken }),
   });
-  const answer = await response.json();
-  if (response.ok) keep(answer.token);
-  else element("error-token").textContent = answer.error.message;
+  const body = await response.json();
+  if (response.ok) storeToken(body.token);
+  else element("error-token").textContent = body.error.message;
 }
 
 /** @returns {Promise<Turnstile>} */
 function loadTurnstile() {
-  const known = Reflect.get(globalThis, "turnstile");
-  if (known !== undefined) return Promise.resolve(known);
+  const loaded = Reflect.get(globalThis, "turnstile");
+  if (loaded !== undefined) return Promise.resolve(loaded);
   const script = document.createElement("script");
   script.src = TURNSTILE_SCRIPT;
   return new Promise((resolve, reject) => {
     script.addEventListener("load", () => resolve(Reflect.get(globalThis, "turnstile")));
-    script.addEventListener("error", () => reject(new Error("The widget cannot be loaded.")));
+    script.addEventListener("error", () => reject(new Error("Cannot load the Turnstile widget.")));
     document.head.append(script);
   });
 }

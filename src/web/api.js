@@ -1,10 +1,10 @@
 import { authorization } from "./access.js";
 
 /**
- * @typedef {object} Model What `GET /v1/models` says of a model: its rules, each list's default first.
+ * @typedef {object} Model A model and its rules, from `GET /v1/models`. The first item of each list is the default.
  * @property {string} id
- * @property {string | null} shutdown_date YYYY-MM-DD, the day on which OpenAI shuts it down.
- * @property {string | null} replaced_by The model that is sent upstream from that day on.
+ * @property {string | null} shutdown_date The day on which OpenAI shuts the model down, YYYY-MM-DD.
+ * @property {string | null} replaced_by The model that the gateway sends upstream from that day.
  * @property {boolean} default
  * @property {number} prompt_max_chars
  * @property {number} max_images
@@ -42,44 +42,44 @@ import { authorization } from "./access.js";
  * @property {number} max_pixels
  */
 
-/** @typedef {{ message: string, param: string | null, code: string | null }} ApiProblem */
+/** @typedef {{ message: string, param: string | null, code: string | null }} ErrorBody */
 /** @typedef {Record<string, string | number>} ImageRequest */
 
 /**
- * @typedef {object} Watching
+ * @typedef {object} GenerateOptions
  * @property {AbortSignal} signal
- * @property {boolean} anew Whether what is kept will not do.
+ * @property {boolean} bypassCache True if a cached image is not acceptable.
  * @property {(dataUrl: string) => void} onPartial
  */
 
-/** @typedef {{ urls: string[], cacheStatus: string, usage: Usage }} Made */
+/** @typedef {{ urls: string[], cacheStatus: string, usage: Usage }} Generation */
 
-/** The API's own error, as it came. */
+/** An error response of the API. */
 export class ApiError extends Error {
-  /** @param {ApiProblem} problem */
-  constructor(problem) {
-    super(problem.message);
-    this.param = problem.param;
-    this.code = problem.code;
+  /** @param {ErrorBody} error */
+  constructor(error) {
+    super(error.message);
+    this.param = error.param;
+    this.code = error.code;
   }
 }
 
 /** @returns {Promise<Model[]>} */
 export async function listModels() {
   const response = await fetch("/v1/models");
-  if (!response.ok) throw await problemOf(response);
+  if (!response.ok) throw await errorOf(response);
   return (await response.json()).data;
 }
 
 /**
- * Makes pictures: one of them as a stream, where the model can, so that it can be watched.
+ * Generates images. Streams a single image if the model can, so that the page shows partial images.
  *
  * @param {ImageRequest} request
- * @param {number} partialImages how many partial images the model gives
- * @param {Watching} watching
- * @returns {Promise<Made>}
+ * @param {number} partialImages how many partial images the model supports
+ * @param {GenerateOptions} options
+ * @returns {Promise<Generation>}
  */
-export async function generate(request, partialImages, watching) {
+export async function generate(request, partialImages, options) {
   const isStream = request["n"] === 1 && partialImages > 0;
   const streaming = isStream ? { stream: true, partial_images: partialImages } : {};
   const response = await fetch("/v1/images/generations", {
@@ -87,13 +87,13 @@ export async function generate(request, partialImages, watching) {
     headers: {
       "content-type": "application/json",
       ...authorization(),
-      ...(watching.anew ? { "cache-control": "no-cache" } : {}),
+      ...(options.bypassCache ? { "cache-control": "no-cache" } : {}),
     },
-    // The cache mode stays the default: any other makes the browser add no-cache, which spends money.
+    // Keeps the default cache mode. With any other the browser adds no-cache, which spends money.
     body: JSON.stringify({ ...request, ...streaming, response_format: "url" }),
-    signal: watching.signal,
+    signal: options.signal,
   });
-  if (!response.ok) throw await problemOf(response);
+  if (!response.ok) throw await errorOf(response);
   const cacheStatus = response.headers.get("cache-status") ?? "";
   if (!isStream) {
     /** @type {{ data: { url: string }[], usage: Usage }} */
@@ -105,15 +105,19 @@ export async function generate(request, partialImages, watching) {
     if (event.type === "image_generation.completed") {
       return { urls: [event.url], cacheStatus, usage: event.usage };
     }
-    watching.onPartial(`data:image/${event.output_format ?? "png"};base64,${event.b64_json}`);
+    options.onPartial(`data:image/${event.output_format ?? "png"};base64,${event.b64_json}`);
   }
-  throw new ApiError({ message: "The stream ended early.", param: null, code: null });
+  throw new ApiError({
+    message: "The stream ended before the image was complete.",
+    param: null,
+    code: null,
+  });
 }
 
 /**
- * What pictures that were just made have cost, in USD.
+ * Returns the cost of a generation, in USD.
  *
- * @param {Made} made
+ * @param {Generation} generation
  * @param {Model} model
  */
 export function costOf({ urls, usage }, { price }) {
@@ -126,17 +130,18 @@ export function costOf({ urls, usage }, { price }) {
 }
 
 /** @param {Response} response */
-async function problemOf(response) {
+async function errorOf(response) {
   try {
     return new ApiError((await response.json()).error);
   } catch {
-    const message = `The gateway answered with status ${response.status}.`;
+    const message = `The gateway responded with status ${response.status}.`;
     return new ApiError({ message, param: null, code: null });
   }
 }
 
 /**
- * The data of each server-sent event (WHATWG HTML, 9.2); the gateway writes one line of it for each.
+ * Yields the data of each server-sent event (WHATWG HTML, 9.2). The gateway writes one data line per
+ * event.
  *
  * @param {Response} response
  * @returns {AsyncGenerator<any, void>}

@@ -2,7 +2,7 @@ import { element } from "./form.js";
 import { code, node, plain, prose } from "./nodes.js";
 
 /**
- * The reference: /openapi.json, for people.
+ * Shows /openapi.json as a page.
  *
  * @typedef {{ $ref?: string, type?: string | string[], enum?: unknown[], anyOf?: Schema[],
  *   properties?: Record<string, Schema>, required?: string[], items?: Schema, description?: string,
@@ -11,10 +11,10 @@ import { code, node, plain, prose } from "./nodes.js";
  * @typedef {{ schema?: Schema, examples?: Record<string, { summary?: string, value: unknown }> }} Media
  * @typedef {{ name: string, in: string, required?: boolean, description?: string, schema: Schema }} Parameter
  * @typedef {{ description: string, headers?: Record<string, { description?: string }>,
- *   content?: Record<string, Media> }} Answer
+ *   content?: Record<string, Media> }} ApiResponse
  * @typedef {{ operationId: string, summary: string, description?: string, tags: string[],
  *   security?: Record<string, unknown>[], parameters?: Parameter[],
- *   requestBody?: { content: Record<string, Media> }, responses: Record<string, Answer> }} Operation
+ *   requestBody?: { content: Record<string, Media> }, responses: Record<string, ApiResponse> }} Operation
  * @typedef {{ info: { title: string, version: string, description: string },
  *   tags: { name: string, description: string }[], paths: Record<string, Record<string, Operation>>,
  *   components: { schemas: Record<string, Schema> } }} OpenApi
@@ -22,7 +22,7 @@ import { code, node, plain, prose } from "./nodes.js";
 
 const JSON_TYPE = "application/json";
 
-/** Deeper than anybody reads, and than any schema here is. */
+/** A bound on recursion. No schema of this API is this deep. */
 const MAX_DEPTH = 6;
 
 const main = element("operations");
@@ -33,32 +33,32 @@ try {
   if (!response.ok) throw new Error();
   show(await response.json());
 } catch {
-  main.replaceChildren(node("p", { role: "alert" }, "The reference cannot be read now."));
+  main.replaceChildren(node("p", { role: "alert" }, "Cannot load the reference. Reload the page."));
 }
 
-/** @param {OpenApi} described */
-function show(described) {
-  const { info, tags, paths } = described;
+/** @param {OpenApi} openApi */
+function show(openApi) {
+  const { info, tags, paths } = openApi;
   element("about").textContent = `${info.title} ${info.version}. ${plain(info.description)}`;
   const operations = Object.entries(paths).flatMap(([path, item]) =>
     Object.entries(item).map(([method, operation]) => ({ path, method, operation })),
   );
-  const parts = tags.map((tag) => ({
+  const groups = tags.map((tag) => ({
     tag,
     operations: operations.filter(({ operation }) => operation.tags.includes(tag.name)),
   }));
   contents.replaceChildren(
-    ...parts.flatMap((part) => [
-      node("h2", {}, part.tag.name),
-      node("ul", {}, ...part.operations.map((each) => node("li", {}, linkTo(each)))),
+    ...groups.flatMap((group) => [
+      node("h2", {}, group.tag.name),
+      node("ul", {}, ...group.operations.map((each) => node("li", {}, linkTo(each)))),
     ]),
   );
   main.replaceChildren(
-    ...parts.flatMap((part) =>
-      part.operations.map((each) => article(each, described.components.schemas)),
+    ...groups.flatMap((group) =>
+      group.operations.map((each) => article(each, openApi.components.schemas)),
     ),
   );
-  // The browser looked for it before it was there.
+  // The browser looked for the fragment before the element existed.
   document.getElementById(location.hash.slice(1))?.scrollIntoView();
 }
 
@@ -67,12 +67,12 @@ function linkTo({ path, method, operation }) {
   return node(
     "a",
     { href: `#${operation.operationId}`, title: operation.summary },
-    ...address(method, path),
+    ...requestLine(method, path),
   );
 }
 
 /** @param {string} method @param {string} path */
-function address(method, path) {
+function requestLine(method, path) {
   return [
     node("code", { class: "verb" }, method.toUpperCase()),
     " ",
@@ -90,28 +90,28 @@ function article({ path, method, operation }, schemas) {
     "article",
     { id: operation.operationId, "aria-labelledby": `${operation.operationId}-title` },
     node("h2", { id: `${operation.operationId}-title` }, operation.summary),
-    node("p", {}, ...address(method, path)),
+    node("p", {}, ...requestLine(method, path)),
     ...(operation.description === undefined
       ? []
       : [node("p", {}, ...prose(operation.description))]),
-    ...permission(operation),
+    ...authentication(operation),
     ...parameters(operation),
     ...(media === undefined ? [] : body(media, { path, method, operation }, schemas)),
-    node("h3", {}, "Answers"),
-    ...Object.entries(operation.responses).map(([status, answer]) =>
-      answerOf(status, answer, schemas),
+    node("h3", {}, "Responses"),
+    ...Object.entries(operation.responses).map(([status, response]) =>
+      responseItem(status, response, schemas),
     ),
   );
 }
 
 /** @param {Operation} operation */
-function permission({ security = [] }) {
+function authentication({ security = [] }) {
   if (security.some((each) => "adminKey" in each)) {
     return [
       node(
         "p",
         { class: "hint" },
-        "Needs the owner's key: ",
+        "Requires the admin key: ",
         node("code", {}, "Authorization: Bearer <ADMIN_KEY>"),
       ),
     ];
@@ -121,7 +121,7 @@ function permission({ security = [] }) {
       node(
         "p",
         { class: "hint" },
-        "Needs a token where the gateway wants one: ",
+        "Requires a token if ACCESS is token: ",
         node("code", {}, "Authorization: Bearer <token>"),
       ),
     ];
@@ -175,8 +175,8 @@ function body({ schema, examples = {} }, { path, method, operation }, schemas) {
   ];
 }
 
-/** @param {string} status @param {Answer} answer @param {Record<string, Schema>} schemas */
-function answerOf(status, { description, headers = {}, content = {} }, schemas) {
+/** @param {string} status @param {ApiResponse} response @param {Record<string, Schema>} schemas */
+function responseItem(status, { description, headers = {}, content = {} }, schemas) {
   const schema = content[JSON_TYPE]?.schema;
   const isError = Number(status) >= 400;
   const types = Object.keys(content).filter((type) => type !== JSON_TYPE);
@@ -184,7 +184,9 @@ function answerOf(status, { description, headers = {}, content = {} }, schemas) 
     "details",
     {},
     node("summary", {}, node("code", {}, status), " ", ...prose(description)),
-    ...(types.length === 0 ? [] : [node("p", {}, "Also as ", node("code", {}, types.join(", ")))]),
+    ...(types.length === 0
+      ? []
+      : [node("p", {}, "Also available as ", node("code", {}, types.join(", ")))]),
     ...(schema === undefined || isError ? [] : [tree(schema, schemas)]),
     ...Object.values(content[JSON_TYPE]?.examples ?? {}).map(({ value }) =>
       code(JSON.stringify(value)),
@@ -201,7 +203,7 @@ function answerOf(status, { description, headers = {}, content = {} }, schemas) 
 }
 
 /**
- * A schema as a list of its fields.
+ * Returns a schema as a list of its fields.
  *
  * @param {Schema} schema
  * @param {Record<string, Schema>} schemas
@@ -262,7 +264,7 @@ function resolved(schema, schemas) {
   return { of, name };
 }
 
-/** What a value is, in words. @param {Schema} schema @returns {string} */
+/** Describes the type and bounds of a value. @param {Schema} schema @returns {string} */
 function kind(schema) {
   const { type, enum: values, items, minimum, maximum, maxLength, pattern } = schema;
   const words = [];

@@ -1,11 +1,11 @@
 /** @import { ImageRequest } from "./api.js" */
 
 /**
- * The request as other programs send it.
+ * Returns the request as code for curl, `fetch` and the OpenAI SDK.
  *
  * @param {ImageRequest} request
  * @param {string} origin of the gateway
- * @param {boolean} needsToken whether the gateway wants one
+ * @param {boolean} needsToken whether the gateway requires a token
  * @returns {{ curl: string, fetch: string, sdk: string }}
  */
 export function examples(request, origin, needsToken) {
@@ -13,7 +13,7 @@ export function examples(request, origin, needsToken) {
   const json = JSON.stringify(body);
   const pretty = JSON.stringify(body, undefined, 2);
   return {
-    // In single quotes a shell takes everything as it is, but for the quote itself.
+    // Inside single quotes, a shell leaves every character alone except the quote itself.
     curl: `curl ${origin}/v1/images/generations \\
   -H 'Content-Type: application/json' \\${needsToken ? `\n  -H "Authorization: Bearer $DARKROOM_TOKEN" \\` : ""}
   -d '${json.replaceAll("'", String.raw`'\''`)}'`,

@@ -1,6 +1,6 @@
 /** @import { ImageRequest, Model } from "./api.js" */
 
-/** Sizes that people ask for; which of them a model takes, its rules say. */
+/** Suggested sizes. The page offers those that the model's rules allow. */
 const COMMON_SIZES = [
   [1024, 1024],
   [1536, 1024],
@@ -12,6 +12,7 @@ const COMMON_SIZES = [
   [2160, 3840],
 ];
 
+/** The id of each select, and the field of `Model` that lists its options. */
 const CHOICES = /** @type {const} */ ([
   ["quality", "qualities"],
   ["output_format", "output_formats"],
@@ -20,17 +21,18 @@ const CHOICES = /** @type {const} */ ([
 ]);
 
 /**
- * An element of the page, which is there and of its kind, or the page is not ours.
+ * Returns the element with an id.
  *
  * @template {HTMLElement} Kind
  * @param {string} id
  * @param {new () => Kind} kind
  * @returns {Kind}
+ * @throws {Error} if the page has no such element of this kind
  */
 export function control(id, kind) {
-  const found = document.getElementById(id);
-  if (!(found instanceof kind)) throw new Error(`no element ${id}`);
-  return found;
+  const node = document.getElementById(id);
+  if (!(node instanceof kind)) throw new Error(`No element ${id}.`);
+  return node;
 }
 
 /** @param {string} id */
@@ -42,24 +44,24 @@ const select = (id) => control(id, HTMLSelectElement);
 const prompt = () => control("prompt", HTMLTextAreaElement);
 
 /** @param {Model[]} models */
-export function offerModels(models) {
+export function showModels(models) {
   const options = models.map(({ id, default: chosen }) => new Option(id, id, chosen, chosen));
   select("model").replaceChildren(...options);
 }
 
 /**
- * Offers what a model takes, and nothing else.
+ * Shows only the options that a model accepts.
  *
  * @param {Model} model
  */
-export function offer(model) {
+export function showOptions(model) {
   element("model-note").textContent = retirementNote(model);
   for (const [id, list] of CHOICES) {
     const values = model[list];
     const chosen = select(id).value;
     select(id).replaceChildren(...values.map((value) => new Option(value, value)));
     if (values.includes(chosen)) select(id).value = chosen;
-    show(id, values.length > 1);
+    setVisible(id, values.length > 1);
   }
   const sizes = sizesOf(model);
   element("sizes").replaceChildren(...sizes.map((size) => new Option(size, size)));
@@ -70,25 +72,24 @@ export function offer(model) {
   if (input("size").value === "") input("size").value = model.default_size;
   input("n").max = String(model.max_images);
   if (Number(input("n").value) > model.max_images) input("n").value = String(model.max_images);
-  show("n", model.max_images > 1);
+  setVisible("n", model.max_images > 1);
   countPrompt(model);
 }
 
 /**
- * Returns when OpenAI shuts a model down, and what replaces it; an empty text for every other model.
+ * Returns a note about a model's shutdown and its replacement, or an empty string without one.
  *
  * @param {Model} model
  */
 function retirementNote({ shutdown_date: day, replaced_by: successor }) {
   if (day === null) return "";
   const isPast = Date.now() >= Date.parse(day);
-  if (successor === null) return `OpenAI ${isPast ? "shut" : "shuts"} it down on ${day}.`;
-  const since = isPast ? `Since ${day}` : `From ${day} on`;
-  return `${since}, ${successor} generates in its place.`;
+  if (successor === null) return `OpenAI ${isPast ? "shut" : "shuts"} this model down on ${day}.`;
+  return `${isPast ? "Since" : "From"} ${day}, requests use ${successor} instead.`;
 }
 
 /**
- * Says how long the prompt is, of how long it may be; characters as the API counts them.
+ * Shows the prompt's length and its limit, in characters (code points) as the API counts them.
  *
  * @param {Model} model
  */
@@ -96,14 +97,14 @@ export function countPrompt(model) {
   const length = Array.from(prompt().value).length;
   const limit = model.prompt_max_chars;
   element("prompt-count").textContent = `${length} of ${limit} characters`;
-  mark(
+  setFieldError(
     "prompt",
-    length > limit ? `${length - limit} too many: at most ${limit} characters are taken.` : "",
+    length > limit ? `${length - limit} too many. Use at most ${limit} characters.` : "",
   );
 }
 
 /**
- * The request that the form stands for, without what is at its default.
+ * Returns the request that the form describes. Omits every choice that is at its default.
  *
  * @param {Model} model
  * @returns {ImageRequest}
@@ -113,30 +114,30 @@ export function readRequest(model) {
   const request = { model: model.id, prompt: prompt().value, n: Number(input("n").value) };
   request["size"] = input("size").value.trim() || model.default_size;
   for (const [id, list] of CHOICES) {
-    const preset = model[list][0];
+    const defaultValue = model[list][0];
     const { value } = select(id);
-    if (value !== "" && value !== preset) request[id] = value;
+    if (value !== "" && value !== defaultValue) request[id] = value;
   }
   return request;
 }
 
 /**
- * Shows a problem next to the field that it concerns.
+ * Shows an error next to the field that caused it.
  *
  * @param {string | null} param
  * @param {string} message
- * @returns {boolean} whether there is such a field
+ * @returns {boolean} false if the form has no such field
  */
-export function showProblem(param, message) {
+export function showFieldError(param, message) {
   if (param === null || document.getElementById(`error-${param}`) === null) return false;
-  mark(param, message);
+  setFieldError(param, message);
   element(param).focus();
   return true;
 }
 
-export function clearProblems() {
-  for (const problem of document.querySelectorAll("form .error")) {
-    mark(problem.id.slice("error-".length), "");
+export function clearFieldErrors() {
+  for (const error of document.querySelectorAll("form .error")) {
+    setFieldError(error.id.slice("error-".length), "");
   }
 }
 
@@ -144,7 +145,7 @@ export function clearProblems() {
  * @param {string} id
  * @param {string} message
  */
-function mark(id, message) {
+function setFieldError(id, message) {
   element(`error-${id}`).textContent = message;
   if (message === "") element(id).removeAttribute("aria-invalid");
   else element(id).setAttribute("aria-invalid", "true");
@@ -152,10 +153,10 @@ function mark(id, message) {
 
 /**
  * @param {string} id
- * @param {boolean} isOffered
+ * @param {boolean} isVisible
  */
-function show(id, isOffered) {
-  element(id).parentElement?.toggleAttribute("hidden", !isOffered);
+function setVisible(id, isVisible) {
+  element(id).parentElement?.toggleAttribute("hidden", !isVisible);
 }
 
 /** @param {Model} model */

@@ -1,20 +1,20 @@
 /** @typedef {{ url: string, prompt: string }} Entry */
 
-const KEY = "darkroom.history";
-const KEPT_ENTRIES = 60;
+const STORAGE_KEY = "darkroom.history";
+const MAX_ENTRIES = 60;
 
 /**
- * The pictures that this browser has made, newest first.
+ * Returns the images generated in this browser, newest first.
  *
  * @returns {Entry[]}
  */
 export function readHistory() {
   try {
     /** @type {unknown} */
-    const entries = JSON.parse(localStorage.getItem(KEY) ?? "[]");
+    const entries = JSON.parse(localStorage.getItem(STORAGE_KEY) ?? "[]");
     return Array.isArray(entries) ? entries.filter(isEntry) : [];
   } catch {
-    // Storage may be off, or hold what another version wrote.
+    // Storage may be disabled, or hold data of another version.
     return [];
   }
 }
@@ -23,7 +23,7 @@ export function readHistory() {
 export function addToHistory(entries) {
   const urls = new Set(entries.map((entry) => entry.url));
   const others = readHistory().filter((entry) => !urls.has(entry.url));
-  write([...entries, ...others].slice(0, KEPT_ENTRIES));
+  write([...entries, ...others].slice(0, MAX_ENTRIES));
 }
 
 /** @param {string} url */
@@ -38,9 +38,9 @@ export function clearHistory() {
 /** @param {Entry[]} entries */
 function write(entries) {
   try {
-    localStorage.setItem(KEY, JSON.stringify(entries));
+    localStorage.setItem(STORAGE_KEY, JSON.stringify(entries));
   } catch {
-    // Storage may be off or full: then there is no history, and everything else works.
+    // Storage may be disabled or full. The page then works without a history.
   }
 }
 

@@ -1,20 +1,20 @@
-/** Text with its `code`. @param {string} text */
+/** Returns text with each part in backticks as a `code` element. @param {string} text */
 export function prose(text) {
   return text.split("`").map((part, index) => (index % 2 === 1 ? node("code", {}, part) : part));
 }
 
-/** Text without its marks. @param {string} text */
+/** Returns text without backticks. @param {string} text */
 export function plain(text) {
   return text.replaceAll("`", "");
 }
 
-/** A block to copy. @param {string} text */
+/** Returns a code block. @param {string} text */
 export function code(text) {
   return node("pre", { tabindex: "0" }, node("code", {}, text));
 }
 
 /**
- * An element: all text goes in as text, whatever stands in it.
+ * Creates an element. Strings become text nodes, so that they are never parsed as HTML.
  *
  * @param {string} name
  * @param {Record<string, string>} attributes
@@ -22,8 +22,9 @@ export function code(text) {
  * @returns {HTMLElement}
  */
 export function node(name, attributes, ...children) {
-  const made = document.createElement(name);
-  for (const [attribute, value] of Object.entries(attributes)) made.setAttribute(attribute, value);
-  made.append(...children);
-  return made;
+  const created = document.createElement(name);
+  for (const [attribute, value] of Object.entries(attributes))
+    created.setAttribute(attribute, value);
+  created.append(...children);
+  return created;
 }

@@ -1,26 +1,26 @@
-import { askAgain, askForToken, readTerms, showBudget } from "./access.js";
+import { readHealth, replaceToken, requestToken, showBudget } from "./access.js";
 import { ApiError, costOf, generate, listModels } from "./api.js";
 import { examples } from "./examples.js";
 import {
-  clearProblems,
+  clearFieldErrors,
   control,
   countPrompt,
   element,
-  offer,
-  offerModels,
   readRequest,
-  showProblem,
+  showFieldError,
+  showModels,
+  showOptions,
 } from "./form.js";
 import { addToHistory, clearHistory, readHistory, removeFromHistory } from "./history.js";
-import { copyText, showHistory, showPartial, showPictures } from "./pictures.js";
+import { copyText, showHistory, showImages, showPartial } from "./images.js";
 
-/** @import { Made, Model } from "./api.js" */
+/** @import { Generation, Model } from "./api.js" */
 
-/** How often the elapsed time is shown anew. */
+/** The interval at which the page updates the elapsed time. */
 const TICK_MS = 100;
 
-/** What is said of a token that is missing, or not good. */
-const TOKEN_PROBLEMS = new Set(["missing_token", "invalid_token", "token_expired"]);
+/** Codes of errors after which the page requests another token. */
+const TOKEN_ERRORS = new Set(["missing_token", "invalid_token", "token_expired"]);
 
 const form = control("form", HTMLFormElement);
 const model = control("model", HTMLSelectElement);
@@ -34,15 +34,15 @@ let running;
 
 form.addEventListener("submit", (event) => {
   event.preventDefault();
-  void make(false);
+  void submit({ bypassCache: false });
 });
 form.addEventListener("input", () => refresh());
 model.addEventListener("change", () => {
-  clearProblems();
-  offer(chosenModel());
+  clearFieldErrors();
+  showOptions(chosenModel());
   refresh();
 });
-element("another").addEventListener("click", () => void make(true));
+element("another").addEventListener("click", () => void submit({ bypassCache: true }));
 element("cancel").addEventListener("click", () => running?.abort());
 element("clear").addEventListener("click", () => {
   clearHistory();
@@ -54,26 +54,26 @@ for (const button of document.querySelectorAll("[data-copy]")) {
   button.addEventListener("click", () => void copyText(source.textContent, button));
 }
 element("prompt").addEventListener("keydown", (event) => {
-  const isSend = event.key === "Enter" && (event.ctrlKey || event.metaKey);
-  if (isSend) form.requestSubmit();
+  const isSubmit = event.key === "Enter" && (event.ctrlKey || event.metaKey);
+  if (isSubmit) form.requestSubmit();
 });
 
 refreshHistory();
-await begin();
+await load();
 
-async function begin() {
+async function load() {
   try {
     models = await listModels();
-    offerModels(models);
-    offer(chosenModel());
+    showModels(models);
+    showOptions(chosenModel());
     refresh();
-    const terms = await readTerms();
-    needsToken = terms.access === "token";
+    const health = await readHealth();
+    needsToken = health.access === "token";
     refresh();
-    showBudget(terms);
-    await askForToken(terms);
+    showBudget(health);
+    await requestToken(health);
   } catch (error) {
-    element("problem").textContent = sentence(error);
+    element("problem").textContent = messageOf(error);
   }
 }
 
@@ -90,15 +90,15 @@ function refresh() {
 }
 
 /**
- * Makes what the form asks for.
+ * Submits the form and shows the result.
  *
- * @param {boolean} anew whether what is kept will not do
+ * @param {{ bypassCache: boolean }} options
  */
-async function make(anew) {
+async function submit({ bypassCache }) {
   if (running !== undefined) return;
-  clearProblems();
+  clearFieldErrors();
   element("problem").textContent = "";
-  element("pictures").replaceChildren();
+  element("images").replaceChildren();
   const chosen = chosenModel();
   const request = readRequest(chosen);
   const prompt = String(request["prompt"]);
@@ -109,73 +109,75 @@ async function make(anew) {
   }, TICK_MS);
   running = new AbortController();
   setRunning(true);
-  say("Waiting for the picture …");
+  showState("Generating …");
   let partials = 0;
-  let isMade = false;
+  let isComplete = false;
   try {
-    const made = await generate(request, chosen.max_partial_images, {
+    const generation = await generate(request, chosen.max_partial_images, {
       signal: running.signal,
-      anew,
+      bypassCache,
       onPartial: (dataUrl) => {
         partials += 1;
-        say(`It is coming: ${partials} of ${chosen.max_partial_images} …`);
+        showState(`Preview ${partials} of ${chosen.max_partial_images} …`);
         showPartial(dataUrl);
       },
     });
-    const took = seconds();
-    await showPictures(made.urls, prompt);
-    say(`Done in ${took} s: ${outcome(made, chosen)}.`);
-    isMade = true;
-    addToHistory(made.urls.map((url) => ({ url, prompt })));
+    const elapsed = seconds();
+    await showImages(generation.urls, prompt);
+    showState(`Done in ${elapsed} s: ${outcome(generation, chosen)}.`);
+    isComplete = true;
+    addToHistory(generation.urls.map((url) => ({ url, prompt })));
     refreshHistory();
   } catch (error) {
-    tell(error);
-    if (error instanceof ApiError && TOKEN_PROBLEMS.has(String(error.code)))
-      await askAgain(await readTerms());
+    showError(error);
+    if (error instanceof ApiError && TOKEN_ERRORS.has(String(error.code)))
+      await replaceToken(await readHealth());
   } finally {
     clearInterval(timer);
     element("elapsed").textContent = "";
     running = undefined;
     setRunning(false);
-    element("another").hidden = !isMade;
-    readTerms().then(showBudget, () => {
-      // What is left is shown as it was known last.
+    element("another").hidden = !isComplete;
+    readHealth().then(showBudget, () => {
+      // The page continues to show the last known budget.
     });
   }
 }
 
 /** @param {unknown} error */
-function tell(error) {
-  element("pictures").replaceChildren();
+function showError(error) {
+  element("images").replaceChildren();
   if (error instanceof DOMException && error.name === "AbortError") {
-    say("You left. The picture is still being made, and will be here when you ask for it again.");
+    showState("Cancelled. The gateway finishes the picture. Generate again to see it.");
     return;
   }
-  say("There is no picture.");
-  const isShown = error instanceof ApiError && showProblem(error.param, error.message);
-  if (!isShown) element("problem").textContent = sentence(error);
+  showState("No picture was generated.");
+  const isShown = error instanceof ApiError && showFieldError(error.param, error.message);
+  if (!isShown) element("problem").textContent = messageOf(error);
 }
 
 /** @param {unknown} error */
-function sentence(error) {
+function messageOf(error) {
   if (error instanceof ApiError) return error.message;
-  return "The gateway cannot be reached.";
+  return "Cannot reach the gateway.";
 }
 
 /**
- * @param {Made} made
+ * Describes how the gateway served a generation, and its cost.
+ *
+ * @param {Generation} generation
  * @param {Model} chosen
  */
-function outcome(made, chosen) {
-  if (made.cacheStatus.includes("hit")) return "a hit, it was made before and cost nothing";
-  if (made.cacheStatus.includes("collapsed")) {
-    return "collapsed, somebody else had just asked for it and pays";
+function outcome(generation, chosen) {
+  if (generation.cacheStatus.includes("hit")) return "cache hit, no charge";
+  if (generation.cacheStatus.includes("collapsed")) {
+    return "joined a request in progress, no charge";
   }
-  return `a miss, made just now for $${costOf(made, chosen).toFixed(4)}`;
+  return `cache miss, cost $${costOf(generation, chosen).toFixed(4)}`;
 }
 
 /** @param {string} text */
-function say(text) {
+function showState(text) {
   element("state").textContent = text;
 }
 

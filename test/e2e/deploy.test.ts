@@ -1,20 +1,17 @@
 import { describe, expect, it } from "vitest";
-import { addressIn } from "../../scripts/address.ts";
+import { deploymentUrl } from "../../scripts/deployment-url.ts";
 
-describe("where a deployment is, by what wrangler tells", () => {
+describe("npm run deploy", () => {
   it.each([
     [
       ["https://darkroom.me.workers.dev", "workflow: darkroom-image-job"],
       "https://darkroom.me.workers.dev",
     ],
-    [["pictures.your.example (custom domain)", "workflow: a"], "https://pictures.your.example"],
-    [
-      ["pictures.your.example (custom domain) [production: enabled]"],
-      "https://pictures.your.example",
-    ],
+    [["images.your.example (custom domain)", "workflow: a"], "https://images.your.example"],
+    [["images.your.example (custom domain) [production: enabled]"], "https://images.your.example"],
     [["your.example/images/* (zone name: your.example)", "workflow: a"], undefined],
     [[], undefined],
-  ])("%j", (targets, address) => {
-    expect(addressIn(targets)).toBe(address);
+  ])("reads the URL of the deployment from wrangler's targets: %j", (targets, url) => {
+    expect(deploymentUrl(targets)).toBe(url);
   });
 });

@@ -8,17 +8,18 @@ describe.skipIf(browserPath === undefined)("the page at /docs", { timeout: 30_00
   let local: Local;
   let browser: Browser;
   let page: Page;
-  const problems: string[] = [];
-  const asked: string[] = [];
+  /** Console errors and uncaught exceptions of the page. */
+  const pageErrors: string[] = [];
+  const requestedUrls: string[] = [];
 
   beforeAll(async () => {
     [local, browser] = await Promise.all([startLocal(), startBrowser()]);
     page = await browser.newPage();
     page.on("console", (message) => {
-      if (message.type() === "error") problems.push(message.text());
+      if (message.type() === "error") pageErrors.push(message.text());
     });
-    page.on("pageerror", (error) => problems.push(error.message));
-    page.on("request", (request) => asked.push(request.url()));
+    page.on("pageerror", (error) => pageErrors.push(error.message));
+    page.on("request", (request) => requestedUrls.push(request.url()));
     await page.goto(`${local.url}/docs`);
     await page.locator("article").first().waitFor();
   }, 90_000);
@@ -27,7 +28,7 @@ describe.skipIf(browserPath === undefined)("the page at /docs", { timeout: 30_00
     await local.close();
   });
 
-  it("shows every operation of the document, and links to each", async () => {
+  it("shows every operation of openapi.json, and links to each", async () => {
     const response = await fetch(`${local.url}/openapi.json`);
     const { paths } = (await response.json()) as { paths: Record<string, object> };
     const operations = Object.values(paths).flatMap((item) => Object.values(item)) as {
@@ -40,23 +41,27 @@ describe.skipIf(browserPath === undefined)("the page at /docs", { timeout: 30_00
     }
   });
 
-  it("has an example to paste, and every error with its own words", async () => {
+  it("shows a curl example and the message of every error", async () => {
     const article = page.locator("article#createImage");
-    await article.getByText("The reference document's own").click();
-    expect(await article.locator("details[open] pre").first().textContent()).toContain(
+    const example = article
+      .locator("details")
+      .filter({ has: page.locator("pre") })
+      .first();
+    await example.locator("summary").click();
+    expect(await example.locator("pre").textContent()).toContain(
       `curl -X POST '${local.url}/v1/images/generations'`,
     );
     expect(await article.textContent()).toContain("budget_exceeded");
   });
 
-  it("asks nobody but the gateway, has no problem, and is accessible", async () => {
-    expect(asked.filter((url) => !url.startsWith(local.url))).toEqual([]);
+  it("sends requests to the gateway only, without console errors or accessibility violations", async () => {
+    expect(requestedUrls.filter((url) => !url.startsWith(local.url))).toEqual([]);
     await page.evaluate(
       "for (const each of document.querySelectorAll('details')) each.open = true;",
     );
     await page.evaluate(axe.source);
     const { violations } = await page.evaluate<axe.AxeResults>("axe.run()");
     expect(violations).toEqual([]);
-    expect(problems).toEqual([]);
+    expect(pageErrors).toEqual([]);
   });
 });

@@ -8,7 +8,7 @@ import { startSiteverify, type Siteverify } from "../support/siteverify.ts";
 import { TOKEN_SECRET } from "../support/vars.ts";
 import { newPrompt } from "../support/bodies.ts";
 
-/** What stands in for Cloudflare's script: a widget that is passed at once, with this token. */
+/** Replaces Cloudflare's script: a widget that immediately returns this token. */
 const WIDGET = (token: string) => `
   globalThis.turnstile = {
     reset() {},
@@ -20,14 +20,15 @@ const WIDGET = (token: string) => `
   };`;
 
 describe.skipIf(browserPath === undefined)(
-  "the page of a gateway that wants a token",
+  "the page of a gateway that requires a token",
   { timeout: 30_000 },
   () => {
     let siteverify: Siteverify;
     let local: Local;
     let browser: Browser;
     let page: Page;
-    const problems: string[] = [];
+    /** Console errors and uncaught exceptions of the page. */
+    const pageErrors: string[] = [];
 
     beforeAll(async () => {
       [siteverify, browser] = await Promise.all([startSiteverify(), startBrowser()]);
@@ -45,17 +46,17 @@ describe.skipIf(browserPath === undefined)(
     });
     afterEach(async () => {
       await page.context().close();
-      problems.length = 0;
+      pageErrors.length = 0;
     });
 
     async function open(widgetToken: string): Promise<void> {
       const context = await browser.newContext();
       page = await context.newPage();
       page.on("console", (message) => {
-        if (message.type() === "error") problems.push(message.text());
+        if (message.type() === "error") pageErrors.push(message.text());
       });
-      page.on("pageerror", (error) => problems.push(error.message));
-      // Under the page's own policy: were the origin not in it, this would never be asked for.
+      page.on("pageerror", (error) => pageErrors.push(error.message));
+      // The page's Content-Security-Policy applies first: it blocks an origin that it does not list.
       await page.route("https://challenges.cloudflare.com/**", (route) =>
         route.fulfill({ contentType: "text/javascript", body: WIDGET(widgetToken) }),
       );
@@ -69,21 +70,21 @@ describe.skipIf(browserPath === undefined)(
       await page.locator("#generate").click();
     }
 
-    it("lets whoever passes the widget make a picture, and says what it cost", async () => {
+    it("generates for a user who passes the widget, and shows the cost", async () => {
       await open(`good-${crypto.randomUUID()}`);
-      // Hidden at first too: what shows that the widget was passed is the token.
+      // The form is hidden at first too, so wait for the token: it proves that the widget was passed.
       await expect.poll(() => page.evaluate("sessionStorage.length")).toBe(1);
       await page.locator("#access").waitFor({ state: "hidden" });
       await generate();
-      await page.locator("#pictures img").waitFor();
-      await expect.poll(() => page.locator("#state").textContent()).toContain("for $0.0200");
+      await page.locator("#images img").waitFor();
+      await expect.poll(() => page.locator("#state").textContent()).toContain("cost $0.0200");
       expect(await page.locator("#budget").textContent()).toMatch(
-        /^\$[\d.]+ of today's \$1000\.00 are left\.$/,
+        /^\$[\d.]+ of \$1000\.00 left today\.$/,
       );
-      expect(problems).toEqual([]);
+      expect(pageErrors).toEqual([]);
     });
 
-    it("asks for a token where the widget's is refused, keeps it for this tab, and uses it", async () => {
+    it("accepts a typed token if Turnstile rejects the widget's, and stores it for this tab only", async () => {
       await open("bad");
       await expect.poll(() => page.locator("#error-token").textContent()).toContain("Turnstile");
       await page.evaluate(axe.source);
@@ -102,17 +103,17 @@ describe.skipIf(browserPath === undefined)(
       await page.locator("#token").press("Enter");
       await page.locator("#access").waitFor({ state: "hidden" });
       await generate();
-      await page.locator("#pictures img").waitFor();
+      await page.locator("#images img").waitFor();
       const stored = await page.evaluate(
         "JSON.stringify([localStorage, sessionStorage, document.cookie])",
       );
-      const [kept, tab, cookie] = JSON.parse(String(stored)) as [object, object, string];
-      expect(JSON.stringify(kept)).not.toContain(token);
-      expect(JSON.stringify(tab)).toContain(token);
+      const [persistent, session, cookie] = JSON.parse(String(stored)) as [object, object, string];
+      expect(JSON.stringify(persistent)).not.toContain(token);
+      expect(JSON.stringify(session)).toContain(token);
       expect(cookie).toBe("");
     });
 
-    it("asks again where a token is not good", async () => {
+    it("shows the token form after a token is rejected", async () => {
       await open("bad");
       await page.locator("#token").fill("nonsense");
       await page.locator("#token").press("Enter");
@@ -121,7 +122,7 @@ describe.skipIf(browserPath === undefined)(
       expect(await page.locator("#problem").textContent()).toContain("token");
     });
 
-    it("has the widget's origin in its policy, and no other", async () => {
+    it("allows the widget's origin in its Content-Security-Policy", async () => {
       await open("bad");
       const policy = (await fetch(local.url)).headers.get("content-security-policy");
       expect(policy).toContain("script-src 'self' https://challenges.cloudflare.com;");

@@ -14,13 +14,13 @@ const isRequired = process.env["CI"] !== undefined;
 
 if (browserPath === undefined) {
   console.warn(
-    "\n!!! NO CHROMIUM WAS FOUND: the tests of the page, of CORS and of the SDK in a browser are SKIPPED.\n" +
-      "!!! Install it (Debian: apt-get install chromium), or name one in the variable CHROMIUM.\n",
+    "\n!!! CHROMIUM NOT FOUND: the tests of the page, of CORS and of the SDK in a browser are SKIPPED.\n" +
+      "!!! Install it (Debian: apt-get install chromium), or set the variable CHROMIUM to its path.\n",
   );
 }
 
 describe("the browser", () => {
-  it("is there, where it is required", () => {
+  it("is installed if CI is set", () => {
     expect(browserPath !== undefined || !isRequired).toBe(true);
   });
 });
@@ -29,7 +29,8 @@ describe.skipIf(browserPath === undefined)("in a real browser", { timeout: 30_00
   let local: Local;
   let browser: Browser;
   let page: Page;
-  const problems: string[] = [];
+  /** Console errors and uncaught exceptions of the page. */
+  const pageErrors: string[] = [];
 
   beforeAll(async () => {
     [local, browser] = await Promise.all([startLocal(), startBrowser()]);
@@ -40,17 +41,17 @@ describe.skipIf(browserPath === undefined)("in a real browser", { timeout: 30_00
   });
   afterEach(async () => {
     await Promise.all(browser.contexts().map((context) => context.close()));
-    problems.length = 0;
+    pageErrors.length = 0;
   });
 
-  async function open(options: BrowserContextOptions = {}, address = local.url): Promise<void> {
+  async function open(options: BrowserContextOptions = {}, url = local.url): Promise<void> {
     const context = await browser.newContext(options);
     page = await context.newPage();
     page.on("console", (message) => {
-      if (message.type() === "error") problems.push(message.text());
+      if (message.type() === "error") pageErrors.push(message.text());
     });
-    page.on("pageerror", (error) => problems.push(error.message));
-    await page.goto(address);
+    page.on("pageerror", (error) => pageErrors.push(error.message));
+    await page.goto(url);
   }
 
   async function openPage(options: BrowserContextOptions = {}): Promise<void> {
@@ -74,54 +75,54 @@ describe.skipIf(browserPath === undefined)("in a real browser", { timeout: 30_00
       .evaluate((image: { naturalWidth: number }) => image.naturalWidth);
   }
 
-  it("npm start says what is missing in the words of the API's own error", () => {
+  it("npm start prints the API's error message for a missing key", () => {
     expect(local.printed).toContain(MISSING_KEY);
     expect(local.printed).toContain("SIMULATED UPSTREAM");
   });
 
   describe("the page", () => {
-    it("shows partial images as they come, then the picture; and the hit after a reload", async () => {
+    it("shows partial images, then the image, then a cache hit after a reload", async () => {
       await openPage();
-      // Slow enough to be looked at.
+      // Slow enough for the test to observe a partial image.
       const prompt = newPrompt("a man walks [upstream gap=1000]");
       await generate(prompt);
-      await expectState("It is coming: 1 of 3");
-      expect(await naturalWidth("#pictures .coming img")).toBe(1024);
-      await expectState(/Done in \d\.\d s: a miss/);
-      expect(await naturalWidth("#pictures img")).toBe(1024);
-      expect(await page.textContent(".about .hint")).toMatch(/^1024 × 1024, \d+ kB$/);
-      expect(await page.getAttribute(".about a", "download")).toBe("darkroom-0.png");
+      await expectState("Preview 1 of 3");
+      expect(await naturalWidth("#images .partial img")).toBe(1024);
+      await expectState(/Done in \d\.\d s: cache miss/);
+      expect(await naturalWidth("#images img")).toBe(1024);
+      expect(await page.textContent(".image-info .hint")).toMatch(/^1024 × 1024, \d+ kB$/);
+      expect(await page.getAttribute(".image-info a", "download")).toBe("darkroom-0.png");
 
       await page.reload();
       await page.locator("#model option").first().waitFor({ state: "attached" });
       expect(await page.locator("#history img").count()).toBe(1);
       await generate(prompt);
-      await expectState(/Done in \d\.\d s: a hit/);
-      expect(problems).toEqual([]);
+      await expectState(/Done in \d\.\d s: cache hit/);
+      expect(pageErrors).toEqual([]);
     });
 
-    it("makes another one on demand", async () => {
+    it("bypasses the cache when the user generates another image", async () => {
       await openPage();
       await generate(newPrompt());
-      await expectState(/: a miss/);
-      const first = await page.getAttribute("#pictures img", "src");
+      await expectState(/: cache miss/);
+      const first = await page.getAttribute("#images img", "src");
       await page.click("#another");
-      await expectState(/Done in \d\.\d s: a miss/);
-      expect(await page.getAttribute("#pictures img", "src")).not.toBe(first);
+      await expectState(/Done in \d\.\d s: cache miss/);
+      expect(await page.getAttribute("#images img", "src")).not.toBe(first);
       expect(await page.locator("#history img").count()).toBe(2);
     });
 
-    it("makes several", async () => {
+    it("shows every image of a request with n > 1", async () => {
       await openPage();
       await page.selectOption("#model", "dall-e-2");
       await page.fill("#size", "256x256");
       await page.fill("#n", "3");
       await generate(newPrompt());
-      await expectState(/: a miss/);
-      expect(await page.locator("#pictures img").count()).toBe(3);
+      await expectState(/: cache miss/);
+      expect(await page.locator("#images img").count()).toBe(3);
     });
 
-    it("offers only what the model takes", async () => {
+    it("shows only the options that the model accepts", async () => {
       await openPage();
       expect(await page.inputValue("#model")).toBe("gpt-image-1.5");
       const options = (id: string) => page.locator(`#${id} option`).allTextContents();
@@ -141,79 +142,82 @@ describe.skipIf(browserPath === undefined)("in a real browser", { timeout: 30_00
     });
 
     it.each([
-      ["2026-11-30T23:59:59Z", null, "OpenAI shuts it down on 2026-12-01."],
-      ["2026-12-01T00:00:00Z", null, "OpenAI shut it down on 2026-12-01."],
+      ["2026-11-30T23:59:59Z", null, "OpenAI shuts this model down on 2026-12-01."],
+      ["2026-12-01T00:00:00Z", null, "OpenAI shut this model down on 2026-12-01."],
       [
         "2026-11-30T23:59:59Z",
         "gpt-image-2.6-sunburst",
-        "From 2026-12-01 on, gpt-image-2.6-sunburst generates in its place.",
+        "From 2026-12-01, requests use gpt-image-2.6-sunburst instead.",
       ],
       [
         "2026-12-01T00:00:00Z",
         "gpt-image-2.6-sunburst",
-        "Since 2026-12-01, gpt-image-2.6-sunburst generates in its place.",
+        "Since 2026-12-01, requests use gpt-image-2.6-sunburst instead.",
       ],
-    ])("says at %s what replaces a model: %s", async (time, replacedBy, note) => {
-      const context = await browser.newContext();
-      page = await context.newPage();
-      await page.clock.setFixedTime(time);
-      await page.route("**/v1/models", async (route) => {
-        const response = await route.fetch();
-        const { data } = (await response.json()) as { data: { id: string }[] };
-        const retired = data.find((model) => model.id === "gpt-image-1.5");
-        Object.assign(retired ?? {}, { replaced_by: replacedBy });
-        await route.fulfill({ response, json: { object: "list", data } });
-      });
-      await page.goto(local.url);
-      await page.locator("#model-note").filter({ hasText: note }).waitFor();
-      expect(await page.locator("#model-note").textContent()).toBe(note);
-      await page.selectOption("#model", "gpt-image-2");
-      expect(await page.locator("#model-note").textContent()).toBe("");
-    });
+    ])(
+      "shows the shutdown note of a retired model: at %s, replaced by %s",
+      async (time, replacedBy, note) => {
+        const context = await browser.newContext();
+        page = await context.newPage();
+        await page.clock.setFixedTime(time);
+        await page.route("**/v1/models", async (route) => {
+          const response = await route.fetch();
+          const { data } = (await response.json()) as { data: { id: string }[] };
+          const retired = data.find((model) => model.id === "gpt-image-1.5");
+          Object.assign(retired ?? {}, { replaced_by: replacedBy });
+          await route.fulfill({ response, json: { object: "list", data } });
+        });
+        await page.goto(local.url);
+        await page.locator("#model-note").filter({ hasText: note }).waitFor();
+        expect(await page.locator("#model-note").textContent()).toBe(note);
+        await page.selectOption("#model", "gpt-image-2");
+        expect(await page.locator("#model-note").textContent()).toBe("");
+      },
+    );
 
-    it("puts an error next to the field that it concerns", async () => {
+    it("shows an error next to the field that caused it", async () => {
       await openPage();
       await page.fill("#size", "1x1");
       await generate(newPrompt());
-      await page.locator("#error-size").filter({ hasText: "not supported" }).waitFor();
+      await page.locator("#error-size").filter({ hasText: "size" }).waitFor();
       expect(await page.getAttribute("#size", "aria-invalid")).toBe("true");
       expect(await page.evaluate(() => Reflect.get(globalThis, "document").activeElement.id)).toBe(
         "size",
       );
       await page.fill("#size", "auto");
       await generate("");
-      await page.locator("#error-prompt").filter({ hasText: "must not be empty" }).waitFor();
+      await page.locator("#error-prompt").filter({ hasText: "empty" }).waitFor();
       expect(await page.textContent("#error-size")).toBe("");
     });
 
-    it("counts the prompt as the API does", async () => {
+    it("counts the prompt in code points, like the API", async () => {
       await openPage();
       await page.fill("#prompt", "🦊".repeat(1001));
       expect(await page.textContent("#prompt-count")).toBe("1001 of 1000 characters");
       expect(await page.textContent("#error-prompt")).toBe(
-        "1 too many: at most 1000 characters are taken.",
+        "1 too many. Use at most 1000 characters.",
       );
     });
 
-    it("says what the upstream said where no field is to blame", async () => {
+    it("shows a moderation block below the state, because no field caused it", async () => {
       await openPage();
       await generate(newPrompt("[upstream status=400 code=moderation_blocked]"));
-      await expectState("There is no picture");
-      expect(await page.textContent("#problem")).toContain("safety system blocked");
+      await expectState("No picture was generated");
+      expect(await page.textContent("#problem")).toContain("safety system");
     });
 
-    it("lets the picture finish when it is cancelled", async () => {
+    it("leaves the generation running when the user cancels", async () => {
       await openPage();
       const prompt = newPrompt();
       await generate(prompt);
-      await expectState("It is coming");
+      await expectState("Preview");
       await page.click("#cancel");
-      await expectState("You left. The picture is still being made");
+      await expectState("Cancelled. The gateway finishes the picture");
       await generate(prompt);
-      await expectState(/Done in \d\.\d s: (?:collapsed|a hit)/);
+      await expectState(/Done in \d\.\d s: (?:joined a request|cache hit)/);
     });
 
-    it("has the same request for other programs, as it really is", async () => {
+    it("shows the form's request as curl, fetch and SDK code", async () => {
       await openPage();
       await page.fill("#prompt", 'it\'s a "fox"');
       await page.selectOption("#quality", "low");
@@ -233,38 +237,38 @@ describe.skipIf(browserPath === undefined)("in a real browser", { timeout: 30_00
       );
     });
 
-    it("forgets its history on demand", async () => {
+    it("deletes its history when the user clears it", async () => {
       await openPage();
       await generate(newPrompt());
-      await expectState(/: a miss/);
+      await expectState(/: cache miss/);
       await page.click("#clear");
       expect(await page.locator("#history img").count()).toBe(0);
       await page.reload();
       expect(await page.locator("#history img").count()).toBe(0);
     });
 
-    it("works by keyboard alone", async () => {
+    it("generates on Ctrl+Enter, without a mouse", async () => {
       await openPage();
       await page.keyboard.type(newPrompt());
       await page.keyboard.press("Control+Enter");
-      await expectState(/: a miss/);
+      await expectState(/: cache miss/);
     });
 
     it.each<[string, BrowserContextOptions]>([
       ["light", { colorScheme: "light" }],
       ["dark", { colorScheme: "dark" }],
       ["a phone", { viewport: { width: 360, height: 740 } }],
-    ])("has no serious accessibility violation: %s", async (_, options) => {
+    ])("has no serious accessibility violations: %s", async (_, options) => {
       await openPage(options);
       await generate(newPrompt());
-      await expectState(/: a miss/);
+      await expectState(/: cache miss/);
       await page.fill("#size", "1x1");
       await page.click("#generate");
-      await page.locator("#error-size").filter({ hasText: "not supported" }).waitFor();
+      await page.locator("#error-size").filter({ hasText: "size" }).waitFor();
       await page.evaluate(axe.source);
       const violations = await page.evaluate(async () => {
         const results = await Reflect.get(globalThis, "axe").run();
-        return results.violations.map((found: { id: string; impact: string }) => found);
+        return results.violations.map((violation: { id: string; impact: string }) => violation);
       });
       const serious = (violations as { id: string; impact: string }[]).filter(({ impact }) =>
         ["serious", "critical"].includes(impact),
@@ -277,7 +281,7 @@ describe.skipIf(browserPath === undefined)("in a real browser", { timeout: 30_00
       expect(widths[0]).toBe(widths[1]);
     });
 
-    it("is served with a strict policy", async () => {
+    it("has a strict Content-Security-Policy", async () => {
       const response = await fetch(local.url);
       const policy = String(response.headers.get("content-security-policy"));
       expect(policy).toContain("default-src 'none'");
@@ -299,7 +303,8 @@ describe.skipIf(browserPath === undefined)("in a real browser", { timeout: 30_00
       other = createServer((request, response) => void serve(request, response));
       await new Promise<void>((resolve) => other.listen(0, "127.0.0.1", resolve));
       const address = other.address();
-      if (address === null || typeof address === "string") throw new Error("no port");
+      if (address === null || typeof address === "string")
+        throw new Error("The server has no port.");
       origin = `http://localhost:${address.port}`;
     });
     afterAll(() => {
@@ -307,7 +312,7 @@ describe.skipIf(browserPath === undefined)("in a real browser", { timeout: 30_00
       other.closeAllConnections();
     });
 
-    /** An empty page, and the SDK's own modules. */
+    /** Serves an empty page and the SDK's modules. */
     async function serve(request: IncomingMessage, response: ServerResponse): Promise<void> {
       const [, path] = /^\/openai\/([\w./-]+)$/.exec(request.url ?? "") ?? [];
       if (path === undefined) {
@@ -321,9 +326,9 @@ describe.skipIf(browserPath === undefined)("in a real browser", { timeout: 30_00
       else response.writeHead(200, { "content-type": "text/javascript" }).end(file);
     }
 
-    it("makes a picture by fetch, reads the headers, and shows it in an <img>", async () => {
+    it("generates with fetch, reads the response headers and shows the image in an <img>", async () => {
       await open({}, origin);
-      const seen = await page.evaluate(
+      const result = await page.evaluate(
         async ([url, prompt]) => {
           const response = await fetch(`${url}/v1/images/generations`, {
             method: "POST",
@@ -342,15 +347,15 @@ describe.skipIf(browserPath === undefined)("in a real browser", { timeout: 30_00
         },
         [local.url, newPrompt()] as const,
       );
-      expect(seen).toEqual({
+      expect(result).toEqual({
         width: 256,
         requestId: expect.stringMatching(/^req_/) as string,
         cacheStatus: "darkroom; fwd=miss; stored",
       });
-      expect(problems).toEqual([]);
+      expect(pageErrors).toEqual([]);
     });
 
-    it("reads an error too", async () => {
+    it("reads the code of an error response", async () => {
       await open({}, origin);
       const code = await page.evaluate(async (url) => {
         const response = await fetch(`${url}/v1/images/generations`, { method: "POST", body: "x" });
@@ -360,12 +365,12 @@ describe.skipIf(browserPath === undefined)("in a real browser", { timeout: 30_00
       expect(code).toBe("unsupported_media_type");
     });
 
-    it("uses the official SDK", async () => {
+    it("generates, streams and reads errors with the OpenAI SDK", async () => {
       await open({}, origin);
       const content = 'import OpenAI from "/openai/index.mjs"; globalThis.OpenAI = OpenAI;';
       await page.addScriptTag({ type: "module", content });
       await page.waitForFunction(() => "OpenAI" in globalThis);
-      const seen = await page.evaluate(
+      const result = await page.evaluate(
         async ([url, prompt]) => {
           const Client = Reflect.get(globalThis, "OpenAI") as typeof OpenAI;
           const client = new Client({
@@ -373,7 +378,7 @@ describe.skipIf(browserPath === undefined)("in a real browser", { timeout: 30_00
             baseURL: `${url}/v1`,
             dangerouslyAllowBrowser: true,
           });
-          const made = await client.images.generate({ prompt, model: "gpt-image-1.5" });
+          const generated = await client.images.generate({ prompt, model: "gpt-image-1.5" });
           const types: string[] = [];
           const events = await client.images.generate({
             prompt: `${prompt} streamed`,
@@ -382,17 +387,17 @@ describe.skipIf(browserPath === undefined)("in a real browser", { timeout: 30_00
             partial_images: 1,
           });
           for await (const event of events) types.push(event.type);
-          const failed = await client.images
+          const errorCode = await client.images
             .generate({ prompt: "" })
             .catch((error: unknown) => (error as { code: string }).code);
-          return { start: made.data?.[0]?.b64_json?.slice(0, 11), types, failed };
+          return { start: generated.data?.[0]?.b64_json?.slice(0, 11), types, errorCode };
         },
         [local.url, newPrompt()] as const,
       );
-      expect(seen).toEqual({
+      expect(result).toEqual({
         start: "iVBORw0KGgo",
         types: ["image_generation.partial_image", "image_generation.completed"],
-        failed: "empty_string",
+        errorCode: "empty_string",
       });
     });
   });

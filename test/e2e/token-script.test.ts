@@ -15,13 +15,13 @@ function run(args: readonly string[], secret = TOKEN_SECRET) {
 }
 
 describe("npm run token", () => {
-  it("makes a token that the gateway takes, and says what it is", async () => {
+  it("prints a token that the gateway accepts, and its id and expiry", async () => {
     const { stdout, stderr } = await run(["--sub", "web", "--days", "2", "--max-n", "1"]);
     const token = stdout.trim();
     const claims = await verifyToken(token, [TOKEN_SECRET]);
     expect(claims).toMatchObject({ sub: "web", max_n: 1 });
     expect(claims.exp - claims.iat).toBe(2 * 24 * 60 * 60);
-    expect(stderr).toBe(`${claims.jti}, good until ${new Date(claims.exp * 1000).toISOString()}\n`);
+    expect(stderr).toBe(`${claims.jti}, expires ${new Date(claims.exp * 1000).toISOString()}\n`);
     const body = { prompt: newPrompt(), model: "dall-e-2", size: "256x256" };
     const response = await theStage.post(body, { authorization: `Bearer ${token}` });
     expect(response.status).toBe(200);
@@ -40,10 +40,10 @@ describe("npm run token", () => {
     [["--sub", "web", "--nonsense"], "npm run token -- --sub"],
     [["--sub", "web", "--scope", "admin"], "npm run token -- --sub"],
     [["--sub", "web", "--max-n", "many"], "npm run token -- --sub"],
-  ])("says how it is used: %j", async (args, said) => {
+  ])("prints its usage for invalid options: %j", async (args, usage) => {
     await expect(run(args)).rejects.toMatchObject({
       code: 1,
-      stderr: expect.stringContaining(said),
+      stderr: expect.stringContaining(usage),
     });
   });
 });

@@ -3,46 +3,46 @@ import { element } from "./form.js";
 /** @import { Entry } from "./history.js" */
 
 /**
- * Shows a picture that is on its way.
+ * Shows a partial image.
  *
  * @param {string} dataUrl
  */
 export function showPartial(dataUrl) {
-  const list = element("pictures");
-  const existing = list.querySelector(".coming img");
+  const list = element("images");
+  const existing = list.querySelector(".partial img");
   if (existing instanceof HTMLImageElement) {
     existing.src = dataUrl;
     return;
   }
   const item = document.createElement("li");
-  item.className = "coming";
-  item.append(image(dataUrl, "The picture as far as it is"));
+  item.className = "partial";
+  item.append(createImage(dataUrl, "Unfinished picture"));
   list.replaceChildren(item);
 }
 
 /**
- * Shows the pictures that were made, each with its size and what can be done with it.
+ * Shows the generated images, each with its size, a download link and a button that copies its URL.
  *
  * @param {string[]} urls
  * @param {string} prompt
  */
-export async function showPictures(urls, prompt) {
-  const items = await Promise.all(urls.map((url) => pictureItem(url, prompt)));
-  element("pictures").replaceChildren(...items);
+export async function showImages(urls, prompt) {
+  const items = await Promise.all(urls.map((url) => imageItem(url, prompt)));
+  element("images").replaceChildren(...items);
 }
 
 /**
  * @param {string} url
  * @param {string} prompt
  */
-async function pictureItem(url, prompt) {
+async function imageItem(url, prompt) {
   const item = document.createElement("li");
-  const picture = image(url, prompt);
-  const about = document.createElement("div");
-  about.className = "about";
+  const image = createImage(url, prompt);
+  const details = document.createElement("div");
+  details.className = "image-info";
   const facts = document.createElement("span");
   facts.className = "hint";
-  const name = url.split("/").at(-1) ?? "picture";
+  const name = url.split("/").at(-1) ?? "image";
   const download = document.createElement("a");
   download.href = url;
   download.download = `darkroom-${name}`;
@@ -51,26 +51,28 @@ async function pictureItem(url, prompt) {
   copy.type = "button";
   copy.textContent = "Copy URL";
   copy.addEventListener("click", () => void copyText(url, copy));
-  about.append(facts, copy, download);
-  item.append(picture, about);
-  const [bytes] = await Promise.all([sizeOf(url), picture.decode().catch(() => undefined)]);
-  facts.textContent = `${picture.naturalWidth} × ${picture.naturalHeight}, ${bytes}`;
+  details.append(facts, copy, download);
+  item.append(image, details);
+  const [bytes] = await Promise.all([sizeOf(url), image.decode().catch(() => undefined)]);
+  facts.textContent = `${image.naturalWidth} × ${image.naturalHeight}, ${bytes}`;
   return item;
 }
 
 /**
+ * Shows the history.
+ *
  * @param {Entry[]} entries
- * @param {(entry: Entry) => void} onGone told of each picture that is no longer kept
+ * @param {(entry: Entry) => void} onExpired called for each image that the gateway no longer stores
  */
-export function showHistory(entries, onGone) {
+export function showHistory(entries, onExpired) {
   const items = entries.map((entry) => {
     const item = document.createElement("li");
     const link = document.createElement("a");
     link.href = entry.url;
-    const picture = image(entry.url, entry.prompt);
-    picture.loading = "lazy";
-    picture.addEventListener("error", () => onGone(entry), { once: true });
-    link.append(picture);
+    const image = createImage(entry.url, entry.prompt);
+    image.loading = "lazy";
+    image.addEventListener("error", () => onExpired(entry), { once: true });
+    link.append(image);
     item.append(link);
     return item;
   });
@@ -78,7 +80,7 @@ export function showHistory(entries, onGone) {
 }
 
 /**
- * Copies a text, and says so on the button for a moment.
+ * Copies a text, and confirms it on the button for 1.5 seconds.
  *
  * @param {string} text
  * @param {HTMLElement} button
@@ -96,11 +98,11 @@ export async function copyText(text, button) {
  * @param {string} source
  * @param {string} description
  */
-function image(source, description) {
-  const picture = new Image();
-  picture.alt = description;
-  picture.src = source;
-  return picture;
+function createImage(source, description) {
+  const image = new Image();
+  image.alt = description;
+  image.src = source;
+  return image;
 }
 
 /** @param {string} url */
