@@ -5,14 +5,14 @@ import type { Browser, Page } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { mintToken } from "../../src/access/token.ts";
 import { browserPath, startBrowser } from "../support/browser.ts";
-import { stage } from "../support/stage.ts";
+import { startStage } from "../support/stage.ts";
 import { TOKEN_SECRET } from "../support/vars.ts";
 import { newPrompt } from "../support/bodies.ts";
 
 const FRIEND = "http://friend.localhost";
-const theStage = stage({ ACCESS: "token", ALLOWED_ORIGINS: `${FRIEND}:1` });
+const stage = startStage({ ACCESS: "token", ALLOWED_ORIGINS: `${FRIEND}:1` });
 
-/** What a script of a page got: an answer, or only that something failed. */
+/** The result of a script's request: a response, or only a failure. */
 type Outcome = { status: number } | "blocked";
 
 interface AttackInit {
@@ -30,7 +30,7 @@ describe.skipIf(browserPath === undefined)("a page of a foreign origin", () => {
 
   beforeAll(async () => {
     server = createServer((request, response) => {
-      const framed = `<iframe src="${theStage.gateway.url}/v1/models"></iframe>`;
+      const framed = `<iframe src="${stage.gateway.url}/v1/models"></iframe>`;
       response.setHeader("content-type", "text/html");
       response.end(
         `<!doctype html><title>An attack</title>${request.url === "/frame" ? framed : ""}`,
@@ -61,7 +61,7 @@ describe.skipIf(browserPath === undefined)("a page of a foreign origin", () => {
     return minted.token;
   }
 
-  /** Runs in the page, as its own script would. */
+  /** Sends a request from a script of the page. */
   function attack(path: string, init: AttackInit): Promise<Outcome> {
     return page.evaluate(
       async ({ url, options }) => {
@@ -72,13 +72,13 @@ describe.skipIf(browserPath === undefined)("a page of a foreign origin", () => {
           return "blocked" as const;
         }
       },
-      { url: `${theStage.gateway.url}${path}`, options: init },
+      { url: `${stage.gateway.url}${path}`, options: init },
     );
   }
 
   const body = (prompt: string) => JSON.stringify({ prompt, model: "dall-e-2", size: "256x256" });
 
-  it("cannot have a picture made with a stolen token, nor read why", async () => {
+  it("cannot generate an image with a stolen token or read the error response", async () => {
     const prompt = newPrompt();
     const stolen = await token([`${FRIEND}:1`]);
     const outcome = await attack("/v1/images/generations", {
@@ -87,10 +87,10 @@ describe.skipIf(browserPath === undefined)("a page of a foreign origin", () => {
       body: body(prompt),
     });
     expect(outcome).toBe("blocked");
-    expect(theStage.upstream.received(prompt)).toEqual([]);
+    expect(stage.upstream.received(prompt)).toEqual([]);
   });
 
-  it("cannot either by a form, which asks nobody for permission", async () => {
+  it("cannot generate an image with a no-cors request, which sends no preflight", async () => {
     const prompt = newPrompt();
     const outcome = await attack("/v1/images/generations", {
       method: "POST",
@@ -98,12 +98,12 @@ describe.skipIf(browserPath === undefined)("a page of a foreign origin", () => {
       headers: { "content-type": "text/plain" },
       body: body(prompt),
     });
-    // An answer that no script may look into.
+    // An opaque response: the script cannot read its status.
     expect(outcome).toEqual({ status: 0 });
-    expect(theStage.upstream.received(prompt)).toEqual([]);
+    expect(stage.upstream.received(prompt)).toEqual([]);
   });
 
-  it("cannot make tokens, remove pictures, or read what was spent", async () => {
+  it("cannot create tokens, revoke tokens or read the usage", async () => {
     const headers = { authorization: "Bearer guessed", "content-type": "application/json" };
     expect(
       await attack("/v1/tokens", {
@@ -116,16 +116,16 @@ describe.skipIf(browserPath === undefined)("a page of a foreign origin", () => {
     expect(await attack("/v1/usage", { headers })).toBe("blocked");
   });
 
-  it("cannot show an answer in a frame", async () => {
+  it("cannot show a response of the gateway in a frame", async () => {
     await page.goto(`${origin}/frame`);
     await expect
       .poll(() => page.frames().map((frame) => frame.url()))
       .toContain("chrome-error://chromewebdata/");
   });
 
-  it("is let in only by the owner, by name", async () => {
+  it("receives CORS headers only if the operator lists its origin", async () => {
     const preflight = (from: string) =>
-      fetch(`${theStage.gateway.url}/v1/images/generations`, {
+      fetch(`${stage.gateway.url}/v1/images/generations`, {
         method: "OPTIONS",
         headers: {
           origin: from,

@@ -1,26 +1,32 @@
 import { describe, expect, it } from "vitest";
-import { read, stage } from "../support/stage.ts";
+import { read, startStage } from "../support/stage.ts";
 import { newPrompt, SMALL_BASE64 as SMALL } from "../support/bodies.ts";
 
-const theStage = stage();
+const stage = startStage();
 
 function post(directives: string, body: object = SMALL) {
   const prompt = newPrompt(`[upstream ${directives}]`);
-  return { prompt, response: theStage.post({ ...body, prompt }) };
+  return { prompt, response: stage.post({ ...body, prompt }) };
 }
 
-describe("every dialect of an upstream becomes the same answer", () => {
-  it.each(["b64", "url", "chat-markdown", "chat-url", "chat-data"])("%s", async (dialect) => {
-    const response = await post(`dialect=${dialect}`, { ...SMALL, n: 2 }).response;
-    const { data, choices } = await read(response);
-    expect(response.status).toBe(200);
-    expect(data.map((item) => item.b64_json?.slice(0, 11))).toEqual(["iVBORw0KGgo", "iVBORw0KGgo"]);
-    expect(data[0]).not.toEqual(data[1]);
-    expect(choices).toHaveLength(2);
-  });
+describe("a response of the upstream", () => {
+  it.each(["b64", "url", "chat-markdown", "chat-url", "chat-data"])(
+    "is converted to base64 data and one choice per image from %s",
+    async (dialect) => {
+      const response = await post(`dialect=${dialect}`, { ...SMALL, n: 2 }).response;
+      const { data, choices } = await read(response);
+      expect(response.status).toBe(200);
+      expect(data.map((item) => item.b64_json?.slice(0, 11))).toEqual([
+        "iVBORw0KGgo",
+        "iVBORw0KGgo",
+      ]);
+      expect(data[0]).not.toEqual(data[1]);
+      expect(choices).toHaveLength(2);
+    },
+  );
 
   it.each(["jpeg", "webp", "png"])(
-    "and every format is known by its signature: %s",
+    "is stored in the format of its bytes, in the URL and the content type: %s",
     async (format) => {
       const body = { model: "gpt-image-1.5", output_format: format, response_format: "url" };
       const { data } = await read(await post("dialect=url", body).response);
@@ -30,18 +36,18 @@ describe("every dialect of an upstream becomes the same answer", () => {
     },
   );
 
-  it("with escaped solidi, as PHP writes them", async () => {
+  it("is accepted with escaped slashes, as PHP writes them", async () => {
     const { response } = post("answer=escaped");
     expect((await response).status).toBe(200);
   });
 
-  it("in slices of a few bytes", async () => {
+  it("is accepted in chunks of 1000 bytes", async () => {
     const plain = await read(await post("").response);
     expect(plain.data).toHaveLength(1);
     expect((await post("slice=1000").response).status).toBe(200);
   });
 
-  it("with more pictures than were asked for, or fewer", async () => {
+  it("is cut to n images if it has more, and accepted if it has fewer", async () => {
     const more = await read(await post("images=3").response);
     expect(more.data).toHaveLength(1);
     const fewer = await read(await post("images=1", { ...SMALL, n: 3 }).response);
@@ -49,7 +55,7 @@ describe("every dialect of an upstream becomes the same answer", () => {
     expect(fewer.choices).toHaveLength(1);
   });
 
-  it("of many megabytes", async () => {
+  it("is accepted with four images of 6 MB each", async () => {
     const { response } = post("bytes=6000000", { ...SMALL, n: 4 });
     const { data } = await read(await response);
     expect(data.map((item) => Buffer.from(String(item.b64_json), "base64").length)).toEqual(
@@ -58,15 +64,15 @@ describe("every dialect of an upstream becomes the same answer", () => {
   });
 });
 
-describe("a picture that the upstream gives by URL", () => {
-  it("is fetched without the key", async () => {
+describe("an image that the upstream returns as a URL", () => {
+  it("is fetched without the API key", async () => {
     await post("dialect=url").response;
-    expect(theStage.upstream.fetched.at(-1)?.headers).not.toHaveProperty("authorization");
+    expect(stage.upstream.fetched.at(-1)?.headers).not.toHaveProperty("authorization");
   });
 
-  it("is asked for again when that fails, because that costs nothing", async () => {
+  it("is fetched again if the fetch fails, without a second generation", async () => {
     const { prompt, response } = post("dialect=url image=flaky");
     expect((await response).status).toBe(200);
-    expect(theStage.upstream.received(prompt)).toHaveLength(1);
+    expect(stage.upstream.received(prompt)).toHaveLength(1);
   });
 });

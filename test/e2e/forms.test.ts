@@ -5,20 +5,20 @@ import { promisify } from "node:util";
 import sharp from "sharp";
 import { describe, expect, it } from "vitest";
 import { signQuery } from "../../src/access/signed-url.ts";
-import { read, stage, type ErrorAnswer } from "../support/stage.ts";
+import { read, startStage, type ErrorBody } from "../support/stage.ts";
 import { newPrompt, SMALL } from "../support/bodies.ts";
 import { OLD_TOKEN_SECRET, TOKEN_SECRET } from "../support/vars.ts";
 import { root } from "../support/root.ts";
 
-const theStage = stage();
-const { calls } = theStage;
+const stage = startStage();
+const { calls } = stage;
 
 async function formatOf(response: Response): Promise<string | undefined> {
   const { format } = await sharp(await response.arrayBuffer()).metadata();
   return format;
 }
 
-describe("a picture instead of JSON", () => {
+describe("the Accept header of a generation", () => {
   it.each([
     ["image/*", "png"],
     ["image/png", "png"],
@@ -27,18 +27,18 @@ describe("a picture instead of JSON", () => {
     ["image/webp;q=0.5, image/jpeg;q=0.9", "jpeg"],
     ["application/json;q=0.1, image/webp", "webp"],
     ["image/avif, image/webp", "webp"],
-  ])("Accept: %s makes %s", async (accept, format) => {
+  ])("with %s returns the image as %s", async (accept, format) => {
     const prompt = newPrompt();
-    const response = await theStage.post({ prompt, quality: "low" }, { accept });
+    const response = await stage.post({ prompt, quality: "low" }, { accept });
     expect(response.status).toBe(200);
     expect(response.headers.get("content-type")).toBe(`image/${format}`);
     expect(response.headers.get("content-disposition")).toBe("inline");
     expect(response.headers.get("x-content-type-options")).toBe("nosniff");
     expect(response.headers.get("vary")).toContain("Accept");
     expect(response.headers.get("cache-status")).toBe("darkroom; fwd=miss; stored");
-    const address = String(response.headers.get("content-location"));
+    const location = String(response.headers.get("content-location"));
     expect(await formatOf(response)).toBe(format);
-    const file = await fetch(`${theStage.gateway.url}${address}`);
+    const file = await fetch(`${stage.gateway.url}${location}`);
     expect(file.headers.get("content-type")).toBe(`image/${format}`);
   });
 
@@ -48,25 +48,25 @@ describe("a picture instead of JSON", () => {
     "application/json, image/png;q=0.5",
     "text/html",
     "text/html, */*;q=0.1",
-  ])("Accept: %s is JSON", async (accept) => {
-    const response = await theStage.post({ ...SMALL, prompt: newPrompt() }, { accept });
+  ])("with %s returns JSON", async (accept) => {
+    const response = await stage.post({ ...SMALL, prompt: newPrompt() }, { accept });
     expect(response.headers.get("content-type")).toBe("application/json");
   });
 
-  it("is the same generation as in JSON", async () => {
+  it("returns the same generation as an image and as JSON", async () => {
     const body = { ...SMALL, prompt: newPrompt() };
     const bytes = Buffer.from(
-      await (await theStage.post(body, { accept: "image/png" })).arrayBuffer(),
+      await (await stage.post(body, { accept: "image/png" })).arrayBuffer(),
     );
-    const json = await theStage.post({ ...body, response_format: "b64_json" });
+    const json = await stage.post({ ...body, response_format: "b64_json" });
     expect(json.headers.get("cache-status")).toContain("hit");
     expect((await read(json)).data[0]?.b64_json).toBe(bytes.toString("base64"));
     expect(calls(body.prompt)).toBe(1);
   });
 
-  it("can be had by its id too", async () => {
-    const { id } = await read(await theStage.post({ ...SMALL, prompt: newPrompt() }));
-    const url = `${theStage.gateway.url}/v1/images/generations/${id}`;
+  it("returns the image on a lookup by id", async () => {
+    const { id } = await read(await stage.post({ ...SMALL, prompt: newPrompt() }));
+    const url = `${stage.gateway.url}/v1/images/generations/${id}`;
     const response = await fetch(url, { headers: { accept: "image/*" } });
     expect(await formatOf(response)).toBe("png");
   });
@@ -77,32 +77,32 @@ describe("a picture instead of JSON", () => {
     [SMALL, "image/webp", "the picture is image/png"],
     [{}, "image/gif", "PNG, JPEG or WebP"],
     [{ n: 2 }, "image/*", "several pictures"],
-  ])("%o is 406 for Accept: %s, and costs nothing", async (body, accept, reason) => {
+  ])("for %o with %s returns 406 without calling the upstream", async (body, accept, reason) => {
     const prompt = newPrompt();
-    const response = await theStage.post({ ...body, prompt }, { accept });
+    const response = await stage.post({ ...body, prompt }, { accept });
     expect(response.status).toBe(406);
-    const { error } = await read<ErrorAnswer>(response);
+    const { error } = await read<ErrorBody>(response);
     expect(error.code).toBe("not_acceptable");
     expect(error.message).toContain(reason);
     expect(calls(prompt)).toBe(0);
   });
 });
 
-describe("a signed address", () => {
-  const rotated = stage({ TOKEN_SECRET: `${TOKEN_SECRET},${OLD_TOKEN_SECRET}` });
+describe("a signed URL", () => {
+  const rotated = startStage({ TOKEN_SECRET: `${TOKEN_SECRET},${OLD_TOKEN_SECRET}` });
 
-  /** Runs the helper as a user does. */
+  /** Returns the URL that `scripts/sign-url.ts` prints. */
   async function signed(...args: string[]): Promise<string> {
     const script = join(root, "scripts/sign-url.ts");
     const { stdout } = await promisify(execFile)(
       process.execPath,
-      [script, "--origin", theStage.gateway.url, ...args],
+      [script, "--origin", stage.gateway.url, ...args],
       { env: { ...process.env, TOKEN_SECRET } },
     );
     return stdout.trim();
   }
 
-  it("shows the picture, makes it on its first view, and may be kept until it expires", async () => {
+  it("generates its image on the first view, then returns it from the cache, and may be cached until it expires", async () => {
     const prompt = newPrompt("a man & a <fox> walk, 50% off");
     const url = await signed("--prompt", prompt, "--ttl", "600", "--size", "1024x1536");
     for (const outcome of ["fwd=miss", "hit"]) {
@@ -113,8 +113,8 @@ describe("a signed address", () => {
       const [, seconds] =
         /^public, max-age=(\d+)$/.exec(String(response.headers.get("cache-control"))) ?? [];
       expect(Number(seconds)).toBeGreaterThan(590);
-      const picture = await sharp(await response.arrayBuffer()).metadata();
-      expect(picture).toMatchObject({ format: "png", width: 1024, height: 1536 });
+      const metadata = await sharp(await response.arrayBuffer()).metadata();
+      expect(metadata).toMatchObject({ format: "png", width: 1024, height: 1536 });
     }
     expect(calls(prompt)).toBe(1);
     const head = await fetch(url, { method: "HEAD" });
@@ -124,17 +124,17 @@ describe("a signed address", () => {
     expect(unchanged.status).toBe(304);
   });
 
-  it("that the secret of before has signed is good while that is the second", async () => {
+  it("is accepted with a signature of either configured secret, and rejected with another", async () => {
     const parameters = { prompt: newPrompt(), model: "dall-e-2", size: "256x256" };
     const expires = Math.floor(Date.now() / 1000) + 60;
-    const address = async (secret: string) =>
+    const urlSignedWith = async (secret: string) =>
       `${rotated.gateway.url}/v1/images/generations?${await signQuery(parameters, expires, secret)}`;
-    expect((await fetch(await address(OLD_TOKEN_SECRET))).status).toBe(200);
-    expect((await fetch(await address(TOKEN_SECRET))).status).toBe(200);
-    expect((await fetch(await address("a".repeat(32)))).status).toBe(403);
+    expect((await fetch(await urlSignedWith(OLD_TOKEN_SECRET))).status).toBe(200);
+    expect((await fetch(await urlSignedWith(TOKEN_SECRET))).status).toBe(200);
+    expect((await fetch(await urlSignedWith("a".repeat(32)))).status).toBe(403);
   });
 
-  it("is signed by ten lines of a back end, as the README has them", async () => {
+  it("is accepted from the README's snippet of at most twelve lines", async () => {
     const readme = readFileSync(join(root, "README.md"), "utf8");
     const [, snippet = ""] = /```js\n(import \{ createHmac \}[\s\S]*?)```/.exec(readme) ?? [];
     expect(snippet.trim().split("\n").length).toBeLessThanOrEqual(12);
@@ -143,29 +143,29 @@ describe("a signed address", () => {
       imageUrl: (origin: string, parameters: object, ttlSeconds: number) => string;
     };
     const prompt = newPrompt("ten lines: é & 🦊");
-    const url = module.imageUrl(theStage.gateway.url, { prompt, ...SMALL }, 60);
+    const url = module.imageUrl(stage.gateway.url, { prompt, ...SMALL }, 60);
     expect((await fetch(url)).status).toBe(200);
   });
 
   it.each([
     ["another prompt", (url: URL) => url.searchParams.set("prompt", "another")],
-    ["a longer life", (url: URL) => url.searchParams.set("exp", "99999999999")],
-    ["a parameter more", (url: URL) => url.searchParams.set("quality", "high")],
-    ["a parameter twice", (url: URL) => url.searchParams.append("size", "1024x1536")],
+    ["a later expiry", (url: URL) => url.searchParams.set("exp", "99999999999")],
+    ["an added parameter", (url: URL) => url.searchParams.set("quality", "high")],
+    ["a repeated parameter", (url: URL) => url.searchParams.append("size", "1024x1536")],
     ["another signature", (url: URL) => url.searchParams.set("sig", "0".repeat(64))],
     ["half a signature", (url: URL) => url.searchParams.set("sig", "abc")],
     ["no signature", (url: URL) => url.searchParams.delete("sig")],
-  ])("with %s is refused, and costs nothing", async (_, change) => {
+  ])("is rejected with %s, without calling the upstream", async (_, change) => {
     const prompt = newPrompt();
     const url = new URL(await signed("--prompt", prompt, "--size", "1024x1024"));
     change(url);
     const response = await fetch(url);
     expect(response.status).toBe(403);
-    expect((await read<ErrorAnswer>(response)).error.code).toBe("invalid_signature");
+    expect((await read<ErrorBody>(response)).error.code).toBe("invalid_signature");
     expect(calls(prompt)).toBe(0);
   });
 
-  it("holds with its parameters in another order", async () => {
+  it("is accepted with its parameters in another order", async () => {
     const url = new URL(
       await signed("--prompt", newPrompt(), "--model", "dall-e-2", "--size", "256x256"),
     );
@@ -173,20 +173,20 @@ describe("a signed address", () => {
     expect((await fetch(`${url.origin}${url.pathname}?${reversed.toString()}`)).status).toBe(200);
   });
 
-  it("that has expired is refused", async () => {
+  it("is rejected after its expiry with `signature_expired`", async () => {
     const url = await signed("--prompt", newPrompt(), "--ttl", "0.001");
     const response = await fetch(url);
     expect(response.status).toBe(403);
-    expect((await read<ErrorAnswer>(response)).error.code).toBe("signature_expired");
+    expect((await read<ErrorBody>(response)).error.code).toBe("signature_expired");
   });
 
-  it("is validated as any request is", async () => {
+  it("is rejected with 400 if a parameter is invalid", async () => {
     const response = await fetch(await signed("--prompt", newPrompt(), "--size", "1x1"));
     expect(response.status).toBe(400);
-    expect((await read<ErrorAnswer>(response)).error.param).toBe("size");
+    expect((await read<ErrorBody>(response)).error.param).toBe("size");
   });
 
-  it("takes numbers where the API does", async () => {
+  it("accepts numeric parameters", async () => {
     const url = await signed(
       "--prompt",
       newPrompt(),
@@ -199,14 +199,14 @@ describe("a signed address", () => {
   });
 });
 
-describe("a GET of the generations without a secret to sign with", () => {
-  const closed = stage({ TOKEN_SECRET: undefined });
+describe("GET /v1/images/generations without TOKEN_SECRET", () => {
+  const closed = startStage({ TOKEN_SECRET: undefined });
 
-  it("is 405, because the URL exists and takes POST", async () => {
+  it("returns 405, because the URL accepts only POST", async () => {
     const response = await fetch(
       `${closed.gateway.url}/v1/images/generations?prompt=a&exp=1&sig=b`,
     );
     expect([response.status, response.headers.get("allow")]).toEqual([405, "POST"]);
-    expect((await read<ErrorAnswer>(response)).error.code).toBe("method_not_allowed");
+    expect((await read<ErrorBody>(response)).error.code).toBe("method_not_allowed");
   });
 });

@@ -9,7 +9,7 @@ import { exampleOf } from "../../src/errors/wire.ts";
 import { eventually } from "../support/eventually.ts";
 import { ADMIN_KEY, WEBHOOK_SECRET } from "../support/gateway.ts";
 import { startSiteverify } from "../support/siteverify.ts";
-import { stage } from "../support/stage.ts";
+import { startStage } from "../support/stage.ts";
 import { TOKEN_SECRET } from "../support/vars.ts";
 
 interface Media {
@@ -30,7 +30,7 @@ interface Document {
 }
 
 const siteverify = await startSiteverify();
-const theStage = stage({
+const stage = startStage({
   TURNSTILE_SECRET: "1x0000000000000000000000000000000AA",
   TURNSTILE_VERIFY_URL: siteverify.url,
 });
@@ -38,7 +38,7 @@ let document: Document;
 const ajv = new Ajv2020({ strict: false, validateFormats: false, allErrors: true });
 
 beforeAll(async () => {
-  document = (await (await fetch(`${theStage.gateway.url}/openapi.json`)).json()) as Document;
+  document = (await (await fetch(`${stage.gateway.url}/openapi.json`)).json()) as Document;
   ajv.addSchema(document, "document");
 });
 afterAll(() => siteverify.close());
@@ -49,7 +49,7 @@ function operations() {
   );
 }
 
-/** Where an answer is not as the document has it; nothing where it is. */
+/** Returns how a response differs from the document; `undefined` if it matches. */
 async function problemsOf(
   { path, method, operation }: ReturnType<typeof operations>[number],
   response: Response,
@@ -57,7 +57,7 @@ async function problemsOf(
   const described = operation.responses[String(response.status)];
   if (described === undefined) return `${response.status} is not described`;
   const undescribed = [...response.headers.keys()].filter(
-    (name) => !(name in (described.headers ?? {})) && !ANYBODYS_HEADER.test(name),
+    (name) => !(name in (described.headers ?? {})) && !COMMON_HEADER.test(name),
   );
   if (undescribed.length > 0) return `headers that are not described: ${undescribed.join()}`;
   const type = response.headers.get("content-type")?.split(";")[0];
@@ -69,15 +69,15 @@ async function problemsOf(
   return validate(await response.json()) ? undefined : validate.errors;
 }
 
-/** Those of HTTP itself, of browsers' safety, and of CORS. */
-const ANYBODYS_HEADER =
+/** Headers of HTTP, of browser security and of CORS. The document does not list them. */
+const COMMON_HEADER =
   /^(?:content-(?:type|length|encoding|security-policy)|connection|keep-alive|date|transfer-encoding|vary|access-control-.*|strict-transport-security|referrer-policy|x-(?:content-type|frame)-options|cross-origin-.*)$/;
 
 function escaped(part: string | number): string {
   return encodeURIComponent(String(part).replaceAll("~", "~0").replaceAll("/", "~1"));
 }
 
-/** What a request needs beside its body, by operation. */
+/** Returns the headers that an operation requires for a body. */
 async function headersFor(operationId: string, body: string): Promise<Record<string, string>> {
   const json = { "content-type": "application/json" };
   if (operationId === "createToken" && body.includes('"sub"')) {
@@ -101,14 +101,14 @@ async function webhookToken(): Promise<string> {
 }
 
 describe("GET /openapi.json", () => {
-  it("is OpenAPI 3.1, by its own schema", async () => {
+  it("is valid OpenAPI 3.1", async () => {
     const { valid, errors } = await new Validator().validate({ ...structuredClone(document) });
     expect(errors).toBeUndefined();
     expect(valid).toBe(true);
     expect(document.openapi).toBe("3.1.0");
   });
 
-  it("names every error that there is", () => {
+  it("contains every error", () => {
     const described = new Set(
       operations().flatMap(({ operation }) =>
         Object.entries(operation.responses).flatMap(([status, { content }]) =>
@@ -121,21 +121,21 @@ describe("GET /openapi.json", () => {
     const all = (Object.keys(ROWS) as Code[])
       .map((code) => exampleOf(code))
       .map(({ status, body }) => `${status} ${body.error.code}`)
-      // That of a path that the document does not have: stated once, in the description.
+      // The description documents the 404 of an unknown path.
       .filter((name) => name !== "404 not_found");
     expect(all.filter((name) => !described.has(name))).toEqual([]);
   });
 
-  it("has examples whose answers are as it says", async () => {
+  it("describes the response to each of its example requests", async () => {
     const token = await webhookToken();
     let sent = 0;
     for (const each of operations()) {
       const { path, method, operation } = each;
       const examples = operation.requestBody?.content["application/json"]?.examples ?? {};
       for (const [name, { value }] of Object.entries(examples)) {
-        const said = JSON.stringify(value);
-        const body = name === "visitor" ? said.replace("of-the-widget", "good-1") : said;
-        const response = await fetch(theStage.gateway.url + path.replace("{token}", token), {
+        const json = JSON.stringify(value);
+        const body = name === "visitor" ? json.replace("of-the-widget", "good-1") : json;
+        const response = await fetch(stage.gateway.url + path.replace("{token}", token), {
           method: method.toUpperCase(),
           headers: await headersFor(operation.operationId, body),
           body,
@@ -152,11 +152,11 @@ describe("GET /openapi.json", () => {
     expect(sent).toBeGreaterThan(10);
   });
 
-  it("has errors that are as it says, for a body that is none", async () => {
+  it("describes the error response to each invalid body", async () => {
     for (const each of operations().filter(
       ({ operation }) => operation.requestBody !== undefined,
     )) {
-      const url = theStage.gateway.url + each.path.replace("{token}", await webhookToken());
+      const url = stage.gateway.url + each.path.replace("{token}", await webhookToken());
       for (const body of ["{", "[]", '{"nonsense":1}']) {
         const headers = await headersFor(each.operation.operationId, body);
         const response = await fetch(url, { method: each.method.toUpperCase(), headers, body });
@@ -171,15 +171,15 @@ describe("GET /openapi.json", () => {
     }
   });
 
-  it("is right about all that is asked for by its address", async () => {
-    const made = await theStage.post({ prompt: "a man walks", response_format: "url" });
-    const { id } = (await made.json()) as { id: string };
-    const job = await theStage.post(
+  it("describes the responses of every operation without a body", async () => {
+    const generated = await stage.post({ prompt: "a man walks", response_format: "url" });
+    const { id } = (await generated.json()) as { id: string };
+    const job = await stage.post(
       { prompt: "a man walks", webhook_url: "http://127.0.0.1:9/" },
       { prefer: "respond-async" },
     );
     const { id: jobId } = (await job.json()) as { id: string };
-    const batch = await fetch(`${theStage.gateway.url}/v1/images/batches`, {
+    const batch = await fetch(`${stage.gateway.url}/v1/images/batches`, {
       method: "POST",
       headers: { "content-type": "application/json" },
       body: JSON.stringify({ requests: [{ custom_id: "a", body: { prompt: "a man walks" } }] }),
@@ -193,21 +193,21 @@ describe("GET /openapi.json", () => {
       deleteGeneration: [id, id],
     };
     await eventually(async () => {
-      const { keys } = await theStage.gateway.cache.list({ prefix: `generation/${id}` });
+      const { keys } = await stage.gateway.cache.list({ prefix: `generation/${id}` });
       expect(keys).toHaveLength(1);
     });
-    const unsent = operations().filter(({ operation }) => operation.requestBody === undefined);
-    // What removes comes last.
-    const inOrder = unsent.toSorted(
+    const withoutBody = operations().filter(({ operation }) => operation.requestBody === undefined);
+    // Deletions run last.
+    const inOrder = withoutBody.toSorted(
       (a, b) => Number(a.method === "delete") - Number(b.method === "delete"),
     );
     for (const each of inOrder) {
       const { path, method, operation } = each;
       for (const value of ids[operation.operationId] ?? ["none"]) {
         const to = path.replace("{id}", value).replace("{file}", "0.png").replace("{jti}", "tok_1");
-        const query = operation.operationId === "revokeTokensOfSubject" ? "?sub=nobody" : "";
+        const query = operation.operationId === "revokeTokensOfSubject" ? "?sub=unknown" : "";
         for (const authorization of [`Bearer ${ADMIN_KEY}`, undefined]) {
-          const response = await fetch(theStage.gateway.url + to + query, {
+          const response = await fetch(stage.gateway.url + to + query, {
             method: method.toUpperCase(),
             headers: authorization === undefined ? {} : { authorization },
           });

@@ -14,7 +14,7 @@ function text(path: string): string {
 
 const documents = globSync("**/*.md", { cwd: root, exclude: ["node_modules/**", ".wrangler/**"] });
 
-/** What a heading is called in an address, as GitHub does it. */
+/** Returns the anchor that GitHub gives a heading. */
 function anchorOf(heading: string): string {
   return heading
     .toLowerCase()
@@ -28,8 +28,8 @@ function anchorsIn(document: string): string[] {
   );
 }
 
-describe("the documents", () => {
-  it.each(documents)("%s leads nowhere but to what is there", (document) => {
+describe("the Markdown documents", () => {
+  it.each(documents)("link only to existing files and headings: %s", (document) => {
     const links = [...text(document).matchAll(/\]\(([^)\s]+)\)/g)]
       .map(([, link]) => String(link))
       .filter((link) => !/^[a-z]+:/.test(link));
@@ -41,12 +41,12 @@ describe("the documents", () => {
     }
   });
 
-  it("have every variable", () => {
+  it("list every variable in docs/variables.md", () => {
     const table = text("docs/variables.md");
     expect(VARIABLES.filter((name) => !table.includes(`\`${name}\``))).toEqual([]);
   });
 
-  it("have every error, with its status", () => {
+  it("list every error with its status in docs/errors.md", () => {
     const committed = text("docs/errors.md");
     expect(missingTables(committed), "docs/errors.md has no place for these tables").toEqual([]);
     expect(
@@ -59,28 +59,31 @@ describe("the documents", () => {
 describe("a deployment from a fresh clone", () => {
   const wrangler = text("wrangler.toml");
 
-  it.each([...BINDINGS])("is given %s, and so is staging", (name) => {
-    const given = new RegExp(`(?:name|binding) = "${name}"`, "g");
-    expect(wrangler.match(given)).toHaveLength(2);
+  it.each([...BINDINGS])("binds %s, in production and in staging", (name) => {
+    const binding = new RegExp(`(?:name|binding) = "${name}"`, "g");
+    expect(wrangler.match(binding)).toHaveLength(2);
   });
 
-  it("lets an object finish for 15 minutes before its code is replaced, on staging too", () => {
+  it("waits up to 15 minutes for Durable Objects before it replaces their code, in staging too", () => {
     const strategy = (table: string) =>
       `[${table}]\nmode = "deferred"\nmax_delay = ${MAX_DELAY_SECONDS}\n`;
     const { env = "", top = "" } =
       /^(?<top>[\s\S]*?)(?<env>\[env\.staging\][\s\S]*)$/.exec(wrangler)?.groups ?? {};
     expect(top).toContain(strategy("durable_objects.code_update_strategy"));
     expect(env).toContain(strategy("env.staging.durable_objects.code_update_strategy"));
-    // The longest generation that a gateway can be configured for, and its copies.
+    // The delay must cover the longest configurable generation and its copies to KV.
     expect(MAX_DELAY_SECONDS).toBeGreaterThan(MAX_TIMEOUT_SECONDS);
   });
 
-  it.each([...SECRETS])("is told what %s is", (name) => {
-    expect(text(".dev.vars.example")).toMatch(new RegExp(`^${name}=$`, "m"));
-    const { cloudflare } = JSON.parse(text("package.json")) as {
-      cloudflare: { bindings: Record<string, { description: string }> };
-    };
-    expect(cloudflare.bindings[name]?.description.length).toBeGreaterThan(20);
-    expect(text("SECURITY.md")).toContain(`\`${name}\``);
-  });
+  it.each([...SECRETS])(
+    "documents the secret %s in .dev.vars.example, package.json and SECURITY.md",
+    (name) => {
+      expect(text(".dev.vars.example")).toMatch(new RegExp(`^${name}=$`, "m"));
+      const { cloudflare } = JSON.parse(text("package.json")) as {
+        cloudflare: { bindings: Record<string, { description: string }> };
+      };
+      expect(cloudflare.bindings[name]?.description.length).toBeGreaterThan(20);
+      expect(text("SECURITY.md")).toContain(`\`${name}\``);
+    },
+  );
 });

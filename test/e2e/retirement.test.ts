@@ -5,7 +5,7 @@ import { ADMIN_KEY } from "../support/gateway.ts";
 import { eventIn, hookAt } from "../support/webhooks/hook.ts";
 import { startReceiver, type Receiver } from "../support/webhooks/receiver.ts";
 import { EXAMPLE_BODY, EXAMPLE_HEADERS } from "../support/reference-document.ts";
-import { read, stage, type Answer, type ErrorAnswer } from "../support/stage.ts";
+import { read, startStage, type GenerationBody, type ErrorBody } from "../support/stage.ts";
 import { newPrompt } from "../support/bodies.ts";
 
 const NOVEMBER_30 = "2026-11-30T12:00:00Z";
@@ -16,72 +16,78 @@ const DECEMBER_2 = "2026-12-02T12:00:00Z";
 const SUNBURST = "gpt-image-2.6-sunburst";
 const FLARE = "gpt-image-2.6-flare";
 
-/** As with OpenAI as the upstream, which the simulator behaves like: `auto` would keep its models. */
-const theStage = stage({ RETIRED_MODELS: "replace" }, { at: NOVEMBER_30 });
+/** `auto` would not replace models, because the simulator's URL is not OpenAI's. */
+const stage = startStage({ RETIRED_MODELS: "replace" }, { at: NOVEMBER_30 });
 
 let receiver: Receiver;
 beforeAll(async () => {
   receiver = await startReceiver();
 });
 afterAll(() => receiver.close());
-beforeEach(() => theStage.setClock(NOVEMBER_30));
+beforeEach(() => stage.setClock(NOVEMBER_30));
 
-/** The models that the upstream was sent for a prompt, in order. */
+/** Returns the models that the upstream received with a prompt, in order. */
 function sentModels(prompt: string): unknown[] {
-  return theStage.upstream.received(prompt).map(({ body }) => body["model"]);
+  return stage.upstream.received(prompt).map(({ body }) => body["model"]);
 }
 
 function post(body: object, headers: Record<string, string> = {}) {
-  return theStage.post({ size: "1024x1024", response_format: "url", ...body }, headers);
+  return stage.post({ size: "1024x1024", response_format: "url", ...body }, headers);
 }
 
-async function generated(body: object, headers: Record<string, string> = {}): Promise<Answer> {
+async function generated(
+  body: object,
+  headers: Record<string, string> = {},
+): Promise<GenerationBody> {
   const response = await post(body, headers);
   expect(response.status).toBe(200);
   return read(response);
 }
 
-/** Waits until KV has a generation. */
-async function cached({ id }: Answer): Promise<void> {
+/** Waits until a generation is stored in KV. */
+async function cached({ id }: GenerationBody): Promise<void> {
   await eventually(async () => {
-    const { keys } = await theStage.gateway.cache.list({ prefix: "request/" });
+    const { keys } = await stage.gateway.cache.list({ prefix: "request/" });
     const records = await Promise.all(
-      keys.map(({ name }) => theStage.gateway.cache.get(name, "text")),
+      keys.map(({ name }) => stage.gateway.cache.get(name, "text")),
     );
     expect(records.some((record) => record?.includes(id))).toBe(true);
   });
 }
 
-/** Generates, and hides it from KV: its negative cache denies for a minute what was just looked up. */
-async function generatedUnseenByKv(body: object): Promise<Answer> {
-  const answer = await generated(body);
-  await cached(answer);
-  const { keys } = await theStage.gateway.cache.list({ prefix: "request/" });
-  await Promise.all(keys.map(({ name }) => theStage.gateway.cache.delete(name)));
-  return answer;
+/**
+ * Generates an image and deletes it from KV. This simulates KV's negative cache, which reports a miss
+ * for up to one minute after a lookup without a result.
+ */
+async function generatedUnseenByKv(body: object): Promise<GenerationBody> {
+  const generation = await generated(body);
+  await cached(generation);
+  const { keys } = await stage.gateway.cache.list({ prefix: "request/" });
+  await Promise.all(keys.map(({ name }) => stage.gateway.cache.delete(name)));
+  return generation;
 }
 
 async function getJson<Body>(path: string, headers: Record<string, string> = {}): Promise<Body> {
-  return read<Body>(await fetch(`${theStage.gateway.url}${path}`, { headers }));
+  return read<Body>(await fetch(`${stage.gateway.url}${path}`, { headers }));
 }
 
 describe("the upstream on 2 December", () => {
-  it("refuses the retired models, as OpenAI does", async () => {
-    await theStage.setClock(DECEMBER_2);
-    const response = await fetch(`${theStage.upstream.baseUrl}/images/generations`, {
+  it("rejects a retired model, as OpenAI does", async () => {
+    await stage.setClock(DECEMBER_2);
+    const response = await fetch(`${stage.upstream.baseUrl}/images/generations`, {
       method: "POST",
       headers: { authorization: "Bearer sk-any" },
       body: EXAMPLE_BODY,
     });
     expect(response.status).toBe(404);
-    expect((await read<ErrorAnswer>(response)).error.code).toBe("model_not_found");
+    expect((await read<ErrorBody>(response)).error.code).toBe("model_not_found");
   });
 });
 
 describe("the reference document's own example", () => {
-  it("generates an image on 2 December, painted by the successor", async () => {
-    await theStage.setClock(DECEMBER_2);
-    const response = await fetch(`${theStage.gateway.url}/v1/images/generations`, {
+  it("generates an image on 2 December with the successor", async () => {
+    await stage.setClock(DECEMBER_2);
+    const response = await fetch(`${stage.gateway.url}/v1/images/generations`, {
       method: "POST",
       headers: EXAMPLE_HEADERS,
       body: EXAMPLE_BODY,
@@ -93,9 +99,9 @@ describe("the reference document's own example", () => {
     expect(sentModels("a man walks").at(-1)).toBe(SUNBURST);
   });
 
-  it("works for the SDK, which names no model, as a stream too", async () => {
-    await theStage.setClock(DECEMBER_2);
-    const client = new OpenAI({ apiKey: "any", baseURL: `${theStage.gateway.url}/v1` });
+  it("works for the SDK without a model and as a stream", async () => {
+    await stage.setClock(DECEMBER_2);
+    const client = new OpenAI({ apiKey: "any", baseURL: `${stage.gateway.url}/v1` });
     const prompt = newPrompt();
     const { data } = await client.images.generate({ prompt, size: "1024x1024" });
     expect(data?.[0]?.b64_json).toMatch(/^iVBOR/);
@@ -120,20 +126,20 @@ describe("midnight UTC", () => {
     ["gpt-image-1.5-2025-12-16", SUNBURST],
     ["chatgpt-image-latest", SUNBURST],
     ["gpt-image-1-mini", FLARE],
-  ])("replaces %s by %s", async (model, successor) => {
+  ])("replaces %s with %s", async (model, successor) => {
     const [before, after] = [newPrompt(), newPrompt()];
-    await theStage.setClock(BEFORE_MIDNIGHT);
+    await stage.setClock(BEFORE_MIDNIGHT);
     expect((await generated({ prompt: before, model })).model).toBe(model);
-    await theStage.setClock(MIDNIGHT);
+    await stage.setClock(MIDNIGHT);
     expect((await generated({ prompt: after, model })).model).toBe(successor);
     expect([...sentModels(before), ...sentModels(after)]).toEqual([model, successor]);
   });
 
-  it("answers with a cached image without calling the upstream, and names the model that painted it", async () => {
+  it("returns a cached image without calling the upstream, with the model that generated it", async () => {
     const body = { prompt: newPrompt(), model: "gpt-image-1.5" };
     const before = await generated(body);
     await cached(before);
-    await theStage.setClock(DECEMBER_2);
+    await stage.setClock(DECEMBER_2);
     const response = await post(body);
     expect(response.headers.get("cache-status")).toContain("hit");
     expect(await read(response)).toMatchObject({ id: before.id, model: "gpt-image-1.5" });
@@ -142,48 +148,48 @@ describe("midnight UTC", () => {
     expect(sentModels(body.prompt)).toEqual(["gpt-image-1.5"]);
   });
 
-  it("answers from the object with an image that was completed just before, and that KV does not have yet", async () => {
-    await theStage.setClock(BEFORE_MIDNIGHT);
+  it("returns an image from the Durable Object if it completed just before and KV misses it", async () => {
+    await stage.setClock(BEFORE_MIDNIGHT);
     const body = { prompt: newPrompt() };
     const before = await generatedUnseenByKv(body);
-    await theStage.setClock(MIDNIGHT);
+    await stage.setClock(MIDNIGHT);
     for (const headers of [{}, { "cache-control": "only-if-cached" }]) {
       expect((await generated(body, headers)).id).toBe(before.id);
     }
-    await theStage.setClock("2026-12-01T00:59:00Z");
+    await stage.setClock("2026-12-01T00:59:00Z");
     expect((await generated(body)).id).toBe(before.id);
     expect(sentModels(body.prompt)).toEqual(["gpt-image-1.5"]);
     const fresh = await generated(body, { "cache-control": "no-cache" });
     expect(fresh.model).toBe(SUNBURST);
   });
 
-  it("looks into the retired model's object for an hour; after that only for only-if-cached", async () => {
-    await theStage.setClock(BEFORE_MIDNIGHT);
+  it("checks the retired model's Durable Object for one hour, then only for only-if-cached", async () => {
+    await stage.setClock(BEFORE_MIDNIGHT);
     const body = { prompt: newPrompt() };
     const before = await generatedUnseenByKv(body);
-    await theStage.setClock("2026-12-01T01:00:01Z");
+    await stage.setClock("2026-12-01T01:00:01Z");
     const onlyCached = await generated(body, { "cache-control": "only-if-cached" });
     expect(onlyCached.id).toBe(before.id);
     expect((await generated(body)).model).toBe(SUNBURST);
   });
 
-  it("joins a generation that is in progress, instead of paying for a second one", async () => {
-    await theStage.setClock(BEFORE_MIDNIGHT);
+  it("joins a generation in progress without a second upstream call", async () => {
+    await stage.setClock(BEFORE_MIDNIGHT);
     const body = { prompt: newPrompt("[upstream delay=4000]") };
     const first = generated(body);
     await eventually(() => expect(sentModels(body.prompt)).toHaveLength(1));
-    await theStage.setClock(MIDNIGHT);
+    await stage.setClock(MIDNIGHT);
     const joined = await post(body);
     expect(joined.headers.get("cache-status")).toContain("collapsed");
     expect((await read(joined)).id).toBe((await first).id);
     expect(sentModels(body.prompt)).toEqual(["gpt-image-1.5"]);
   });
 
-  it("lets no-cache replace the cached image with one of the successor", async () => {
+  it("replaces the cached image with one of the successor on no-cache", async () => {
     const body = { prompt: newPrompt() };
     const before = await generated(body);
     await cached(before);
-    await theStage.setClock(DECEMBER_2);
+    await stage.setClock(DECEMBER_2);
     const after = await generated(body, { "cache-control": "no-cache" });
     await cached(after);
     expect([before.model, after.model]).toEqual(["gpt-image-1.5", SUNBURST]);
@@ -191,7 +197,7 @@ describe("midnight UTC", () => {
   });
 
   it("generates once for a retired model and its successor", async () => {
-    await theStage.setClock(DECEMBER_2);
+    await stage.setClock(DECEMBER_2);
     const prompt = newPrompt();
     const [old, next] = await Promise.all([
       generated({ prompt, model: "gpt-image-1.5" }),
@@ -203,24 +209,24 @@ describe("midnight UTC", () => {
 });
 
 describe("an Idempotency-Key of 30 November", () => {
-  it("stands for the same generation on 1 December, and costs nothing more", async () => {
+  it("returns the same generation on 1 December without a second upstream call", async () => {
     const key = { "idempotency-key": crypto.randomUUID(), "cache-control": "no-cache" };
     const body = { prompt: newPrompt() };
-    await theStage.setClock(BEFORE_MIDNIGHT);
+    await stage.setClock(BEFORE_MIDNIGHT);
     const first = await generated(body, key);
-    await theStage.setClock(MIDNIGHT);
+    await stage.setClock(MIDNIGHT);
     expect((await generated(body, key)).id).toBe(first.id);
     expect(sentModels(body.prompt)).toEqual(["gpt-image-1.5"]);
     const other = await post({ ...body, model: SUNBURST }, key);
     expect(other.status).toBe(422);
   });
 
-  it("retries a free failure with the successor", async () => {
+  it("retries a failure that cost nothing with the successor", async () => {
     const key = { "idempotency-key": crypto.randomUUID() };
     const body = { prompt: newPrompt("[upstream status=500 times=3]") };
-    await theStage.setClock(BEFORE_MIDNIGHT);
+    await stage.setClock(BEFORE_MIDNIGHT);
     expect((await post(body, key)).status).toBe(502);
-    await theStage.setClock(MIDNIGHT);
+    await stage.setClock(MIDNIGHT);
     expect((await generated(body, key)).model).toBe(SUNBURST);
     expect(new Set(sentModels(body.prompt).slice(0, 3))).toEqual(new Set(["gpt-image-1.5"]));
     expect(sentModels(body.prompt).slice(3)).toEqual([SUNBURST]);
@@ -228,10 +234,10 @@ describe("an Idempotency-Key of 30 November", () => {
 });
 
 describe("a job", () => {
-  it("that waits over midnight is painted by the successor, once", async () => {
-    await theStage.setClock(BEFORE_MIDNIGHT);
+  it("runs once, with the successor, if it waits past midnight", async () => {
+    await stage.setClock(BEFORE_MIDNIGHT);
     const hook = hookAt(receiver.origin);
-    // Its first attempt ends with the third 429; then it waits for seconds.
+    // The first attempt fails with the third 429. The job then waits a few seconds.
     const body = { prompt: newPrompt("[upstream status=429 retry-after=0 times=3]") };
     const submitted = await post(
       { ...body, webhook_url: hook.url },
@@ -240,19 +246,19 @@ describe("a job", () => {
     expect(submitted.status).toBe(202);
     const { id } = await read<{ id: string }>(submitted);
     await eventually(() => expect(sentModels(body.prompt)).toHaveLength(3));
-    await theStage.setClock(DECEMBER_2);
-    // What the successor has generated by the time of its next attempt is a hit for the job.
+    await stage.setClock(DECEMBER_2);
+    // An image that the successor generates before the job's next attempt is a hit for the job.
     const cachedBefore = await generated({ ...body, model: SUNBURST });
     const event = await eventually(async () => {
       const [first] = await hook.received();
-      return first === undefined ? expect.fail("nothing came") : eventIn(first);
+      return first === undefined ? expect.fail("no delivery arrived") : eventIn(first);
     });
     expect(event).toMatchObject({
       type: "image.generation.completed",
       data: { job: id, id: cachedBefore.id, model: SUNBURST },
     });
     expect(sentModels(body.prompt)).toEqual([...Array(3).fill("gpt-image-1.5"), SUNBURST]);
-    // The same order again is the same job.
+    // A repeated submission returns the same job.
     const again = await post(
       { ...body, webhook_url: hook.url },
       { prefer: "respond-async", "idempotency-key": body.prompt },
@@ -262,7 +268,7 @@ describe("a job", () => {
 });
 
 describe("a batch of retired models and their successors", () => {
-  it("is completed on 2 December, and is the same batch as on 30 November", async () => {
+  it("keeps its Idempotency-Key past the shutdown, and completes with the successors after it", async () => {
     const prompt = newPrompt();
     const models = ["gpt-image-1.5", "gpt-image-1-mini", SUNBURST];
     const requests = models.map((model) => ({
@@ -270,7 +276,7 @@ describe("a batch of retired models and their successors", () => {
       body: { prompt, model, size: "1024x1024" },
     }));
     const submit = (key: string) =>
-      fetch(`${theStage.gateway.url}/v1/images/batches`, {
+      fetch(`${stage.gateway.url}/v1/images/batches`, {
         method: "POST",
         headers: { "content-type": "application/json", "idempotency-key": key },
         body: JSON.stringify({ requests }),
@@ -278,7 +284,7 @@ describe("a batch of retired models and their successors", () => {
     interface Batch {
       id: string;
       status: string;
-      results: { status: string; response?: Answer }[];
+      results: { status: string; response?: GenerationBody }[];
     }
     const [november, december] = [crypto.randomUUID(), crypto.randomUUID()];
     const before = await read<Batch>(await submit(november));
@@ -286,19 +292,19 @@ describe("a batch of retired models and their successors", () => {
       const { status } = await getJson<Batch>(`/v1/images/batches/${before.id}`);
       expect(status).toBe("completed");
     });
-    await theStage.setClock(DECEMBER_2);
+    await stage.setClock(DECEMBER_2);
     expect((await read<Batch>(await submit(november))).id).toBe(before.id);
 
-    await theStage.setClock(DECEMBER_2);
+    await stage.setClock(DECEMBER_2);
     const changed = newPrompt();
     for (const { body } of requests) body.prompt = changed;
     const { id } = await read<Batch>(await submit(december));
-    const done = await eventually(async () => {
+    const completed = await eventually(async () => {
       const batch = await getJson<Batch>(`/v1/images/batches/${id}`);
       expect(batch.status).toBe("completed");
       return batch;
     });
-    expect(done.results.map(({ response }) => response?.model)).toEqual([
+    expect(completed.results.map(({ response }) => response?.model)).toEqual([
       SUNBURST,
       FLARE,
       SUNBURST,
@@ -308,7 +314,7 @@ describe("a batch of retired models and their successors", () => {
   }, 40_000);
 });
 
-describe("the retirement is visible", () => {
+describe("a retirement", () => {
   interface Model {
     id: string;
     shutdown_date: string | null;
@@ -316,28 +322,28 @@ describe("the retirement is visible", () => {
     price: object;
   }
 
-  it("in GET /v1/models, with the day, the successor and today's price", async () => {
+  it("appears in GET /v1/models with its day, the successor and the current price", async () => {
     const before = await getJson<Model>("/v1/models/gpt-image-1.5");
-    await theStage.setClock(DECEMBER_2);
+    await stage.setClock(DECEMBER_2);
     const after = await getJson<Model>("/v1/models/gpt-image-1.5");
     const successor = await getJson<Model>(`/v1/models/${SUNBURST}`);
-    const told = { shutdown_date: "2026-12-01", replaced_by: SUNBURST };
-    expect([before, after]).toMatchObject([told, told]);
+    const announced = { shutdown_date: "2026-12-01", replaced_by: SUNBURST };
+    expect([before, after]).toMatchObject([announced, announced]);
     expect(before.price).not.toEqual(successor.price);
     expect(after.price).toEqual(successor.price);
     expect(successor).toMatchObject({ shutdown_date: null, replaced_by: null });
   });
 
-  it("in the log and the usage, which name the model that painted", async () => {
-    await theStage.setClock(DECEMBER_2);
+  it("appears in the log and the usage under the model that generated the image", async () => {
+    await stage.setClock(DECEMBER_2);
     const { id, usage } = await generated({ prompt: newPrompt(), quality: "low" });
     const line = await eventually(() => {
-      const lines = theStage.gateway.logs().split("\n");
-      const found = lines.find((each) => each.includes(id) && each.includes('"request"'));
-      return found ?? expect.fail("no line");
+      const lines = stage.gateway.logs().split("\n");
+      const match = lines.find((each) => each.includes(id) && each.includes('"request"'));
+      return match ?? expect.fail("no line");
     });
     expect(JSON.parse(line)).toMatchObject({ model: "gpt-image-1.5", upstream_model: SUNBURST });
-    const generation = theStage.gateway
+    const generation = stage.gateway
       .logs()
       .split("\n")
       .find((each) => each.includes(id) && each.includes('"generation"'));
@@ -352,11 +358,11 @@ describe("the retirement is visible", () => {
       return today?.callers.find((caller) => caller.model === model);
     };
     expect((await usageOf(SUNBURST))?.images).toBeGreaterThan(0);
-    // A hit of what the retired model had painted is counted under that model.
-    await theStage.setClock(NOVEMBER_30);
+    // A hit on an image of the retired model counts under that model.
+    await stage.setClock(NOVEMBER_30);
     const body = { prompt: newPrompt(), model: "gpt-image-1.5-2025-12-16" };
     await cached(await generated(body));
-    await theStage.setClock(DECEMBER_2);
+    await stage.setClock(DECEMBER_2);
     await generated(body);
     await eventually(async () => {
       await generated(body);
@@ -364,18 +370,18 @@ describe("the retirement is visible", () => {
     });
   });
 
-  it("in the doctor, as a warning that is no failure", async () => {
-    const checks = async () => {
+  it("appears in the diagnostics as a warning, not as a failure", async () => {
+    const modelCheck = async () => {
       const authorization = `Bearer ${ADMIN_KEY}`;
       const { checks: all } = await getJson<{
         checks: { name: string; ok: boolean; warning?: boolean; detail: string; cure?: string }[];
       }>("/v1/doctor", { authorization });
       return all.find(({ name }) => name === "model");
     };
-    expect(await checks()).toMatchObject({ ok: true, warning: true });
-    expect((await checks())?.detail).toContain("OpenAI shuts it down on 2026-12-01");
-    await theStage.setClock(DECEMBER_2);
-    const after = await checks();
+    expect(await modelCheck()).toMatchObject({ ok: true, warning: true });
+    expect((await modelCheck())?.detail).toContain("OpenAI shuts it down on 2026-12-01");
+    await stage.setClock(DECEMBER_2);
+    const after = await modelCheck();
     expect(after).toMatchObject({ ok: true, warning: true });
     expect(after?.detail).toContain(`OpenAI shut it down on 2026-12-01`);
     expect(after?.cure).toContain(`DEFAULT_MODEL = "${SUNBURST}"`);

@@ -1,13 +1,13 @@
 import OpenAI from "openai";
 import sharp from "sharp";
 import { describe, expect, it } from "vitest";
-import { stage } from "../support/stage.ts";
+import { startStage } from "../support/stage.ts";
 import { newPrompt } from "../support/bodies.ts";
 
-const theStage = stage();
+const stage = startStage();
 
 function client(options: { maxRetries?: number } = {}) {
-  return new OpenAI({ apiKey: "any", baseURL: `${theStage.gateway.url}/v1`, ...options });
+  return new OpenAI({ apiKey: "any", baseURL: `${stage.gateway.url}/v1`, ...options });
 }
 
 async function errorOf(work: Promise<unknown>): Promise<InstanceType<typeof OpenAI.APIError>> {
@@ -18,16 +18,16 @@ async function errorOf(work: Promise<unknown>): Promise<InstanceType<typeof Open
   return error instanceof OpenAI.APIError ? error : expect.fail("no error of the API");
 }
 
-describe("the official SDK, with nothing changed but its base URL", () => {
-  it("gets a picture with the least that it can send", async () => {
+describe("the official SDK with only its base URL changed", () => {
+  it("receives an image for a prompt alone", async () => {
     const { data, usage } = await client().images.generate({ prompt: newPrompt() });
-    const picture = await sharp(Buffer.from(String(data?.[0]?.b64_json), "base64")).metadata();
-    expect(picture).toMatchObject({ format: "png", width: 1024, height: 1024 });
+    const metadata = await sharp(Buffer.from(String(data?.[0]?.b64_json), "base64")).metadata();
+    expect(metadata).toMatchObject({ format: "png", width: 1024, height: 1024 });
     expect(usage?.output_tokens).toBe(4160);
   });
 
-  it("gets several pictures, in the format that it asks for", async () => {
-    const made = await client().images.generate({
+  it("receives several images in the requested format", async () => {
+    const response = await client().images.generate({
       prompt: newPrompt(),
       model: "gpt-image-1.5",
       n: 3,
@@ -37,21 +37,21 @@ describe("the official SDK, with nothing changed but its base URL", () => {
       output_format: "webp",
       output_compression: 60,
     });
-    expect(made).toMatchObject({
+    expect(response).toMatchObject({
       background: "transparent",
       output_format: "webp",
       quality: "low",
       size: "1536x1024",
     });
-    expect(made.data).toHaveLength(3);
-    for (const item of made.data ?? []) {
-      const picture = await sharp(Buffer.from(String(item.b64_json), "base64")).metadata();
-      expect(picture).toMatchObject({ format: "webp", width: 1536, height: 1024, hasAlpha: true });
+    expect(response.data).toHaveLength(3);
+    for (const item of response.data ?? []) {
+      const metadata = await sharp(Buffer.from(String(item.b64_json), "base64")).metadata();
+      expect(metadata).toMatchObject({ format: "webp", width: 1536, height: 1024, hasAlpha: true });
     }
   });
 
   it.each(["gpt-image-1.5", "gpt-image-2", "dall-e-2", "dall-e-3"])(
-    "gets a URL that works from %s",
+    "receives a working URL from %s",
     async (model) => {
       const { data } = await client().images.generate({
         prompt: newPrompt(),
@@ -59,21 +59,21 @@ describe("the official SDK, with nothing changed but its base URL", () => {
         response_format: "url",
       });
       const file = await fetch(String(data?.[0]?.url));
-      const picture = await sharp(await file.arrayBuffer()).metadata();
-      expect(picture).toMatchObject({ format: "png", width: 1024, height: 1024 });
+      const metadata = await sharp(await file.arrayBuffer()).metadata();
+      expect(metadata).toMatchObject({ format: "png", width: 1024, height: 1024 });
     },
   );
 
-  it("gets dall-e-3's revised prompt, made and found", async () => {
+  it("receives the revised prompt of dall-e-3 on a miss and on a hit", async () => {
     const prompt = newPrompt();
     for (let round = 0; round < 2; round += 1) {
       const { data } = await client().images.generate({ prompt, model: "dall-e-3" });
       expect(data?.[0]?.revised_prompt).toBe(`An image of: ${prompt}`);
     }
-    expect(theStage.upstream.received(prompt)).toHaveLength(1);
+    expect(stage.upstream.received(prompt)).toHaveLength(1);
   });
 
-  it("lists the models, and finds one", async () => {
+  it("lists the models and retrieves one", async () => {
     const ids = [];
     for await (const model of client().models.list()) ids.push(model.id);
     expect(ids).toContain("gpt-image-1.5");
@@ -81,14 +81,14 @@ describe("the official SDK, with nothing changed but its base URL", () => {
   });
 });
 
-describe("errors are the SDK's own classes", () => {
+describe("an error response in the SDK", () => {
   it.each([
     [{ prompt: "" }, OpenAI.BadRequestError, "prompt", "empty_string"],
     [{ prompt: "x".repeat(1001) }, OpenAI.BadRequestError, "prompt", "string_above_max_length"],
     [{ prompt: "a", n: 11 }, OpenAI.BadRequestError, "n", "integer_above_max_value"],
     [{ prompt: "a", size: "256x256" as const }, OpenAI.BadRequestError, "size", "invalid_value"],
     [{ prompt: "a", model: "gpt-5" }, OpenAI.BadRequestError, "model", "invalid_value"],
-  ])("%o", async (body, type, param, code) => {
+  ])("is thrown as a BadRequestError for %o", async (body, type, param, code) => {
     const error = await errorOf(client().images.generate(body));
     expect(error).toBeInstanceOf(type);
     expect(error).toMatchObject({
@@ -98,7 +98,7 @@ describe("errors are the SDK's own classes", () => {
     });
   });
 
-  it("a refusal of the upstream's safety system among them", async () => {
+  it("carries the moderation details of a moderation block", async () => {
     const prompt = newPrompt("[upstream status=400 code=moderation_blocked]");
     const error = await errorOf(client().images.generate({ prompt }));
     expect(error).toMatchObject({ status: 400, code: "moderation_blocked" });
@@ -106,17 +106,17 @@ describe("errors are the SDK's own classes", () => {
     expect(error.error).toMatchObject({ moderation_details: { categories: ["violence"] } });
   });
 
-  it("and a model that is not found", async () => {
+  it("is thrown as a NotFoundError for an unknown model", async () => {
     const error = await errorOf(client().models.retrieve("gpt-5"));
     expect(error).toBeInstanceOf(OpenAI.NotFoundError);
   });
 });
 
-describe("retries", () => {
-  it("of what is known not to have been made happen here, and the SDK sees none of it", async () => {
+describe("a 503 of the upstream", () => {
+  it("is retried by the gateway, unseen by the SDK", async () => {
     const prompt = newPrompt("[upstream status=503 times=2]");
     const { data } = await client({ maxRetries: 0 }).images.generate({ prompt });
     expect(data).toHaveLength(1);
-    expect(theStage.upstream.received(prompt)).toHaveLength(3);
+    expect(stage.upstream.received(prompt)).toHaveLength(3);
   });
 });

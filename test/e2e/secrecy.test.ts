@@ -1,18 +1,18 @@
 import { afterAll, describe, expect, it } from "vitest";
 import { UPSTREAM_KEY } from "../support/gateway.ts";
-import { stage } from "../support/stage.ts";
-import { WISH } from "../support/expect-fault.ts";
+import { startStage } from "../support/stage.ts";
+import { PRIVATE_TEXT } from "../support/expect-fault.ts";
 import { newPrompt } from "../support/bodies.ts";
 
-const theStage = stage({ UPSTREAM_MAX_RETRIES: "0" });
+const stage = startStage({ UPSTREAM_MAX_RETRIES: "0" });
 const CLIENT_KEY = "sk-client-0a1b2c3d4e5f";
 
-/** Everything that any answer of this file held. */
+/** The headers and bodies of the responses in this file. */
 const seen: string[] = [];
 
 async function post(directives: string, body: object = {}): Promise<Response> {
-  const prompt = newPrompt(`${WISH} [upstream ${directives}]`);
-  const response = await theStage.post(
+  const prompt = newPrompt(`${PRIVATE_TEXT} [upstream ${directives}]`);
+  const response = await stage.post(
     { prompt, model: "dall-e-2", size: "256x256", response_format: "url", ...body },
     { authorization: `Bearer ${CLIENT_KEY}`, "openai-organization": "org-1", cookie: "a=b" },
   );
@@ -20,10 +20,10 @@ async function post(directives: string, body: object = {}): Promise<Response> {
   return response;
 }
 
-describe("what goes to the upstream", () => {
-  it("carries the gateway's key, and nothing of the client's", async () => {
-    const prompt = newPrompt(WISH);
-    await theStage.post(
+describe("a request to the upstream", () => {
+  it("carries the gateway's key and none of the client's headers", async () => {
+    const prompt = newPrompt(PRIVATE_TEXT);
+    await stage.post(
       { prompt, user: "u-1" },
       {
         authorization: `Bearer ${CLIENT_KEY}`,
@@ -34,7 +34,7 @@ describe("what goes to the upstream", () => {
         "user-agent": "client/1.0",
       },
     );
-    const [received] = theStage.upstream.received(prompt);
+    const [received] = stage.upstream.received(prompt);
     expect(received?.headers.authorization).toBe(`Bearer ${UPSTREAM_KEY}`);
     const allowed = new Set([
       "accept",
@@ -42,7 +42,7 @@ describe("what goes to the upstream", () => {
       "content-type",
       "content-length",
       "user-agent",
-      // The runtime's own.
+      // Added by the runtime.
       "accept-encoding",
       "connection",
       "host",
@@ -60,8 +60,8 @@ describe("what goes to the upstream", () => {
   });
 });
 
-describe("what comes from the upstream", () => {
-  it("passes on none of its headers", async () => {
+describe("a response to the client", () => {
+  it("contains none of the upstream's own headers", async () => {
     const response = await post("");
     expect(response.status).toBe(200);
     expect(response.headers.get("set-cookie")).toBeNull();
@@ -81,7 +81,7 @@ describe("what comes from the upstream", () => {
     "reset=before",
     "reset=body",
     "dialect=url image=expired",
-  ])("is an error without key or prompt: %s", async (directives) => {
+  ])("contains no key and no prompt after the upstream failure %s", async (directives) => {
     const response = await post(directives);
     expect(response.status).toBeGreaterThanOrEqual(400);
     const text = await response.text();
@@ -89,36 +89,36 @@ describe("what comes from the upstream", () => {
       UPSTREAM_KEY,
       UPSTREAM_KEY.slice(0, 12),
       CLIENT_KEY,
-      WISH,
-      "nobody else",
+      PRIVATE_TEXT,
+      PRIVATE_TEXT.slice(12, 23),
     ]) {
       expect(text).not.toContain(secret);
     }
   });
 });
 
-describe("a second look at everything", () => {
-  it("finds the key in no answer", () => {
+describe("the gateway after all requests of this file", () => {
+  it("has sent no API key in any response", () => {
     expect(seen.length).toBeGreaterThan(20);
     expect(seen.join("\n")).not.toContain(UPSTREAM_KEY);
     expect(seen.join("\n")).not.toContain(CLIENT_KEY);
   });
 
-  it("finds neither key nor prompt nor picture in the log", () => {
-    const logs = theStage.gateway.logs();
+  it("has logged no key, no prompt and no image", () => {
+    const logs = stage.gateway.logs();
     expect(logs.split("\n").length).toBeGreaterThan(10);
-    for (const secret of [UPSTREAM_KEY, CLIENT_KEY, WISH, "iVBORw0KGgo", "u-1"]) {
+    for (const secret of [UPSTREAM_KEY, CLIENT_KEY, PRIVATE_TEXT, "iVBORw0KGgo", "u-1"]) {
       expect(logs).not.toContain(secret);
     }
   });
 
-  it("finds no key and no prompt in KV", async () => {
-    const { keys } = await theStage.gateway.cache.list();
+  it("has stored no key and no prompt in KV", async () => {
+    const { keys } = await stage.gateway.cache.list();
     expect(keys.length).toBeGreaterThan(2);
     for (const { name } of keys.filter((key) => !key.name.startsWith("image/"))) {
-      const value = await theStage.gateway.cache.get(name, "text");
+      const value = await stage.gateway.cache.get(name, "text");
       expect(value).not.toContain(UPSTREAM_KEY);
-      expect(value).not.toContain(WISH);
+      expect(value).not.toContain(PRIVATE_TEXT);
     }
   });
 });

@@ -7,8 +7,8 @@ import { root } from "../support/root.ts";
 it.each(globSync("test/stored/*/platform.json", { cwd: root }))(
   "wrangler.toml keeps every class, binding, migration and Workflow of %s",
   (path) => {
-    const then: unknown = JSON.parse(readFileSync(join(root, path), "utf8"));
-    // New ones may be added; a migration that is deployed is never changed.
-    expect(platformOf(join(root, "wrangler.toml"))).toMatchObject(Object(then));
+    const released: unknown = JSON.parse(readFileSync(join(root, path), "utf8"));
+    // New ones may be added. A deployed migration never changes.
+    expect(platformOf(join(root, "wrangler.toml"))).toMatchObject(Object(released));
   },
 );

@@ -2,19 +2,19 @@ import { createParser } from "eventsource-parser";
 import OpenAI from "openai";
 import { afterEach, describe, expect, it } from "vitest";
 import { eventually } from "../support/eventually.ts";
-import { expectCleanLogs, keysOf, WISH } from "../support/expect-fault.ts";
-import { read, stage, type ErrorAnswer } from "../support/stage.ts";
+import { expectCleanLogs, keysOf, PRIVATE_TEXT } from "../support/expect-fault.ts";
+import { read, startStage, type ErrorBody } from "../support/stage.ts";
 import { newPrompt, STREAM } from "../support/bodies.ts";
 
-const theStage = stage();
-const { calls } = theStage;
+const stage = startStage();
+const { calls } = stage;
 
 interface ImageEvent {
   type: string;
   b64_json?: string;
   url?: string;
   partial_image_index?: number;
-  error?: ErrorAnswer["error"];
+  error?: ErrorBody["error"];
   [name: string]: unknown;
 }
 
@@ -23,9 +23,9 @@ interface Streamed {
   events: ImageEvent[];
 }
 
-/** Reads a whole event stream; every event's name must be its type. */
+/** Returns all events of a stream, and checks that the name of each event is its type. */
 async function stream(body: object): Promise<Streamed> {
-  const response = await theStage.post({ ...STREAM, ...body });
+  const response = await stage.post({ ...STREAM, ...body });
   const events: ImageEvent[] = [];
   const parser = createParser({
     onEvent: ({ event, data }) => {
@@ -44,22 +44,21 @@ function types({ events }: Streamed): string[] {
   return events.map((event) => event.type.replace("image_generation.", ""));
 }
 
-/** What is kept, once the last picture made has been copied. */
+/** Returns the keys in KV once every completed generation has been copied there. */
 async function settledKeys(): Promise<string[]> {
   return eventually(async () => {
-    const keys = await keysOf(theStage);
-    const made =
-      theStage.gateway
-        .logs()
-        .match(/"event":"generation","id":"[^"]+"[^\n]*"cost_usd":[\d.]+\}/g) ?? [];
-    expect(keys.filter((key) => key.startsWith("request/"))).toHaveLength(made.length);
+    const keys = await keysOf(stage);
+    const completedLines =
+      stage.gateway.logs().match(/"event":"generation","id":"[^"]+"[^\n]*"cost_usd":[\d.]+\}/g) ??
+      [];
+    expect(keys.filter((key) => key.startsWith("request/"))).toHaveLength(completedLines.length);
     return keys;
   });
 }
 
 describe("a streamed generation", () => {
   it.each([0, 1, 2, 3])(
-    "has %i partial images and the completed one, in the API's form",
+    "sends %i partial images and the completed image in the API's format",
     async (partial_images) => {
       const streamed = await stream({ prompt: newPrompt(), partial_images });
       expect(streamed.response.status).toBe(200);
@@ -107,7 +106,7 @@ describe("a streamed generation", () => {
   );
 
   it("is read by the official SDK", async () => {
-    const client = new OpenAI({ apiKey: "any", baseURL: `${theStage.gateway.url}/v1` });
+    const client = new OpenAI({ apiKey: "any", baseURL: `${stage.gateway.url}/v1` });
     const events = await client.images.generate({
       prompt: newPrompt(),
       model: "gpt-image-1.5",
@@ -120,7 +119,7 @@ describe("a streamed generation", () => {
     expect(seen).toEqual(["image_generation.partial_image", "image_generation.completed"]);
   });
 
-  it("gives the completed picture by URL where that is asked for", async () => {
+  it("sends the completed image as a URL with response_format url", async () => {
     const { events } = await stream({ prompt: newPrompt(), response_format: "url" });
     expect(events[0]?.b64_json).toMatch(/^iVBORw0KGgo/);
     const completed = events.at(-1);
@@ -129,7 +128,7 @@ describe("a streamed generation", () => {
     expect(file.headers.get("content-type")).toBe("image/png");
   });
 
-  it("that was made before is the completed event at once", async () => {
+  it("sends only the completed event on a cache hit", async () => {
     const prompt = newPrompt();
     const first = await stream({ prompt });
     const hit = await stream({ prompt });
@@ -139,7 +138,7 @@ describe("a streamed generation", () => {
     expect(calls(prompt)).toBe(1);
   });
 
-  it("gives somebody who comes late what was already there", async () => {
+  it("sends the earlier partial images to a client that joins late", async () => {
     const prompt = newPrompt("[upstream gap=400]");
     const early = stream({ prompt });
     await eventually(() => expect(calls(prompt)).toBe(1));
@@ -150,21 +149,21 @@ describe("a streamed generation", () => {
     expect(calls(prompt)).toBe(1);
   });
 
-  it("is one with a plain request for the same", async () => {
+  it("is joined by an identical request without stream", async () => {
     const prompt = newPrompt("[upstream gap=200]");
     const streaming = stream({ prompt });
     await eventually(() => expect(calls(prompt)).toBe(1));
     const { stream: _, partial_images: __, ...plainBody } = STREAM;
-    const plain = await read(await theStage.post({ ...plainBody, prompt }));
+    const plain = await read(await stage.post({ ...plainBody, prompt }));
     const { events } = await streaming;
     expect(plain.data[0]?.b64_json).toBe(events.at(-1)?.b64_json);
     expect(calls(prompt)).toBe(1);
   });
 
-  it("that a plain request began has no partial images, and is completed with it", async () => {
+  it("sends only the completed event if it joins a request without stream", async () => {
     const prompt = newPrompt("[upstream delay=400]");
     const { stream: _, partial_images: __, ...plainBody } = STREAM;
-    const plain = theStage.post({ ...plainBody, prompt });
+    const plain = stage.post({ ...plainBody, prompt });
     await eventually(() => expect(calls(prompt)).toBe(1));
     const streamed = await stream({ prompt });
     expect(types(streamed)).toEqual(["completed"]);
@@ -172,10 +171,10 @@ describe("a streamed generation", () => {
     expect(calls(prompt)).toBe(1);
   });
 
-  it("needs n = 1", async () => {
-    const response = await theStage.post({ ...STREAM, prompt: newPrompt(), n: 2 });
+  it("is rejected with n = 2", async () => {
+    const response = await stage.post({ ...STREAM, prompt: newPrompt(), n: 2 });
     expect(response.status).toBe(400);
-    expect((await read<ErrorAnswer>(response)).error).toMatchObject({
+    expect((await read<ErrorBody>(response)).error).toMatchObject({
       type: "image_generation_user_error",
       param: "n",
       code: "unsupported_parameter",
@@ -185,10 +184,10 @@ describe("a streamed generation", () => {
 
 describe("a stream that fails", () => {
   afterEach(() => {
-    expectCleanLogs(theStage);
+    expectCleanLogs(stage);
   });
 
-  /** Asks again for what has just failed. */
+  /** Repeats a failed request and expects a second generation. */
   async function expectAnother(prompt: string): Promise<void> {
     const again = await stream({ prompt });
     expect(types(again)).toEqual(["partial_image", "partial_image", "completed"]);
@@ -196,23 +195,23 @@ describe("a stream that fails", () => {
     expect(calls(prompt)).toBe(2);
   }
 
-  it("before its first event is an ordinary error", async () => {
-    const prompt = newPrompt(`${WISH} [upstream status=400 times=1]`);
-    const response = await theStage.post({ ...STREAM, prompt });
+  it("returns a JSON error if the upstream rejects the request", async () => {
+    const prompt = newPrompt(`${PRIVATE_TEXT} [upstream status=400 times=1]`);
+    const response = await stage.post({ ...STREAM, prompt });
     expect(response.status).toBe(400);
     expect(response.headers.get("content-type")).toBe("application/json");
-    expect((await read<ErrorAnswer>(response)).error.code).toBe("some_code");
+    expect((await read<ErrorBody>(response)).error.code).toBe("some_code");
     await expectAnother(prompt);
   });
 
-  it("that is cut before its first event is an ordinary error too", async () => {
-    const prompt = newPrompt(`${WISH} [upstream partials=0 then=cut times=1]`);
+  it("returns a JSON error if the upstream cuts the stream before its first event", async () => {
+    const prompt = newPrompt(`${PRIVATE_TEXT} [upstream partials=0 then=cut times=1]`);
     const before = await settledKeys();
-    const response = await theStage.post({ ...STREAM, prompt });
+    const response = await stage.post({ ...STREAM, prompt });
     expect(response.status).toBe(502);
     expect(response.headers.get("x-should-retry")).toBe("false");
     expect(calls(prompt)).toBe(1);
-    expect(await keysOf(theStage)).toEqual(before);
+    expect(await keysOf(stage)).toEqual(before);
     await expectAnother(prompt);
   });
 
@@ -222,40 +221,43 @@ describe("a stream that fails", () => {
     ["partials=2", 2, "upstream_invalid_response"],
     ["partials=1 then=error", 1, "upstream_failed"],
     ["partials=1 then=error code=moderation_blocked", 1, "moderation_blocked"],
-  ])("with %s ends in a nested error event for everybody", async (directives, partials, code) => {
-    const prompt = newPrompt(`${WISH} [upstream gap=300 times=1 ${directives}]`);
-    const before = await settledKeys();
-    const [first, other] = await Promise.all([stream({ prompt }), stream({ prompt })]);
-    expect(types(first)).toEqual([
-      ...Array.from({ length: partials }, () => "partial_image"),
-      "error",
-    ]);
-    expect(other.events).toEqual(first.events);
-    expect(calls(prompt)).toBe(1);
-    expect(first.events.at(-1)).toEqual({
-      type: "error",
-      error: {
-        message: expect.any(String) as string,
-        type: expect.any(String) as string,
-        param: null,
-        code,
-      },
-    });
-    if (code === "moderation_blocked") {
-      // Remembered, and the only failure that is: the prompt is not sent again.
-      await eventually(async () => expect(await keysOf(theStage)).toHaveLength(before.length + 1));
-      expect((await theStage.post({ ...STREAM, prompt })).status).toBe(400);
+  ])(
+    "sends the same nested error event to every client after %s",
+    async (directives, partials, code) => {
+      const prompt = newPrompt(`${PRIVATE_TEXT} [upstream gap=300 times=1 ${directives}]`);
+      const before = await settledKeys();
+      const [first, other] = await Promise.all([stream({ prompt }), stream({ prompt })]);
+      expect(types(first)).toEqual([
+        ...Array.from({ length: partials }, () => "partial_image"),
+        "error",
+      ]);
+      expect(other.events).toEqual(first.events);
       expect(calls(prompt)).toBe(1);
-    } else {
-      expect(await keysOf(theStage)).toEqual(before);
-      await expectAnother(prompt);
-    }
-  });
+      expect(first.events.at(-1)).toEqual({
+        type: "error",
+        error: {
+          message: expect.any(String) as string,
+          type: expect.any(String) as string,
+          param: null,
+          code,
+        },
+      });
+      if (code === "moderation_blocked") {
+        // A moderation block is cached, unlike other failures: the prompt is not sent again.
+        await eventually(async () => expect(await keysOf(stage)).toHaveLength(before.length + 1));
+        expect((await stage.post({ ...STREAM, prompt })).status).toBe(400);
+        expect(calls(prompt)).toBe(1);
+      } else {
+        expect(await keysOf(stage)).toEqual(before);
+        await expectAnother(prompt);
+      }
+    },
+  );
 
-  it("is thrown by the official SDK", async () => {
-    const client = new OpenAI({ apiKey: "any", baseURL: `${theStage.gateway.url}/v1` });
+  it("is thrown as an APIError by the official SDK", async () => {
+    const client = new OpenAI({ apiKey: "any", baseURL: `${stage.gateway.url}/v1` });
     const events = await client.images.generate({
-      prompt: newPrompt(`${WISH} [upstream partials=1 then=cut]`),
+      prompt: newPrompt(`${PRIVATE_TEXT} [upstream partials=1 then=cut]`),
       model: "gpt-image-1.5",
       stream: true,
       partial_images: 2,

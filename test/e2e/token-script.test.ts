@@ -2,12 +2,12 @@ import { execFile } from "node:child_process";
 import { promisify } from "node:util";
 import { describe, expect, it } from "vitest";
 import { verifyToken } from "../../src/access/token.ts";
-import { stage } from "../support/stage.ts";
+import { startStage } from "../support/stage.ts";
 import { OLD_TOKEN_SECRET, TOKEN_SECRET } from "../support/vars.ts";
 import { newPrompt } from "../support/bodies.ts";
 import { tokenScript } from "../support/root.ts";
 
-const theStage = stage({ ACCESS: "token" });
+const stage = startStage({ ACCESS: "token" });
 /** Runs the helper as a user does. */
 function run(args: readonly string[], secret = TOKEN_SECRET) {
   const env = { ...process.env, TOKEN_SECRET: secret };
@@ -23,7 +23,7 @@ describe("npm run token", () => {
     expect(claims.exp - claims.iat).toBe(2 * 24 * 60 * 60);
     expect(stderr).toBe(`${claims.jti}, expires ${new Date(claims.exp * 1000).toISOString()}\n`);
     const body = { prompt: newPrompt(), model: "dall-e-2", size: "256x256" };
-    const response = await theStage.post(body, { authorization: `Bearer ${token}` });
+    const response = await stage.post(body, { authorization: `Bearer ${token}` });
     expect(response.status).toBe(200);
   });
 

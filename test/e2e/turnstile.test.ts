@@ -2,7 +2,7 @@ import { afterAll, beforeAll, describe, expect, inject, it } from "vitest";
 import { startGateway, type Gateway } from "../support/gateway.ts";
 import { startSimulator, type Simulator } from "../support/upstream/simulator.ts";
 import { startSiteverify, type Siteverify } from "../support/siteverify.ts";
-import { read, type ErrorAnswer } from "../support/stage.ts";
+import { read, type ErrorBody } from "../support/stage.ts";
 import { newPrompt } from "../support/bodies.ts";
 
 const TURNSTILE_SECRET = "0x4AAAAAAA-turnstile-secret";
@@ -49,8 +49,8 @@ function post(token: string, headers: Record<string, string> = {}): Promise<Resp
   });
 }
 
-describe("a widget's token", () => {
-  it("becomes one for ten minutes, for its own page", async () => {
+describe("a Turnstile token", () => {
+  it("is exchanged for a token that is valid for ten minutes at the page's origin", async () => {
     const origin = gateway.url;
     const response = await mint(newToken("good"), { origin, "cf-connecting-ip": "203.0.113.7" });
     expect(response.status).toBe(201);
@@ -65,7 +65,7 @@ describe("a widget's token", () => {
     expect((await post(token, { origin: "https://evil.example" })).status).toBe(403);
   });
 
-  it("is verified with the secret, once, under a key that makes a retry safe", async () => {
+  it("is verified once, with the secret and an idempotency key", async () => {
     const token = newToken("good");
     await mint(token);
     const sent = siteverify.received.filter(({ response }) => response === token);
@@ -74,20 +74,20 @@ describe("a widget's token", () => {
     ]);
   });
 
-  it("is good once", async () => {
+  it("is accepted only once", async () => {
     const token = newToken("good");
     expect((await mint(token)).status).toBe(201);
     const again = await mint(token);
     expect(again.status).toBe(403);
-    expect((await read<ErrorAnswer>(again)).error.code).toBe("turnstile_failed");
+    expect((await read<ErrorBody>(again)).error.code).toBe("turnstile_failed");
   });
 
   it.each(["bad", "other-host", "other-action", "html", "status-500", "cut"])(
-    "that is %s becomes none",
+    "is rejected with 403 `turnstile_failed` after the verification result %s",
     async (kind) => {
       const response = await mint(newToken(kind));
       expect(response.status).toBe(403);
-      expect((await read<ErrorAnswer>(response)).error.code).toBe("turnstile_failed");
+      expect((await read<ErrorBody>(response)).error.code).toBe("turnstile_failed");
     },
   );
 
@@ -95,18 +95,18 @@ describe("a widget's token", () => {
     ["", "empty_string"],
     ["x".repeat(2049), "string_above_max_length"],
     [7, "invalid_type"],
-  ])("of another form is refused before it is sent: %s", async (token, code) => {
+  ])("is rejected with 400 before verification if it is malformed: %s", async (token, code) => {
     const before = siteverify.received.length;
     const response = await mint(token);
     expect(response.status).toBe(400);
-    expect((await read<ErrorAnswer>(response)).error).toMatchObject({
+    expect((await read<ErrorBody>(response)).error).toMatchObject({
       code,
       param: "turnstile_token",
     });
     expect(siteverify.received).toHaveLength(before);
   });
 
-  it("gives no longer life and no other name", async () => {
+  it("is rejected together with `sub` and `ttl_seconds`", async () => {
     const response = await fetch(`${gateway.url}/v1/tokens`, {
       method: "POST",
       headers: { "content-type": "application/json" },
@@ -116,7 +116,7 @@ describe("a widget's token", () => {
   });
 });
 
-it("/health gives the page the site key, and nobody the secret", async () => {
+it("GET /health returns the site key, and not the secret", async () => {
   const text = await (await fetch(`${gateway.url}/health`)).text();
   expect(JSON.parse(text)).toMatchObject({
     access: "token",
@@ -126,7 +126,7 @@ it("/health gives the page the site key, and nobody the secret", async () => {
   expect(text).not.toContain(TURNSTILE_SECRET);
 });
 
-it("the log holds no token and no secret", () => {
+it("the log contains no token and no secret", () => {
   const logs = gateway.logs();
   expect(logs).toMatch(/"route":"\/v1\/images\/generations".*"caller":"[0-9a-f]{16}"/);
   const texts = [TURNSTILE_SECRET, "good-", "eyJhbGciOi"];

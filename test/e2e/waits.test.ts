@@ -4,7 +4,7 @@ import { isAboveBound, measureWaits, waitsLine } from "../bench/waits.ts";
 
 afterAll(() => closeConnections());
 
-it("waits for no more calls of KV, objects and rate limits in sequence than the table allows", async () => {
+it("the Worker makes no more sequential calls to KV, Durable Objects and rate limits than allowed", async () => {
   const rows = await measureWaits(inject("bundle"));
   // Fewer waits are an improvement: lower the bound in `test/bench/waits.ts`.
   const above = rows.filter((row) => isAboveBound(row));

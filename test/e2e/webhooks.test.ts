@@ -8,13 +8,13 @@ import { WEBHOOK_SECRET, WEBHOOK_SIGNING_SECRET } from "../support/gateway.ts";
 import { eventIn, hookAt, type Hook, type Received } from "../support/webhooks/hook.ts";
 import { startReceiver, type Receiver } from "../support/webhooks/receiver.ts";
 import { webhookSecret } from "../support/webhooks/secret.ts";
-import { read, stage } from "../support/stage.ts";
+import { read, startStage } from "../support/stage.ts";
 import { newBody } from "../support/bodies.ts";
 import { TOKEN_SECRET } from "../support/vars.ts";
 import { tokenScript } from "../support/root.ts";
 
-const BEFORE = webhookSecret("before");
-const theStage = stage({ WEBHOOK_SIGNING_SECRET: `${WEBHOOK_SIGNING_SECRET},${BEFORE}` });
+const PREVIOUS = webhookSecret("before");
+const stage = startStage({ WEBHOOK_SIGNING_SECRET: `${WEBHOOK_SIGNING_SECRET},${PREVIOUS}` });
 
 let receiver: Receiver;
 beforeAll(async () => {
@@ -22,48 +22,50 @@ beforeAll(async () => {
 });
 afterAll(() => receiver.close());
 
-/** The first delivery at a hook. */
+/** Returns the first delivery that a hook receives. */
 async function delivered(hook: Hook): Promise<Received> {
   return eventually(async () => {
     const [first] = await hook.received();
-    return first ?? expect.fail("nothing came");
+    return first ?? expect.fail("no delivery arrived");
   });
 }
 
 function postJson(path: string, body: string, headers: Record<string, string> = {}) {
-  return fetch(`${theStage.gateway.url}${path}`, {
+  return fetch(`${stage.gateway.url}${path}`, {
     method: "POST",
     headers: { "content-type": "application/json", ...headers },
     body,
   });
 }
 
-describe("a picture that the official SDK orders, and does not wait for", () => {
-  it("is told of by a webhook that the SDK verifies, with either of two secrets", async () => {
-    const client = new OpenAI({ apiKey: "any", baseURL: `${theStage.gateway.url}/v1` });
+describe("a job that the official SDK submits", () => {
+  it("is delivered by a webhook that the SDK verifies with either of two secrets", async () => {
+    const client = new OpenAI({ apiKey: "any", baseURL: `${stage.gateway.url}/v1` });
     const hook = hookAt(receiver.origin);
-    // What the SDK does not know by name it sends all the same.
+    // The SDK also sends parameters that it does not know.
     const body = { ...newBody(), webhook_url: hook.url };
-    const ordered = await client.images
+    const submitted = await client.images
       .generate(body, { headers: { prefer: "respond-async" } })
       .asResponse();
-    expect(ordered.status).toBe(202);
-    const { id } = await read<{ id: string }>(ordered);
+    expect(submitted.status).toBe(202);
+    const { id } = await read<{ id: string }>(submitted);
     const { headers, body: text } = await delivered(hook);
-    for (const secret of [WEBHOOK_SIGNING_SECRET, BEFORE]) {
+    for (const secret of [WEBHOOK_SIGNING_SECRET, PREVIOUS]) {
       const event = await client.webhooks.unwrap(text, headers, secret);
       expect(event).toMatchObject({ type: "image.generation.completed", data: { job: id } });
       expect(new Webhook(secret).verify(text, headers)).toEqual(event);
     }
-    await expect(client.webhooks.unwrap(`${text} `, headers, BEFORE)).rejects.toThrow("signature");
+    await expect(client.webhooks.unwrap(`${text} `, headers, PREVIOUS)).rejects.toThrow(
+      "signature",
+    );
     const { data } = eventIn({ headers, body: text }).data as { data: { url: string }[] };
-    const picture = await fetch(String(data[0]?.url));
-    expect(picture.headers.get("content-type")).toBe("image/png");
+    const image = await fetch(String(data[0]?.url));
+    expect(image.headers.get("content-type")).toBe("image/png");
   });
 });
 
-describe("a webhook that comes in", () => {
-  it("signed by the reference library is a picture, and tells of it", async () => {
+describe("an incoming webhook", () => {
+  it("submits one job with one delivery, even if the signed webhook is sent three times", async () => {
     const hook = hookAt(receiver.origin);
     const body = newBody();
     const text = JSON.stringify({ type: "order.paid", data: { ...body, webhook_url: hook.url } });
@@ -80,10 +82,10 @@ describe("a webhook that comes in", () => {
     expect(new Set(jobs.map(({ id }) => id)).size).toBe(1);
     expect(eventIn(await delivered(hook)).data).toMatchObject({ job: jobs[0]?.id });
     expect(await hook.received()).toHaveLength(1);
-    expect(theStage.upstream.received(body.prompt)).toHaveLength(1);
+    expect(stage.upstream.received(body.prompt)).toHaveLength(1);
   });
 
-  it("of a sender that cannot sign has a token that npm run token makes", async () => {
+  it("is accepted without a signature at a URL with a token of `npm run token`", async () => {
     const env = { ...process.env, TOKEN_SECRET };
     const args = [tokenScript, "--sub", "n8n", "--scope", "webhook"];
     const { stdout } = await promisify(execFile)(process.execPath, args, { env });
@@ -96,7 +98,7 @@ describe("a webhook that comes in", () => {
 });
 
 describe("a batch", () => {
-  it("tells of all its pictures at once", async () => {
+  it("delivers all its results in one webhook", async () => {
     const hook = hookAt(receiver.origin);
     const bodies = [newBody(), newBody("[upstream status=400 code=moderation_blocked]")];
     const requests = bodies.map((body, index) => ({ custom_id: `nr ${index}`, body }));
@@ -118,15 +120,15 @@ describe("a batch", () => {
 });
 
 describe("the log", () => {
-  it("has each job and each attempt, and no address", async () => {
+  it("contains each job and each delivery attempt, but no webhook URL", async () => {
     const hook = hookAt(receiver.origin);
     const url = `${hook.url}?key=a-secret-of-the-receiver`;
     const body = JSON.stringify({ ...newBody(), webhook_url: url });
     await postJson("/v1/images/generations", body, { prefer: "respond-async" });
     await delivered(hook);
-    await eventually(() => expect(theStage.gateway.logs()).toContain('"event":"delivery"'));
-    expect(theStage.gateway.logs()).toContain('"event":"job"');
-    expect(theStage.gateway.logs()).not.toContain("a-secret-of-the-receiver");
-    expect(theStage.gateway.logs()).not.toContain(receiver.origin);
+    await eventually(() => expect(stage.gateway.logs()).toContain('"event":"delivery"'));
+    expect(stage.gateway.logs()).toContain('"event":"job"');
+    expect(stage.gateway.logs()).not.toContain("a-secret-of-the-receiver");
+    expect(stage.gateway.logs()).not.toContain(receiver.origin);
   });
 });

@@ -1,32 +1,32 @@
 import { connect, type Socket } from "node:net";
 import { afterEach, describe, expect, it } from "vitest";
-import { read, stage } from "../support/stage.ts";
+import { read, startStage } from "../support/stage.ts";
 import { eventually } from "../support/eventually.ts";
-import { expectCleanLogs, WISH } from "../support/expect-fault.ts";
+import { expectCleanLogs, PRIVATE_TEXT } from "../support/expect-fault.ts";
 import { newPrompt as newPromptOf, SMALL, STREAM } from "../support/bodies.ts";
 
-const theStage = stage();
-const { calls } = theStage;
+const stage = startStage();
+const { calls } = stage;
 
 afterEach(() => {
-  expectCleanLogs(theStage);
+  expectCleanLogs(stage);
 });
 
 function newPrompt(directives = ""): string {
-  return newPromptOf(`${WISH} ${directives}`);
+  return newPromptOf(`${PRIVATE_TEXT} ${directives}`);
 }
 
 /** The generations that are kept for a prompt's request by now: one, or none. */
 async function expectKept(requests: number): Promise<void> {
   await eventually(async () => {
-    const { keys } = await theStage.gateway.cache.list({ prefix: "request/" });
+    const { keys } = await stage.gateway.cache.list({ prefix: "request/" });
     expect(keys).toHaveLength(requests);
   });
 }
 
 /** A request written to a socket by hand. */
 function open(body: object, declaredLength?: number): { socket: Socket; text: string } {
-  const { hostname, port } = new URL(theStage.gateway.url);
+  const { hostname, port } = new URL(stage.gateway.url);
   const text = JSON.stringify(body);
   const socket = connect(Number(port), hostname);
   socket.on("error", () => undefined);
@@ -56,7 +56,7 @@ describe("a client", () => {
     await eventually(() => expect(calls(body.prompt)).toBe(1));
     socket.destroy();
     await expectKept(1);
-    const again = await theStage.post(body);
+    const again = await stage.post(body);
     expect(again.headers.get("cache-status")).toContain("hit");
     expect(calls(body.prompt)).toBe(1);
   });
@@ -64,13 +64,13 @@ describe("a client", () => {
   it("that leaves in the middle of a stream leaves it whole for the others", async () => {
     const body = { ...STREAM, prompt: newPrompt("[upstream gap=300]") };
     const leaving = new AbortController();
-    const first = await fetch(`${theStage.gateway.url}/v1/images/generations`, {
+    const first = await fetch(`${stage.gateway.url}/v1/images/generations`, {
       method: "POST",
       headers: { "content-type": "application/json" },
       body: JSON.stringify(body),
       signal: leaving.signal,
     });
-    const staying = theStage.post(body);
+    const staying = stage.post(body);
     await first.body?.getReader().read();
     leaving.abort();
     const events = await (await staying).text();
@@ -81,7 +81,7 @@ describe("a client", () => {
     ]);
     expect(calls(body.prompt)).toBe(1);
     await expectKept(2);
-    expect((await theStage.post(body)).headers.get("cache-status")).toContain("hit");
+    expect((await stage.post(body)).headers.get("cache-status")).toContain("hit");
   });
 
   it("that reads slowly gets all of it", async () => {
@@ -116,7 +116,7 @@ describe("a client", () => {
     const { socket, text } = open(body);
     await new Promise((resolve) => socket.write(text.slice(0, 30), resolve));
     socket.destroy();
-    const next = await theStage.post({ ...SMALL, prompt: newPrompt() });
+    const next = await stage.post({ ...SMALL, prompt: newPrompt() });
     expect(next.status).toBe(200);
     expect(calls(body.prompt)).toBe(0);
     await expectKept(5);
@@ -129,7 +129,7 @@ describe("a client", () => {
       response_format: "b64_json",
     };
     const answers = await Promise.all(
-      Array.from({ length: 200 }, async () => read(await theStage.post(body))),
+      Array.from({ length: 200 }, async () => read(await stage.post(body))),
     );
     expect(new Set(answers.map((answer) => answer.data[0]?.b64_json)).size).toBe(1);
     expect(calls(body.prompt)).toBe(1);

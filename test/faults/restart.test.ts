@@ -2,7 +2,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, inject, it } from "vitest";
-import { read, type ErrorAnswer } from "../support/stage.ts";
+import { read, type ErrorBody } from "../support/stage.ts";
 import { eventually } from "../support/eventually.ts";
 import { startGateway, type Gateway } from "../support/gateway.ts";
 import { startSimulator, type Simulator } from "../support/upstream/simulator.ts";
@@ -47,7 +47,7 @@ describe("a gateway that ends and starts again", () => {
       const response = await fetch(`${after.url}/v1/images/generations/${id}`);
       expect(response.status).toBe(502);
       expect(response.headers.get("x-should-retry")).toBe("false");
-      const { error } = await read<ErrorAnswer>(response);
+      const { error } = await read<ErrorBody>(response);
       expect(error.code).toBe("upstream_outcome_unknown");
       expect(upstream.received(body.prompt)).toHaveLength(1);
       expect((await after.cache.list()).keys).toEqual([]);

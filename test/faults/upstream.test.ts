@@ -1,11 +1,11 @@
 import { describe, expect, it } from "vitest";
-import { read, stage, type ErrorAnswer } from "../support/stage.ts";
+import { read, startStage, type ErrorBody } from "../support/stage.ts";
 import { expectFault, type Fault } from "../support/expect-fault.ts";
 import { newPrompt } from "../support/bodies.ts";
 
-const theStage = stage();
+const stage = startStage();
 /** For the faults that are about time: the others may take as long as a busy machine needs. */
-const impatient = stage({ UPSTREAM_TIMEOUT_SECONDS: "2" });
+const impatient = startStage({ UPSTREAM_TIMEOUT_SECONDS: "2" });
 
 const INVALID = { status: 502, code: "upstream_invalid_response" };
 const FREE = { retryable: true };
@@ -123,16 +123,16 @@ function withRetries(fault: Fault): Fault {
 describe("a fault of the upstream", () => {
   it.each(FAULTS)("$name", async (fault) => {
     const isAboutTime = fault.code === "upstream_timeout";
-    await expectFault(isAboutTime ? impatient : theStage, withRetries(fault));
+    await expectFault(isAboutTime ? impatient : stage, withRetries(fault));
   });
 
   it("that goes on is given up after two more attempts", async () => {
     const prompt = newPrompt("[upstream status=503]");
-    const response = await theStage.post({ prompt });
+    const response = await stage.post({ prompt });
     expect(response.status).toBe(502);
-    expect((await read<ErrorAnswer>(response)).error.code).toBe("upstream_failed");
+    expect((await read<ErrorBody>(response)).error.code).toBe("upstream_failed");
     expect(response.headers.get("x-should-retry")).toBeNull();
-    expect(theStage.upstream.received(prompt)).toHaveLength(3);
+    expect(stage.upstream.received(prompt)).toHaveLength(3);
   });
 
   it("a success after our timeout is not asked for again by itself, and not taken for a picture", async () => {
@@ -150,14 +150,14 @@ describe("a fault of the upstream", () => {
 });
 
 describe("an upstream that refuses the connection", () => {
-  const lonely = stage();
+  const lonely = startStage();
 
   it("is a 502 that no SDK repeats, because nobody can tell it from a cut one", async () => {
     const { upstream, gateway } = lonely;
     await upstream.close();
     const response = await lonely.post({ prompt: newPrompt() });
     expect(response.status).toBe(502);
-    expect((await read<ErrorAnswer>(response)).error.code).toBe("upstream_unreachable");
+    expect((await read<ErrorBody>(response)).error.code).toBe("upstream_unreachable");
     expect(response.headers.get("x-should-retry")).toBe("false");
     expect((await gateway.cache.list()).keys).toEqual([]);
   });

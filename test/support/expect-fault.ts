@@ -1,7 +1,7 @@
 import { expect } from "vitest";
 import { eventually } from "./eventually.ts";
 import { UPSTREAM_KEY } from "./gateway.ts";
-import { read, type ErrorAnswer, type Stage } from "./stage.ts";
+import { read, type ErrorBody, type Stage } from "./stage.ts";
 import { newPrompt, SMALL_BASE64 } from "./bodies.ts";
 
 /** A fault of the upstream, and the response that the client must receive. */
@@ -21,12 +21,12 @@ export interface Fault {
 }
 
 /** Part of the prompts of fault tests. It must appear in no log and in no error. */
-export const WISH = "a wish that nobody else shall read";
+export const PRIVATE_TEXT = "a text that must stay private";
 
 /** Causes a fault of the upstream. Checks the response, KV, the log, and that the next request succeeds. */
 export async function expectFault(stage: Stage, fault: Fault): Promise<void> {
   const calls = fault.calls ?? 1;
-  const prompt = newPrompt(`${WISH} [upstream times=${calls} ${fault.directives}]`);
+  const prompt = newPrompt(`${PRIVATE_TEXT} [upstream times=${calls} ${fault.directives}]`);
   const body = { ...SMALL_BASE64, prompt };
   const before = await keysOf(stage);
 
@@ -49,11 +49,11 @@ export async function expectFault(stage: Stage, fault: Fault): Promise<void> {
 }
 
 async function expectError(response: Response, fault: Fault): Promise<void> {
-  const { error } = await read<ErrorAnswer>(response);
+  const { error } = await read<ErrorBody>(response);
   expect(Object.keys(error).toSorted()).toEqual(["code", "message", "param", "type"]);
   expect(error.code).toBe(fault.code);
   expect(error.message).toContain(fault.says ?? "");
-  expect(JSON.stringify(error)).not.toContain(WISH);
+  expect(JSON.stringify(error)).not.toContain(PRIVATE_TEXT);
   expect(JSON.stringify(error)).not.toContain(UPSTREAM_KEY);
   const isFinal = response.headers.get("x-should-retry") === "false";
   expect(isFinal).toBe(fault.retryable !== true);
@@ -64,7 +64,7 @@ async function expectError(response: Response, fault: Fault): Promise<void> {
 export function expectCleanLogs(stage: Stage): void {
   const logs = stage.gateway.logs();
   expect(logs).toContain('"event":"request"');
-  for (const secret of [WISH, UPSTREAM_KEY, "iVBORw0KGgo", "PHN2Zw"]) {
+  for (const secret of [PRIVATE_TEXT, UPSTREAM_KEY, "iVBORw0KGgo", "PHN2Zw"]) {
     expect(logs).not.toContain(secret);
   }
 }

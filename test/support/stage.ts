@@ -34,7 +34,7 @@ export interface StageOptions extends Omit<GatewayOptions, "nowMs"> {
 }
 
 /** The fields of a generation's body that tests read. */
-export interface Answer {
+export interface GenerationBody {
   id: string;
   created: number;
   model: string;
@@ -44,7 +44,7 @@ export interface Answer {
 }
 
 /** The body of an error. */
-export interface ErrorAnswer {
+export interface ErrorBody {
   error: { message: string; type: string; param: string | null; code: string | null };
 }
 
@@ -55,7 +55,7 @@ export interface ErrorAnswer {
  *
  * @param vars vars and secrets that override those of all tests
  */
-export function stage(
+export function startStage(
   vars: Record<string, string | undefined> = {},
   { at, ...options }: StageOptions = {},
 ): Stage {
@@ -117,6 +117,6 @@ const SECRETS = [
 ];
 
 /** Returns the JSON body of a response, as the type that the test expects. */
-export async function read<Body = Answer>(response: Response): Promise<Body> {
+export async function read<Body = GenerationBody>(response: Response): Promise<Body> {
   return (await response.json()) as Body;
 }

@@ -3,7 +3,7 @@ import type { BatchView } from "../../src/contract/batch.ts";
 import { eventually } from "../support/eventually.ts";
 import { eventIn, hookAt } from "../support/webhooks/hook.ts";
 import { quietAndFresh } from "../support/worker/fresh-state.ts";
-import { answer, environment, errorOf, upstreamCalls } from "../support/worker/harness.ts";
+import { callWorker, environment, errorOf, upstreamCalls } from "../support/worker/harness.ts";
 import { jobsWithoutPauses } from "../support/worker/job-workflows.ts";
 import { newPrompt, SMALL } from "../support/bodies.ts";
 
@@ -25,11 +25,11 @@ function order(body: unknown, headers: Record<string, string> = {}, environment 
     headers: { "content-type": "application/json", ...headers },
     body: JSON.stringify(body),
   };
-  return answer(new Request(BATCHES, init), environment);
+  return callWorker(new Request(BATCHES, init), environment);
 }
 
 async function poll(id: string): Promise<BatchView> {
-  const response = await answer(new Request(`${BATCHES}/${id}`), env);
+  const response = await callWorker(new Request(`${BATCHES}/${id}`), env);
   expect(response.status).toBe(200);
   return response.json();
 }
@@ -132,7 +132,7 @@ describe("a batch", () => {
       const calls = await Promise.all(prompts.map((prompt) => upstreamCalls(prompt)));
       expect(new Set(calls)).toEqual(new Set([1]));
       const job = `https://gateway.example/v1/images/generations/${batch.results[99]?.job}`;
-      const answered = await answer(new Request(`${job}?response_format=url`), env);
+      const answered = await callWorker(new Request(`${job}?response_format=url`), env);
       expect(await answered.json()).toMatchObject({ data: batch.results[99]?.response?.data });
     },
   );
@@ -208,7 +208,7 @@ describe("a batch that is not valid", () => {
   });
 
   it.each(["batch_x", `batch_${"A".repeat(59)}`])("%s is none", async (id) => {
-    const response = await answer(new Request(`${BATCHES}/${id}`), env);
+    const response = await callWorker(new Request(`${BATCHES}/${id}`), env);
     expect(await errorOf(response)).toEqual([404, "batch_not_found", null]);
   });
 });

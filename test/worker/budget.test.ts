@@ -15,7 +15,7 @@ import { eventually } from "../support/eventually.ts";
 import { passKvTime } from "../support/worker/edge-kv.ts";
 import {
   ADMIN,
-  answer,
+  callWorker,
   bindings,
   changeEnvironment,
   copied,
@@ -223,13 +223,13 @@ describe("a generation", () => {
     const env = environment();
     const body = { ...LOW, prompt: newPrompt() };
     const { usage } = await (
-      await answer(generationRequest(body), env)
+      await callWorker(generationRequest(body), env)
     ).json<{ usage: { output_tokens: number; input_tokens: number } }>();
     await copied();
     const spent = usage.input_tokens * 5 + usage.output_tokens * 32;
     await eventually(async () => expect(await spentToday(testConfig())).toBe(spent));
 
-    const hit = await answer(generationRequest(body), env);
+    const hit = await callWorker(generationRequest(body), env);
     expect(hit.headers.get("cache-status")).toMatch(/^darkroom; hit/);
     expect(await spentToday(testConfig())).toBe(spent);
     const { rows } = await usageOf(testConfig());
@@ -240,7 +240,7 @@ describe("a generation", () => {
     const prompt = newPrompt();
     const body = { ...LOW, prompt };
     await changeEnvironment(await sharedObject(body), { BUDGET_USD_PER_DAY: "0.001" });
-    const response = await answer(generationRequest(body), environment());
+    const response = await callWorker(generationRequest(body), environment());
     expect(response.status).toBe(429);
     expect(response.headers.get("x-should-retry")).toBe("false");
     const seconds = Number(response.headers.get("retry-after"));
@@ -252,14 +252,14 @@ describe("a generation", () => {
 
   it("that failed before anything was made costs nothing", async () => {
     const prompt = newPrompt("[upstream status=400]");
-    const response = await answer(generationRequest({ ...LOW, prompt }), environment());
+    const response = await callWorker(generationRequest({ ...LOW, prompt }), environment());
     expect(response.status).toBe(400);
     await eventually(async () => expect(await spentToday(testConfig())).toBe(0));
   });
 
   it("whose outcome nobody knows counts as the worst case", async () => {
     const prompt = newPrompt("[upstream answer=html]");
-    const response = await answer(generationRequest({ ...LOW, prompt }), environment());
+    const response = await callWorker(generationRequest({ ...LOW, prompt }), environment());
     expect(await codeOf(response)).toBe("upstream_invalid_response");
     const bytes = new TextEncoder().encode(prompt).byteLength;
     const worst = (bytes + 100) * 5 + 272 * 32;
@@ -276,7 +276,7 @@ describe("a generation", () => {
     const vars = { BUDGET_USD_PER_DAY: "0.015", MAX_CONCURRENT_PER_CALLER: "1" };
     await changeEnvironment(await sharedObject(body), vars);
     const responses = await Promise.all(
-      Array.from({ length: 10 }, () => answer(generationRequest(body), environment())),
+      Array.from({ length: 10 }, () => callWorker(generationRequest(body), environment())),
     );
     expect(responses.map((response) => response.status)).toEqual(Array(10).fill(200));
     expect(await upstreamCalls(prompt)).toBe(1);
@@ -320,7 +320,7 @@ describe("a generation", () => {
 describe("the tight limit", () => {
   it("is for what may cost money: hits and only-if-cached are not counted", async () => {
     const body = { ...LOW, prompt: newPrompt() };
-    await answer(generationRequest(body), environment());
+    await callWorker(generationRequest(body), environment());
     await copied();
     // Within a minute the object answers for KV, and that counts.
     passKvTime(60);
@@ -330,12 +330,12 @@ describe("the tight limit", () => {
       return Promise.resolve({ success: false });
     };
     const env = environment({ RATE_LIMIT_GENERATIONS: { limit } });
-    expect((await answer(generationRequest(body), env)).status).toBe(200);
+    expect((await callWorker(generationRequest(body), env)).status).toBe(200);
     const onlyCached = { "cache-control": "only-if-cached" };
     const other = { ...LOW, prompt: newPrompt() };
-    expect((await answer(generationRequest(other, onlyCached), env)).status).toBe(504);
+    expect((await callWorker(generationRequest(other, onlyCached), env)).status).toBe(504);
     expect(counted).toEqual([]);
-    const refused = await answer(generationRequest(other), env);
+    const refused = await callWorker(generationRequest(other), env);
     expect(refused.headers.get("ratelimit")).toBe('"generations";r=0;t=60');
     expect(await codeOf(refused)).toBe("rate_limit_exceeded");
     expect(counted).toEqual(["network/local"]);
@@ -345,7 +345,7 @@ describe("the tight limit", () => {
 
 describe("GET /v1/usage", () => {
   const usage = (authorization?: string) =>
-    answer(
+    callWorker(
       new Request("https://gateway.example/v1/usage", {
         headers: authorization === undefined ? {} : { authorization },
       }),

@@ -4,8 +4,8 @@ import { waitSeconds } from "../../src/jobs/workflow.ts";
 import { hookAt } from "../support/webhooks/hook.ts";
 import { testConfig } from "../support/worker/harness.ts";
 
-describe("the pauses between attempts", () => {
-  it("are the contract's, and then it is over", () => {
+describe("the pause after a delivery attempt", () => {
+  it("follows the documented schedule and is undefined from the eighth attempt on", () => {
     const pauses = Array.from({ length: 9 }, (_, index) => pauseSeconds(index + 1, undefined));
     const [minute, hour] = [60, 3600];
     expect(pauses).toEqual([
@@ -27,20 +27,20 @@ describe("the pauses between attempts", () => {
     [2, 60, 300],
     [1, 86_400, 36_000],
     [8, 60, undefined],
-  ])("after attempt %i, asked for %i seconds, is %s", (attempt, asked, pause) => {
-    expect(pauseSeconds(attempt, asked)).toBe(pause);
+  ])("is, after attempt %i with Retry-After %i, %s seconds", (attempt, retryAfter, pause) => {
+    expect(pauseSeconds(attempt, retryAfter)).toBe(pause);
   });
 });
 
-describe("the waits of a job that may not begin", () => {
-  it("double to a minute, with up to half of it taken off at random", () => {
-    const longest = [1, 2, 3, 4, 5, 100].map((attempt) => waitSeconds(attempt, 0));
-    expect(longest).toEqual([5, 10, 20, 40, 60, 60]);
+describe("the wait of a job that may not start yet", () => {
+  it("doubles up to one minute, minus up to half at random", () => {
+    const longestWaits = [1, 2, 3, 4, 5, 100].map((attempt) => waitSeconds(attempt, 0));
+    expect(longestWaits).toEqual([5, 10, 20, 40, 60, 60]);
     expect(waitSeconds(5, 1)).toBe(30);
   });
 });
 
-describe("an attempt to call back", () => {
+describe("attemptDelivery", () => {
   const config = testConfig();
   const attempt = (plan: string, timeoutMs?: number) =>
     attemptDelivery(
@@ -56,32 +56,35 @@ describe("an attempt to call back", () => {
     ["404", "failed", 404],
     ["410", "gone", 410],
     ["503", "failed", 503],
-  ])("answered with %s has %s", async (plan, outcome, status) => {
+  ])("reports the response %s as `%s` with status %i", async (plan, outcome, status) => {
     expect(await attempt(plan)).toMatchObject({ outcome, status, retryAfterSeconds: undefined });
   });
 
-  it("hears how long the receiver wants to be left alone", async () => {
+  it("returns the Retry-After of a 429 response", async () => {
     expect(await attempt("429+30")).toMatchObject({ outcome: "failed", retryAfterSeconds: 30 });
   });
 
-  it.each(["hang", "late"])("does not wait for ever: %s", async (plan) => {
-    expect(await attempt(plan, 100)).toMatchObject({ outcome: "timeout", status: undefined });
-  });
+  it.each(["hang", "late"])(
+    "times out if the receiver does not respond in time: %s",
+    async (plan) => {
+      expect(await attempt(plan, 100)).toMatchObject({ outcome: "timeout", status: undefined });
+    },
+  );
 
-  it("waits as long as it may", async () => {
+  it("waits for a slow response within the timeout", async () => {
     expect(await attempt("late", 10_000)).toMatchObject({ outcome: "delivered", status: 200 });
   });
 
-  it("may find nobody", async () => {
+  it("reports a cut connection as `unreachable`", async () => {
     expect(await attempt("cut")).toMatchObject({ outcome: "unreachable", status: undefined });
   });
 
-  it("is not made to a host that is no longer allowed, nor unsigned", async () => {
+  it("sends nothing to a host that is not allowed, or without a signing secret", async () => {
     const hook = hookAt(inject("receiverUrl"));
     const delivery = { url: hook.url, eventId: "evt_1", body: "{}" };
     for (const vars of [{ WEBHOOK_HOSTS: "hooks.example.com" }, { WEBHOOK_SIGNING_SECRET: "" }]) {
-      const made = await attemptDelivery(delivery, testConfig(vars));
-      expect(made.outcome).toBe("not_allowed");
+      const result = await attemptDelivery(delivery, testConfig(vars));
+      expect(result.outcome).toBe("not_allowed");
     }
     expect(await hook.received()).toEqual([]);
   });

@@ -5,7 +5,7 @@ import { CLIENTS, OBJECTS, passKvTime, setKvFault } from "../support/worker/edge
 import { quietAndFresh } from "../support/worker/fresh-state.ts";
 import {
   ADMIN,
-  answer,
+  callWorker,
   bindings,
   copied,
   environment,
@@ -16,7 +16,7 @@ import {
   upstreamCalls,
 } from "../support/worker/harness.ts";
 import { passTime } from "../support/worker/pass-time.ts";
-import type { Answer } from "../support/stage.ts";
+import type { GenerationBody } from "../support/stage.ts";
 import { newBody } from "../support/bodies.ts";
 
 /*
@@ -30,16 +30,16 @@ const IMAGES = `${ORIGIN}/v1/images`;
 const SLOW = "[upstream delay=500]";
 
 function post(body: object, headers: Record<string, string> = {}): Promise<Response> {
-  return answer(generationRequest(body, headers), environment());
+  return callWorker(generationRequest(body, headers), environment());
 }
 
 function get(path: string): Promise<Response> {
-  return answer(new Request(`${IMAGES}${path}`), environment());
+  return callWorker(new Request(`${IMAGES}${path}`), environment());
 }
 
 /** Submits a generation, and looks for all that it will have before any of it is there. */
 async function lookedUpEarly(body: object): Promise<string> {
-  const { id } = await (await post(body, { prefer: "respond-async" })).json<Answer>();
+  const { id } = await (await post(body, { prefer: "respond-async" })).json<GenerationBody>();
   expect((await get(`/${id}/0.png`)).status).toBe(404);
   expect((await get(`/generations/${id}`)).status).toBe(202);
   await copied();
@@ -62,14 +62,14 @@ describe("a client that looked too early", () => {
     await passTime(seconds);
     const polled = await get(`/generations/${id}?response_format=b64_json`);
     expect(polled.status).toBe(200);
-    expect((await polled.json<Answer>()).data[0]?.b64_json).toMatch(/^iVBORw0KGgo/);
+    expect((await polled.json<GenerationBody>()).data[0]?.b64_json).toMatch(/^iVBORw0KGgo/);
   });
 
   it.each(MOMENTS)("gets the same generation for its request %i seconds later", async (seconds) => {
     const body = newBody(SLOW);
     const id = await lookedUpEarly(body);
     await passTime(seconds);
-    expect((await (await post(body)).json<Answer>()).id).toBe(id);
+    expect((await (await post(body)).json<GenerationBody>()).id).toBe(id);
     expect(await upstreamCalls(body.prompt)).toBe(1);
   });
 });
@@ -80,15 +80,15 @@ describe("a generation that KV got late", () => {
     async (seconds) => {
       const body = newBody();
       setKvFault(OBJECTS, "put", "fails");
-      const { id } = await (await post(body)).json<Answer>();
+      const { id } = await (await post(body)).json<GenerationBody>();
       // Every attempt fails for longer than the object keeps a generation that is copied.
       await passTime(11 * 60);
-      expect((await (await post(body)).json<Answer>()).id).toBe(id);
+      expect((await (await post(body)).json<GenerationBody>()).id).toBe(id);
       setKvFault(OBJECTS, "put", undefined);
       await passTime(1);
       await copied();
       await passTime(seconds);
-      expect((await (await post(body)).json<Answer>()).id).toBe(id);
+      expect((await (await post(body)).json<GenerationBody>()).id).toBe(id);
       expect(await upstreamCalls(body.prompt)).toBe(1);
     },
   );
@@ -125,7 +125,7 @@ describe("a generation that is deleted as soon as it is cached", () => {
     const id = await lookedUpEarly(body);
     const headers = ADMIN;
     const request = new Request(`${IMAGES}/generations/${id}`, { method: "DELETE", headers });
-    expect((await answer(request, environment())).status).toBe(204);
+    expect((await callWorker(request, environment())).status).toBe(204);
     expect((await bindings().CACHE.list()).keys).toEqual([]);
     passKvTime(60);
     expect((await get(`/generations/${id}`)).status).toBe(404);
@@ -138,12 +138,12 @@ describe("the cache of a location", () => {
     await post(body);
     await copied();
     await passTime(601);
-    const first = await (await post(body)).json<Answer>();
+    const first = await (await post(body)).json<GenerationBody>();
     for (const { name } of (await bindings().CACHE.list({ prefix: "image/" })).keys) {
       await bindings().CACHE.delete(name);
     }
     await passTime(3500);
-    expect((await (await post(body)).json<Answer>()).id).toBe(first.id);
+    expect((await (await post(body)).json<GenerationBody>()).id).toBe(first.id);
     setKvFault(CLIENTS, "getWithMetadata", "fails");
     const object = await sharedObject(body);
     const isGone = await runInDurableObject(object, (instance) => instance.made(4200));

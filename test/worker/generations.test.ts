@@ -6,20 +6,20 @@ import { eventually } from "../support/eventually.ts";
 import { passKvTime } from "../support/worker/edge-kv.ts";
 import {
   ageCache,
-  answer,
+  callWorker,
   bindings,
   changeEnvironment,
   copied,
   environment,
   failingKv,
-  forgetObjects,
+  deleteObjects,
   generationRequest,
   keyOf,
   sharedObject,
   testConfig,
   upstreamCalls,
 } from "../support/worker/harness.ts";
-import type { Answer } from "../support/stage.ts";
+import type { GenerationBody } from "../support/stage.ts";
 import { newPrompt, SMALL_BASE64 as SMALL } from "../support/bodies.ts";
 
 const logged: string[] = [];
@@ -36,16 +36,16 @@ afterEach(async () => {
 });
 
 async function post(body: object, headers: Record<string, string> = {}, env = environment()) {
-  const response = await answer(generationRequest({ ...SMALL, ...body }, headers), env);
+  const response = await callWorker(generationRequest({ ...SMALL, ...body }, headers), env);
   const status = response.headers.get("cache-status");
-  return { response, status, body: await response.json<Answer>() };
+  return { response, status, body: await response.json<GenerationBody>() };
 }
 
 /** Makes a picture, and leaves it to KV alone. */
-async function made(body: object): Promise<Answer> {
+async function made(body: object): Promise<GenerationBody> {
   const { body: answered } = await post(body);
   await copied();
-  await forgetObjects();
+  await deleteObjects();
   return answered;
 }
 
@@ -97,7 +97,7 @@ describe("a miss", () => {
 
 describe("a hit", () => {
   it.each([
-    ["in KV", () => forgetObjects()],
+    ["in KV", () => deleteObjects()],
     ["in its object, because KV's edge may still deny it", () => bindings().CACHE.delete("none")],
   ])("%s is the same generation, for nothing", async (_, prepare) => {
     const prompt = newPrompt();
@@ -227,11 +227,11 @@ describe("request directives", () => {
       { prompt: newPrompt(), response_format: "url" },
       { "cache-control": "no-store" },
     );
-    const file = await answer(new Request(String(body.data[0]?.url)), environment());
+    const file = await callWorker(new Request(String(body.data[0]?.url)), environment());
     expect(file.status).toBe(200);
     expect(file.headers.get("cache-control")).toBe("private, no-store");
-    await forgetObjects();
-    const gone = await answer(new Request(String(body.data[0]?.url)), environment());
+    await deleteObjects();
+    const gone = await callWorker(new Request(String(body.data[0]?.url)), environment());
     expect(gone.status).toBe(404);
   });
 
@@ -264,7 +264,7 @@ describe("request directives", () => {
   it("only-if-cached never spends", async () => {
     const prompt = newPrompt();
     const asked = () =>
-      answer(
+      callWorker(
         generationRequest({ ...SMALL, prompt }, { "cache-control": "only-if-cached" }),
         environment(),
       );
@@ -277,7 +277,7 @@ describe("request directives", () => {
     // From the object: KV's edges may deny for a minute what they have just been asked for.
     expect((await asked()).headers.get("cache-status")).toContain("hit");
     await copied();
-    await forgetObjects();
+    await deleteObjects();
     expect((await asked()).headers.get("cache-status")).toContain("hit");
     expect(await upstreamCalls(prompt)).toBe(1);
   });
@@ -288,7 +288,7 @@ describe("request directives", () => {
       const prompt = newPrompt();
       await made({ prompt });
       await ageCache(5);
-      const response = await answer(
+      const response = await callWorker(
         generationRequest({ ...SMALL, prompt }, { "cache-control": directives }),
         environment(),
       );
@@ -316,7 +316,7 @@ describe("a KV that fails", () => {
     await changeEnvironment(object, { CACHE: failingKv("put") });
     const { response, body } = await post({ prompt, response_format: "url" });
     expect(response.status).toBe(200);
-    const file = await answer(new Request(String(body.data[0]?.url)), environment());
+    const file = await callWorker(new Request(String(body.data[0]?.url)), environment());
     expect(file.status).toBe(200);
     await eventually(() => expect(logged.join()).toContain('"event":"cache_write_failed"'));
 
@@ -331,7 +331,7 @@ describe("a gateway that is not configured", () => {
     const prompt = newPrompt();
     const object = await sharedObject({ ...SMALL, prompt });
     await changeEnvironment(object, { UPSTREAM_API_KEY: undefined });
-    const response = await answer(generationRequest({ ...SMALL, prompt }), environment());
+    const response = await callWorker(generationRequest({ ...SMALL, prompt }), environment());
     expect(response.status).toBe(500);
     const { error } = await response.json<{ error: { message: string; code: string } }>();
     expect(error.code).toBe("misconfigured");
@@ -341,7 +341,7 @@ describe("a gateway that is not configured", () => {
 
   it("says so to a page of any origin as well", async () => {
     const env = environment({ PROMPT_MAX_CHARS: "secret-value" });
-    const response = await answer(new Request("https://gateway.example/health"), env);
+    const response = await callWorker(new Request("https://gateway.example/health"), env);
     expect(response.status).toBe(500);
     expect(response.headers.get("access-control-allow-origin")).toBe("*");
     const text = await response.text();
@@ -353,7 +353,7 @@ describe("a gateway that is not configured", () => {
 describe("our own fault", () => {
   it("is a 500 that says nothing of itself, and a log line that says where", async () => {
     const env = environment({ GENERATION: { idFromName: "not a function" } });
-    const response = await answer(generationRequest({ ...SMALL, prompt: newPrompt() }), env);
+    const response = await callWorker(generationRequest({ ...SMALL, prompt: newPrompt() }), env);
     expect(response.status).toBe(500);
     const { error } = await response.json<{ error: { message: string; code: string } }>();
     expect(error.code).toBe("internal_error");

@@ -1,6 +1,6 @@
 import { reset } from "cloudflare:test";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { answer, environment, generationRequest } from "../support/worker/harness.ts";
+import { callWorker, environment, generationRequest } from "../support/worker/harness.ts";
 
 let url = "";
 let whole = new Uint8Array();
@@ -8,7 +8,7 @@ let etag = "";
 
 beforeAll(async () => {
   const body = { prompt: crypto.randomUUID(), model: "dall-e-2", size: "256x256" };
-  const made = await answer(generationRequest(body), environment());
+  const made = await callWorker(generationRequest(body), environment());
   const { data } = await made.json<{ data: { url: string }[] }>();
   url = String(data[0]?.url);
   const response = await get();
@@ -19,7 +19,7 @@ beforeAll(async () => {
 afterAll(() => reset());
 
 function get(headers: Record<string, string> = {}, address = url, method = "GET") {
-  return answer(new Request(address, { method, headers }), environment());
+  return callWorker(new Request(address, { method, headers }), environment());
 }
 
 describe("an image as a file", () => {
@@ -42,7 +42,7 @@ describe("an image as a file", () => {
   it("is open to every origin, whatever the API is open to", async () => {
     const env = environment({ ALLOWED_ORIGINS: "https://app.example" });
     const request = new Request(url, { headers: { origin: "https://other.example" } });
-    const response = await answer(request, env);
+    const response = await callWorker(request, env);
     expect(response.headers.get("access-control-allow-origin")).toBe("*");
   });
 

@@ -4,7 +4,7 @@ import type { JobFields } from "../../src/contract/job.ts";
 import { eventually } from "../support/eventually.ts";
 import { hookAt, type Hook } from "../support/webhooks/hook.ts";
 import { quietAndFresh } from "../support/worker/fresh-state.ts";
-import { answer, bindings, environment, generationRequest } from "../support/worker/harness.ts";
+import { callWorker, bindings, environment, generationRequest } from "../support/worker/harness.ts";
 
 const env = environment();
 
@@ -17,14 +17,14 @@ async function called(hook: Hook): Promise<string> {
     { ...body, webhook_url: hook.url },
     { prefer: "respond-async" },
   );
-  const { job } = await (await answer(request, env)).json<JobFields>();
+  const { job } = await (await callWorker(request, env)).json<JobFields>();
   await eventually(async () => expect((await delivery(job))?.attempts).toHaveLength(1));
   return job;
 }
 
 async function delivery(id: string): Promise<JobFields["delivery"]> {
   const url = `https://gateway.example/v1/images/generations/${id}`;
-  const response = await answer(new Request(url), env);
+  const response = await callWorker(new Request(url), env);
   return (await response.json<JobFields>()).delivery;
 }
 

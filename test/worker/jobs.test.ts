@@ -7,7 +7,7 @@ import { eventually } from "../support/eventually.ts";
 import { eventIn, hookAt, type Hook } from "../support/webhooks/hook.ts";
 import { quietAndFresh } from "../support/worker/fresh-state.ts";
 import {
-  answer,
+  callWorker,
   bindings,
   changeEnvironment,
   environment,
@@ -45,12 +45,12 @@ function hookOf(plan?: string): Hook {
 }
 
 function order(body: object, headers: Record<string, string> = {}, environment = env) {
-  return answer(generationRequest(body, { prefer: "respond-async", ...headers }), environment);
+  return callWorker(generationRequest(body, { prefer: "respond-async", ...headers }), environment);
 }
 
 async function poll(id: string, query = ""): Promise<JobAnswer & { http: number }> {
   const url = `https://gateway.example/v1/images/generations/${id}${query}`;
-  const response = await answer(new Request(url), env);
+  const response = await callWorker(new Request(url), env);
   return { ...(await response.json<JobAnswer>()), http: response.status };
 }
 
@@ -99,7 +99,7 @@ describe("a job", () => {
     });
     expect(received?.body).not.toContain("b64_json");
     const { data } = event.data as { data: { url: string }[] };
-    const picture = await answer(new Request(data[0]?.url ?? ""), env);
+    const picture = await callWorker(new Request(data[0]?.url ?? ""), env);
     expect(picture.headers.get("content-type")).toBe("image/png");
     expect(await upstreamCalls(body.prompt)).toBe(1);
   });
@@ -121,7 +121,7 @@ describe("a job", () => {
 
   it("of a picture that is there already costs nothing", async () => {
     const body = newBody();
-    await answer(generationRequest(body), env);
+    await callWorker(generationRequest(body), env);
     const hook = hookOf();
     expect((await run(body, hook)).status).toBe("completed");
     expect(await hook.received()).toHaveLength(1);
@@ -132,7 +132,7 @@ describe("a job", () => {
     const { id } = await ordered(newBody("[upstream delay=300]"), hookOf());
     await eventually(async () => expect((await poll(id)).status).toBe("in_progress"));
     const url = `https://gateway.example/v1/images/generations/${id}`;
-    const response = await answer(new Request(url, { headers: { prefer: "wait=10" } }), env);
+    const response = await callWorker(new Request(url, { headers: { prefer: "wait=10" } }), env);
     expect([response.status, response.headers.get("preference-applied")]).toEqual([200, "wait=10"]);
   });
 
@@ -273,7 +273,7 @@ describe("an Idempotency-Key", () => {
 describe("webhook_url", () => {
   it("needs that nobody waits", async () => {
     const body = { ...newBody(), webhook_url: hookOf().url };
-    const response = await answer(generationRequest(body), env);
+    const response = await callWorker(generationRequest(body), env);
     expect(await errorOf(response)).toEqual([400, "unsupported_parameter", "webhook_url"]);
   });
 

@@ -13,7 +13,7 @@ import type { Generation } from "../../src/generation/object.ts";
 import { GenerationStorage } from "../../src/generation/storage.ts";
 import { eventually } from "../support/eventually.ts";
 import {
-  answer,
+  callWorker,
   bindings,
   changeEnvironment,
   copied,
@@ -60,7 +60,7 @@ async function jobOf(body: object): Promise<Job> {
 }
 
 function post(body: object): Promise<Response> {
-  return answer(generationRequest(body), environment());
+  return callWorker(generationRequest(body), environment());
 }
 
 async function isEmpty(object: DurableObjectStub<Generation>): Promise<boolean> {

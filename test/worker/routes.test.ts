@@ -3,14 +3,14 @@ import { version } from "../../package.json";
 import { BINDINGS } from "../../src/config/environment.ts";
 import {
   ADMIN,
-  answer,
+  callWorker,
   environment,
   generationRequest,
   ORIGIN,
 } from "../support/worker/harness.ts";
 
 function get(path: string, env = environment(), init: RequestInit = {}) {
-  return answer(
+  return callWorker(
     new Request(`${ORIGIN}${path}`, init as RequestInit<IncomingRequestCfProperties>),
     env,
   );
@@ -133,7 +133,7 @@ describe("OpenAI as the upstream", () => {
     });
 
   function post(body: object, env: object) {
-    return answer(generationRequest({ prompt: "a man walks", ...body }), env);
+    return callWorker(generationRequest({ prompt: "a man walks", ...body }), env);
   }
 
   interface Check {

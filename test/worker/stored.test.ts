@@ -4,7 +4,7 @@ import { kvNamespaces } from "../stored/dump.ts";
 import { jsonOf, LoadedScene } from "../stored/load.ts";
 import { VERSIONS } from "../stored/versions.ts";
 import { quietAndFresh } from "../support/worker/fresh-state.ts";
-import { ADMIN, answer, environment, upstreamCalls } from "../support/worker/harness.ts";
+import { ADMIN, callWorker, environment, upstreamCalls } from "../support/worker/harness.ts";
 
 quietAndFresh();
 
@@ -16,7 +16,7 @@ interface Usage {
 async function usage(): Promise<Usage> {
   const headers = ADMIN;
   const request = new Request("https://gateway.example/v1/usage", { headers });
-  return (await answer(request, environment())).json();
+  return (await callWorker(request, environment())).json();
 }
 
 /** Returns a field of a JSON body. */
@@ -68,7 +68,7 @@ describe.each(VERSIONS)("what version %s stored", (_, scenes) => {
       expect(await upstreamCalls(scene.promptOf("request"))).toBe(0);
       const { url } = scene.exchange("poll").request;
       const headers = ADMIN;
-      await answer(new Request(url, { method: "DELETE", headers }), environment());
+      await callWorker(new Request(url, { method: "DELETE", headers }), environment());
       expect(await kvKeys()).toEqual([]);
     });
 

@@ -1,7 +1,7 @@
 import { reset } from "cloudflare:test";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { signQuery } from "../../src/access/signed-url.ts";
-import { answer, copied, environment, generationRequest } from "../support/worker/harness.ts";
+import { callWorker, copied, environment, generationRequest } from "../support/worker/harness.ts";
 import { jobsWithoutPauses } from "../support/worker/job-workflows.ts";
 import { newBody, SMALL } from "../support/bodies.ts";
 import { TOKEN_SECRET } from "../support/vars.ts";
@@ -30,9 +30,9 @@ function events(): Record<string, unknown>[] {
 describe("the event of a request", () => {
   it("has all that there is to know, of a miss and of a hit", async () => {
     const body = newBody();
-    await answer(generationRequest(body), environment());
+    await callWorker(generationRequest(body), environment());
     await copied();
-    await answer(generationRequest(body), environment());
+    await callWorker(generationRequest(body), environment());
     const common = {
       level: "info",
       request_id: expect.stringMatching(/^req_/),
@@ -55,8 +55,8 @@ describe("the event of a request", () => {
   });
 
   it("names the error, and the route only where there is one", async () => {
-    await answer(generationRequest({}), environment());
-    await answer(new Request("https://gateway.example/wp-login.php"), environment());
+    await callWorker(generationRequest({}), environment());
+    await callWorker(new Request("https://gateway.example/wp-login.php"), environment());
     expect(events()).toMatchObject([
       { status: 400, route: "/v1/images/generations", error: "missing_required_parameter" },
       { status: 404, error: "not_found" },
@@ -67,7 +67,7 @@ describe("the event of a request", () => {
   it("leads to the generation that failed", async () => {
     vi.spyOn(console, "error").mockImplementation(() => undefined);
     const body = { ...SMALL, prompt: `[upstream status=400] ${crypto.randomUUID()}` };
-    await answer(generationRequest(body), environment());
+    await callWorker(generationRequest(body), environment());
     const made = lines
       .map((line): Record<string, unknown> => JSON.parse(line))
       .find(({ event }) => event === "generation");
@@ -76,16 +76,16 @@ describe("the event of a request", () => {
   });
 
   it("is written once, for a gateway that is set up wrongly too", async () => {
-    await answer(generationRequest(newBody()), environment({ ACCESS: "nobody" }));
+    await callWorker(generationRequest(newBody()), environment({ ACCESS: "nobody" }));
     expect(events()).toMatchObject([{ status: 500, error: "misconfigured" }]);
   });
 
   it("tells callers apart, and does not name them", async () => {
     const from = (address: string) =>
-      answer(generationRequest({}, { "cf-connecting-ip": address }), environment());
+      callWorker(generationRequest({}, { "cf-connecting-ip": address }), environment());
     const body = newBody();
     for (const address of ["192.0.2.1", "192.0.2.2", "192.0.2.1"]) {
-      await answer(generationRequest(body, { "cf-connecting-ip": address }), environment());
+      await callWorker(generationRequest(body, { "cf-connecting-ip": address }), environment());
     }
     await from("192.0.2.3");
     const callers = events().map(({ caller }) => caller);
@@ -100,9 +100,9 @@ describe("the event of a request", () => {
     const expires = Math.floor(Date.now() / 1000) + 60;
     const query = await signQuery({ ...SMALL, prompt }, expires, TOKEN_SECRET);
     const signed = `https://gateway.example/v1/images/generations?${query}`;
-    await answer(new Request(signed), env);
+    await callWorker(new Request(signed), env);
     const hook = "https://gateway.example/v1/webhooks/images/eyJhbGciOi.a.b";
-    await answer(new Request(hook, { method: "POST" }), env);
+    await callWorker(new Request(hook, { method: "POST" }), env);
     expect(events().map(({ route }) => route)).toEqual([
       "/v1/images/generations",
       "/v1/webhooks/images/:token",
@@ -115,7 +115,7 @@ describe("the event of a request", () => {
   it("goes to Analytics Engine, where that is bound", async () => {
     const points: AnalyticsEngineDataPoint[] = [];
     const ANALYTICS = { writeDataPoint: (point: AnalyticsEngineDataPoint) => points.push(point) };
-    await answer(generationRequest(newBody()), environment({ ANALYTICS }));
+    await callWorker(generationRequest(newBody()), environment({ ANALYTICS }));
     const [event] = events();
     const { request_id: id, caller, generation, bytes, upstream_ms, total_ms } = event ?? {};
     expect(points).toEqual([
@@ -142,7 +142,7 @@ describe("the event of a request", () => {
 
 describe("the event of a generation", () => {
   it("has what it cost, whoever asked and how", async () => {
-    await answer(generationRequest(newBody(), { prefer: "respond-async" }), environment());
+    await callWorker(generationRequest(newBody(), { prefer: "respond-async" }), environment());
     await copied();
     const generations = lines
       .map((line): Record<string, unknown> => JSON.parse(line))

@@ -5,7 +5,7 @@ import { eventually } from "../support/eventually.ts";
 import { quietAndFresh } from "../support/worker/fresh-state.ts";
 import {
   ADMIN,
-  answer,
+  callWorker,
   environment,
   errorOf,
   generationRequest,
@@ -37,7 +37,7 @@ function tokens(
     headers: { "content-type": "application/json", ...headers },
     ...(body === undefined ? {} : { body: JSON.stringify(body) }),
   };
-  return answer(new Request(`https://gateway.example/v1/tokens${path}`, init), env);
+  return callWorker(new Request(`https://gateway.example/v1/tokens${path}`, init), env);
 }
 
 async function minted(more: object = {}): Promise<Minted> {
@@ -48,7 +48,7 @@ async function minted(more: object = {}): Promise<Minted> {
 
 function ask(token: string | undefined, body: object = newBody(), headers = {}) {
   const authorization = token === undefined ? {} : { authorization: `Bearer ${token}` };
-  return answer(generationRequest(body, { ...authorization, ...headers }), env);
+  return callWorker(generationRequest(body, { ...authorization, ...headers }), env);
 }
 
 describe("POST /v1/tokens", () => {
@@ -159,7 +159,8 @@ describe("where tokens are wanted", () => {
     const { token } = await minted();
     const { id } = await (await ask(token)).json<{ id: string }>();
     const url = `https://gateway.example/v1/images/generations/${id}`;
-    const poll = (headers: Record<string, string>) => answer(new Request(url, { headers }), env);
+    const poll = (headers: Record<string, string>) =>
+      callWorker(new Request(url, { headers }), env);
     expect((await poll({ authorization: `Bearer ${token}` })).status).toBe(200);
     expect(await errorOf(await poll({}))).toEqual([401, "missing_token", null]);
   });
@@ -170,14 +171,14 @@ describe("where they are not", () => {
 
   it.each([["sk-of-somebody-else"], ["a.b.c"]])("%s is nobody's, and does no harm", async (key) => {
     const request = generationRequest(newBody(), { authorization: `Bearer ${key}` });
-    expect((await answer(request, open)).status).toBe(200);
+    expect((await callWorker(request, open)).status).toBe(200);
   });
 
   it("a token is good for its own limits", async () => {
     const { token } = await minted({ max_n: 1 });
     const headers = { authorization: `Bearer ${token}` };
     const request = generationRequest({ ...newBody(), n: 2 }, headers);
-    expect(await errorOf(await answer(request, open))).toEqual([
+    expect(await errorOf(await callWorker(request, open))).toEqual([
       400,
       "integer_above_max_value",
       "n",

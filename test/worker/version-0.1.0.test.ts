@@ -10,7 +10,7 @@ import { eventually } from "../support/eventually.ts";
 import { hookAt } from "../support/webhooks/hook.ts";
 import { quietAndFresh } from "../support/worker/fresh-state.ts";
 import {
-  answer,
+  callWorker,
   bindings,
   changeEnvironment,
   environment,
@@ -31,7 +31,7 @@ quietAndFresh();
 const jobs = jobsWithoutPauses();
 
 function post(body: object, headers: Record<string, string>) {
-  return answer(generationRequest(body, headers), env);
+  return callWorker(generationRequest(body, headers), env);
 }
 
 async function idOf(response: Response): Promise<string> {
@@ -96,14 +96,14 @@ describe("an Idempotency-Key", () => {
     const body = newBody();
     const headers = { "idempotency-key": crypto.randomUUID(), "cache-control": "no-cache" };
     const id = await idOf(await post(body, headers));
-    expect(await idOf(await answer(generationRequest(body, headers), changed))).toBe(id);
+    expect(await idOf(await callWorker(generationRequest(body, headers), changed))).toBe(id);
     expect(await upstreamCalls(body.prompt)).toBe(1);
 
     const job = { ...newBody(), webhook_url: hookAt(inject("receiverUrl")).url };
     const named = { prefer: "respond-async", "idempotency-key": crypto.randomUUID() };
     const jobId = await idOf(await post(job, named));
     await jobs.done();
-    const again = await answer(generationRequest(job, named), changed);
+    const again = await callWorker(generationRequest(job, named), changed);
     expect((await again.json<{ job: string }>()).job).toBe(jobId);
   });
 });
@@ -142,7 +142,7 @@ describe("an order that version 0.1.0 stored", () => {
   it("is the same batch for the same requests, and for no others", async () => {
     const key = { "idempotency-key": crypto.randomUUID() };
     const submit = (requests: object[]) =>
-      answer(
+      callWorker(
         new Request("https://gateway.example/v1/images/batches", {
           method: "POST",
           headers: { "content-type": "application/json", ...key },

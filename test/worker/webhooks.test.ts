@@ -7,7 +7,7 @@ import { eventIn, hookAt } from "../support/webhooks/hook.ts";
 import { webhookSecret } from "../support/webhooks/secret.ts";
 import { quietAndFresh } from "../support/worker/fresh-state.ts";
 import {
-  answer,
+  callWorker,
   environment,
   errorOf,
   testConfig,
@@ -42,7 +42,7 @@ function send(
     "webhook-timestamp": String(Math.floor(now.getTime() / 1000)),
     "webhook-signature": new Webhook(secret).sign(id, now, text),
   };
-  return answer(new Request(to, { method: "POST", headers, body: text }), environment);
+  return callWorker(new Request(to, { method: "POST", headers, body: text }), environment);
 }
 
 async function tokenFor(limits: TokenLimits = { scope: "webhook" }): Promise<string> {
@@ -57,7 +57,7 @@ function sendPlain(token: string, body: object, headers: Record<string, string> 
     headers: { "content-type": "application/json", ...headers },
     body: JSON.stringify(body),
   };
-  return answer(new Request(`${TARGET}/${token}`, init), env);
+  return callWorker(new Request(`${TARGET}/${token}`, init), env);
 }
 
 async function idOf(response: Response): Promise<string> {
@@ -249,7 +249,7 @@ describe("a token for webhooks", () => {
       body: JSON.stringify(body),
     };
     const url = "https://gateway.example/v1/images/generations";
-    expect(await errorOf(await answer(new Request(url, init), env))).toEqual([
+    expect(await errorOf(await callWorker(new Request(url, init), env))).toEqual([
       403,
       "insufficient_scope",
       null,

@@ -52,7 +52,7 @@ export function bindings(): Bindings {
 }
 
 /** Sends a request to the Worker. Returns the response after all that it passed to `waitUntil`. */
-export async function answer(request: Request, environment: object): Promise<Response> {
+export async function callWorker(request: Request, environment: object): Promise<Response> {
   const context = createExecutionContext();
   const response = await app.fetch(request, environment, context);
   // The Worker writes the body while it is read.
@@ -114,7 +114,7 @@ export async function copied(generations = 1): Promise<void> {
 }
 
 /** Deletes the state of all Generation objects, as they do after ten minutes. */
-export async function forgetObjects(): Promise<void> {
+export async function deleteObjects(): Promise<void> {
   passKvTime(10 * 60);
   const objects = bindings().GENERATION;
   for (const id of await listDurableObjectIds(objects)) {

@@ -11,7 +11,7 @@ import { failAccounts } from "./failing-accounts.ts";
 import { CLIENTS, OBJECTS, setKvFault } from "./edge-kv.ts";
 import {
   ADMIN,
-  answer,
+  callWorker,
   environment,
   generationRequest,
   ORIGIN,
@@ -72,7 +72,7 @@ export class RealLifecycle {
 
   async image(id: string): Promise<number> {
     const url = `${ORIGIN}/v1/images/${id}/0.png`;
-    return (await answer(new Request(url), this.#environment)).status;
+    return (await callWorker(new Request(url), this.#environment)).status;
   }
 
   delete(id: string): Promise<ModelResponse> {
@@ -111,7 +111,7 @@ export class RealLifecycle {
   }
 
   async #send(request: Request<unknown, IncomingRequestCfProperties>): Promise<ModelResponse> {
-    const response = await answer(request, this.#environment);
+    const response = await callWorker(request, this.#environment);
     const { status } = response;
     if (status === 204) return { status };
     const { id, error } = await response.json<{ id: string; error?: { code: string } }>();

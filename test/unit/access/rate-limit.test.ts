@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { networkOf } from "../../../src/access/rate-limit.ts";
 
-describe("a client's network", () => {
+describe("networkOf", () => {
   it.each([
     ["203.0.113.7", "203.0.113.7"],
     ["2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"],
@@ -11,7 +11,7 @@ describe("a client's network", () => {
     ["::", "0:0:0:0::/64"],
     ["not:an:address", "unknown"],
     [undefined, "local"],
-  ])("of %s is %s", (address, network) => {
+  ])("maps the IP address %s to the network %s", (address, network) => {
     expect(networkOf(address)).toBe(network);
   });
 });

@@ -30,7 +30,7 @@ const base64url = (value: unknown) =>
     .encode(JSON.stringify(value))
     .toBase64({ alphabet: "base64url", omitPadding: true });
 
-/** A token with this header and these claims, signed by whoever has the secret. */
+/** Returns a token of this header and these claims, signed with HS256 even if `alg` differs. */
 async function signedBy(secret: string, header: object, claims: object): Promise<string> {
   const head = `${base64url(header)}.${base64url(claims)}`;
   const key = await crypto.subtle.importKey(
@@ -47,8 +47,8 @@ async function signedBy(secret: string, header: object, claims: object): Promise
 
 const claims = () => ({ sub: "web", jti: "tok_1", iat: now(), exp: now() + 60 });
 
-describe("a token", () => {
-  it("says whom it is for, until when, and what it is limited to", async () => {
+describe("mintToken", () => {
+  it("mints a token that verifyToken reads back with its subject, lifetime and limits", async () => {
     const limits = { origins: ["https://a.example"], models: ["dall-e-2"], max_n: 1 };
     const minted = await mint(limits);
     const verified = await verifyToken(minted.token, [SECRET]);
@@ -56,30 +56,30 @@ describe("a token", () => {
     expect(verified.exp - verified.iat).toBe(60);
   });
 
-  it("has an id of its own", async () => {
+  it("gives each token a unique id", async () => {
     const ids = await Promise.all(Array.from({ length: 20 }, () => mint()));
     expect(new Set(ids.map((each) => each.claims.jti)).size).toBe(20);
   });
 
-  it("of the old secret is good while that is the second, and no longer", async () => {
+  it("mints a token that stays valid while its secret is the second one", async () => {
     const { token } = await mint({}, 60, [OTHER]);
     expect((await verifyToken(token, [SECRET, OTHER])).sub).toBe("web");
     expect(await failure(token, [SECRET])).toMatchObject({ problem: "signature" });
   });
 
-  it("is signed with the first secret", async () => {
+  it("signs with the first secret", async () => {
     const { token } = await mint({}, 60, [SECRET, OTHER]);
     expect((await verifyToken(token, [SECRET])).sub).toBe("web");
   });
 });
 
-describe("a bad token", () => {
-  it("that has expired by a second says so", async () => {
+describe("verifyToken", () => {
+  it("rejects a token that expired one second ago with `token_expired`", async () => {
     const token = await sign({ ...claims(), exp: now() - 1 }, SECRET, "HS256");
     expect(await failure(token)).toEqual({ code: "token_expired" });
   });
 
-  it("that is not valid yet says so", async () => {
+  it("rejects a token before its `nbf` as `not_yet_valid`", async () => {
     const token = await sign({ ...claims(), nbf: now() + 60 }, SECRET, "HS256");
     expect(await failure(token)).toMatchObject({ problem: "not_yet_valid" });
   });
@@ -104,24 +104,24 @@ describe("a bad token", () => {
       () => sign({ ...claims(), sub: "a\nb" }, SECRET, "HS256"),
       "malformed",
     ],
-    ["no parts", () => Promise.resolve("sk-of-somebody-else"), "malformed"],
-    ["more than any token has", () => Promise.resolve("a".repeat(4097)), "oversized"],
-  ])("with %s is refused", async (_, make, problem) => {
-    expect(await failure(await make())).toEqual({
+    ["no dots", () => Promise.resolve("sk-of-another-service"), "malformed"],
+    ["4097 characters", () => Promise.resolve("a".repeat(4097)), "oversized"],
+  ])("rejects a token with %s as `invalid_token`", async (_, createToken, problem) => {
+    expect(await failure(await createToken())).toEqual({
       code: "invalid_token",
       credential: "token",
       problem,
     });
   });
 
-  it("that lost its signature is refused", async () => {
+  it("rejects a token without its signature", async () => {
     const { token } = await mint();
     const [header, payload] = token.split(".");
     expect((await failure(`${header}.${payload}.`)).code).toBe("invalid_token");
     expect((await failure(`${header}.${payload}`)).code).toBe("invalid_token");
   });
 
-  it("is refused wherever one character was changed or cut off", async () => {
+  it("rejects a token with any one character changed or removed", async () => {
     const { token } = await mint();
     await fc.assert(
       fc.asyncProperty(
@@ -130,7 +130,7 @@ describe("a bad token", () => {
         async (index, character) => {
           const changed = token.slice(0, index) + character + token.slice(index + 1);
           fc.pre(changed !== token);
-          // A changed time may show before the signature does.
+          // The expiry may be checked before the signature.
           expect(["invalid_token", "token_expired"]).toContain((await failure(changed)).code);
         },
       ),
@@ -139,12 +139,12 @@ describe("a bad token", () => {
   });
 });
 
-describe("a token's limits", () => {
+describe("requireWithinLimits", () => {
   const request = { model: "gpt-image-1.5", n: 2, quality: "high" };
 
-  it("allow what they name, and everything where they name nothing", () => {
-    const named = { models: ["gpt-image-1.5"], max_n: 2, qualities: ["high"] };
-    for (const limits of [{}, named]) {
+  it("accepts a request within the limits, and any request without limits", () => {
+    const matching = { models: ["gpt-image-1.5"], max_n: 2, qualities: ["high"] };
+    for (const limits of [{}, matching]) {
       expect(() => requireWithinLimits(request, limits)).not.toThrow();
     }
   });
@@ -153,7 +153,7 @@ describe("a token's limits", () => {
     [{ models: ["dall-e-2"] }, "model_not_allowed"],
     [{ max_n: 1 }, "integer_above_max_value"],
     [{ qualities: ["low"] }, "invalid_value"],
-  ])("%j refuse the rest", (limits, code) => {
+  ])("rejects a request outside the limits %j with `%s`", (limits, code) => {
     expect(() => requireWithinLimits(request, limits)).toThrow(code);
   });
 });

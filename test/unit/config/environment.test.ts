@@ -11,12 +11,12 @@ function problems(vars: Record<string, unknown>): readonly string[] {
   return failure.code === "misconfigured" ? failure.problems : expect.fail(failure.code);
 }
 
-describe("an environment with nothing but the bindings", () => {
+describe("configOf with the bindings alone", () => {
   const all = unitEnvironment();
   const bindings = Object.fromEntries(BINDINGS.map((name) => [name, all[name]]));
   const config = configOf(bindings);
 
-  it("has the documented defaults", () => {
+  it("returns the documented defaults", () => {
     expect(config).toMatchObject({
       defaultModel: "gpt-image-1.5",
       promptMaxChars: 1000,
@@ -51,38 +51,38 @@ describe("an environment with nothing but the bindings", () => {
     expect([...config.models.keys()]).toEqual(KNOWN_MODELS.map((model) => model.id));
   });
 
-  it("is parsed once", () => {
+  it("returns the same Config for the same environment object", () => {
     const env = { ...bindings };
     expect(configOf(env)).toBe(configOf(env));
   });
 });
 
-describe("values", () => {
-  it("may be TOML's own numbers and booleans", () => {
+describe("a configuration value", () => {
+  it("may be a TOML number or boolean", () => {
     const config = testConfig({ PROMPT_MAX_CHARS: 50, REQUIRE_DOCUMENTED_FIELDS: true });
     expect(config).toMatchObject({ promptMaxChars: 50, requireDocumentedFields: true });
   });
 
-  it("that are empty are unset", () => {
+  it("counts as unset if it is empty", () => {
     const config = testConfig({ PROMPT_MAX_CHARS: "", MODELS: "", DEFAULT_MODEL: "" });
     expect(config).toMatchObject({ promptMaxChars: 1000, defaultModel: "gpt-image-1.5" });
     expect(config.models.size).toBe(KNOWN_MODELS.length);
   });
 
-  it("of lists may have spaces", () => {
+  it("may have spaces and a trailing comma if it is a list", () => {
     const { models } = testConfig({ MODELS: " gpt-image-1.5 , gpt-image-2 ," });
     expect([...models.keys()]).toEqual(["gpt-image-1.5", "gpt-image-2"]);
   });
 
-  it("of the base URL may end in a slash", () => {
+  it("loses the trailing slash of the base URL", () => {
     const { upstream } = testConfig({ UPSTREAM_BASE_URL: "https://images.example.com/v1/" });
     expect(upstream.baseUrl).toBe("https://images.example.com/v1");
   });
 });
 
-describe("a model that the table knows", () => {
+describe("DEFAULT_MODEL", () => {
   it.each(KNOWN_MODELS.map(({ id }) => id))(
-    "%s is served as the default, whatever else is",
+    "serves the known model %s whatever MODELS lists",
     (id) => {
       for (const MODELS of ["", id, "gpt-image-2", "my-model"]) {
         const config = testConfig({
@@ -96,15 +96,15 @@ describe("a model that the table knows", () => {
     },
   );
 
-  it("is served as the preset default, in addition to MODELS", () => {
+  it("serves the preset default in addition to MODELS", () => {
     const { models, defaultModel } = testConfig({ MODELS: "gpt-image-2" });
     expect(defaultModel).toBe("gpt-image-1.5");
     expect([...models.keys()]).toEqual(["gpt-image-2", "gpt-image-1.5"]);
   });
 });
 
-describe("an alias", () => {
-  it("is served, under its own name, with the rules of what is behind it", () => {
+describe("MODEL_ALIASES", () => {
+  it("serves an alias under its own name with the rules of its target", () => {
     const config = testConfig({ MODEL_ALIASES: "fast=gpt-image-2.6-flare" });
     expect(servedModel(config, "fast")).toMatchObject({
       id: "fast",
@@ -114,7 +114,7 @@ describe("an alias", () => {
   });
 });
 
-describe("a bad value is named with the reason", () => {
+describe("an invalid configuration value", () => {
   it.each([
     ["PROMPT_MAX_CHARS", "many", "PROMPT_MAX_CHARS must be a whole number from 1 to 32000"],
     ["PROMPT_MAX_CHARS", "0", "PROMPT_MAX_CHARS must be a whole number from 1 to 32000"],
@@ -173,17 +173,17 @@ describe("a bad value is named with the reason", () => {
     ["WEBHOOK_HOSTS", "hooks.example.com/path", 'WEBHOOK_HOSTS must be "*"'],
     ["TURNSTILE_SECRET", "0x4AAA", "TOKEN_SECRET must be set if TURNSTILE_SECRET is set"],
     ["MODELS", { a: 1 }, "MODELS must be a string, a number or a boolean"],
-  ])("%s = %j", (name, value, reason) => {
-    const [said] = problems({ [name]: value });
-    expect(said).toContain(reason);
-    expect(said).not.toContain(JSON.stringify(value ?? null));
+  ])("is reported by name and reason, without the value: %s = %j", (name, value, reason) => {
+    const [problem] = problems({ [name]: value });
+    expect(problem).toContain(reason);
+    expect(problem).not.toContain(JSON.stringify(value ?? null));
   });
 
-  it("and all of them at once", () => {
+  it("is reported together with every other invalid value", () => {
     expect(problems({ PROMPT_MAX_CHARS: "x", MAX_BODY_BYTES: "y" })).toHaveLength(2);
   });
 
-  it("an upstream by http is good for local development only", () => {
+  it("is an upstream URL with http:// outside local development", () => {
     const UPSTREAM_BASE_URL = "http://127.0.0.1:9/v1";
     expect(testConfig({ UPSTREAM_BASE_URL }).upstream.baseUrl).toBe(UPSTREAM_BASE_URL);
     expect(problems({ UPSTREAM_BASE_URL, LOCAL_DEVELOPMENT: "false" })).toEqual([
@@ -192,7 +192,7 @@ describe("a bad value is named with the reason", () => {
   });
 
   it.each(["1x0000000000000000000000000000000AA", "2x0000000000000000000000000000000AA"])(
-    "Turnstile's secret for tests %s is good for local development only",
+    "is the Turnstile test secret %s outside local development",
     (TURNSTILE_SECRET) => {
       const vars = { TURNSTILE_SECRET, TOKEN_SECRET: "a".repeat(32) };
       expect(testConfig(vars).turnstile?.secret).toBe(TURNSTILE_SECRET);
@@ -203,23 +203,29 @@ describe("a bad value is named with the reason", () => {
   );
 });
 
-describe("money", () => {
+describe("BUDGET_USD_PER_DAY", () => {
   it.each([
     ["5", 5_000_000],
     ["0.5", 500_000],
     [0.000001, 1],
     ["0", 0],
-  ])("of %s dollars is counted in micro-dollars", (BUDGET_USD_PER_DAY, micro) => {
-    const { budgetPerDay, budgetPerCaller } = testConfig({ BUDGET_USD_PER_DAY });
-    expect(budgetPerDay).toBe(micro);
-    // A caller may spend what everybody may, unless it is told otherwise.
-    expect(budgetPerCaller).toBe(micro);
-  });
+  ])(
+    "converts %s dollars to %i micro-dollars, also for the budget per caller",
+    (BUDGET_USD_PER_DAY, microDollars) => {
+      const { budgetPerDay, budgetPerCaller } = testConfig({ BUDGET_USD_PER_DAY });
+      expect(budgetPerDay).toBe(microDollars);
+      // Without BUDGET_USD_PER_DAY_PER_CALLER, one caller may spend the whole budget.
+      expect(budgetPerCaller).toBe(microDollars);
+    },
+  );
 });
 
-describe("two secrets", () => {
-  it("are told apart by a comma", () => {
-    const [one, two] = ["a".repeat(32), "b".repeat(32)];
-    expect(testConfig({ TOKEN_SECRET: `${one}, ${two}` }).tokenSecrets).toEqual([one, two]);
+describe("TOKEN_SECRET", () => {
+  it("splits two secrets at the comma", () => {
+    const [first, second] = ["a".repeat(32), "b".repeat(32)];
+    expect(testConfig({ TOKEN_SECRET: `${first}, ${second}` }).tokenSecrets).toEqual([
+      first,
+      second,
+    ]);
   });
 });

@@ -8,28 +8,28 @@ import { testConfig } from "../../support/unit-config.ts";
 
 const NONE: Prices = new Map();
 
-/** Text tokens of a prompt "x": its one byte, and what stands around it. */
+/** Upper bound of the text tokens of the prompt "x": one for its byte and 100 of overhead. */
 const TEXT = 101;
 
 function request(body: Record<string, unknown>) {
   return parseImageRequest({ prompt: "x", ...body }, testConfig(), Date.now());
 }
 
-function worst(body: Record<string, unknown>, prices = NONE) {
+function upperBound(body: Record<string, unknown>, prices = NONE) {
   return costOf(request(body), prices).worst();
 }
 
-describe("the worst case", () => {
+describe("the upper bound of the cost", () => {
   it.each([
     ["gpt-image-1", "1024x1024", "low", 272, 5, 40],
     ["gpt-image-1", "1024x1536", "high", 6240, 5, 40],
     ["gpt-image-1-mini", "1536x1024", "medium", 1568, 2, 8],
     ["gpt-image-1.5", "1024x1024", "high", 4160, 5, 32],
-    // auto may become the dearest there is.
+    // `auto` may resolve to the most expensive value.
     ["gpt-image-1.5", "1024x1024", "auto", 4160, 5, 32],
     ["gpt-image-1.5", "auto", "auto", 6240, 5, 32],
-  ])("of %s, %s, %s is %i output tokens", (model, size, quality, tokens, textIn, imageOut) => {
-    expect(worst({ model, size, quality })).toBe(TEXT * textIn + tokens * imageOut);
+  ])("prices %s, %s, %s at %i output tokens", (model, size, quality, tokens, textIn, imageOut) => {
+    expect(upperBound({ model, size, quality })).toBe(TEXT * textIn + tokens * imageOut);
   });
 
   it.each([
@@ -42,32 +42,38 @@ describe("the worst case", () => {
     ["gpt-image-2.6-sunburst", "1024x1024", "high", 48, 48],
     ["gpt-image-2.6-sunburst", "1024x1024", "auto", 96, 96],
     ["gpt-image-2.6-sunburst", "1024x1024", "max", 96, 96],
-  ])("of %s, %s, %s is %i by %i patches", (model, size, quality, long, short) => {
+  ])("prices %s, %s, %s at %i by %i patches", (model, size, quality, long, short) => {
     const [width = 0, height = 0] = size.split("x").map(Number);
     const tokens = Math.ceil((long * short * (2_000_000 + width * height)) / 4_000_000);
-    expect(worst({ model, size, quality })).toBe(TEXT * 5 + tokens * 30);
+    expect(upperBound({ model, size, quality })).toBe(TEXT * 5 + tokens * 30);
   });
 
   it.each([
     ["low", 16, 11],
     ["medium", 24, 16],
-  ])("of gpt-image-2.6 at %s is 4.5 times the formula", (quality, long, short) => {
-    const formula = Math.ceil((long * short * (2_000_000 + 1536 * 1024)) / 4_000_000);
-    const tokens = Math.ceil(formula * 4.5);
-    const body = { model: "gpt-image-2.6-flare", size: "1536x1024", quality };
-    expect(worst(body)).toBe(TEXT * 5 + tokens * 30);
-  });
+  ])(
+    "prices gpt-image-2.6 at quality %s at 4.5 times the patch formula",
+    (quality, long, short) => {
+      const formula = Math.ceil((long * short * (2_000_000 + 1536 * 1024)) / 4_000_000);
+      const tokens = Math.ceil(formula * 4.5);
+      const body = { model: "gpt-image-2.6-flare", size: "1536x1024", quality };
+      expect(upperBound(body)).toBe(TEXT * 5 + tokens * 30);
+    },
+  );
 
   it.each([
     ["dall-e-2", "256x256", "standard", 16_000],
     ["dall-e-2", "1024x1024", "standard", 20_000],
     ["dall-e-3", "1024x1024", "standard", 40_000],
     ["dall-e-3", "1792x1024", "hd", 120_000],
-  ])("of %s, %s, %s is its price by the picture", (model, size, quality, micro) => {
-    expect(worst({ model, size, quality })).toBe(micro);
-  });
+  ])(
+    "prices %s, %s, %s at its price per image of %i micro-dollars",
+    (model, size, quality, microDollars) => {
+      expect(upperBound({ model, size, quality })).toBe(microDollars);
+    },
+  );
 
-  it("of a model that the table does not know is that of the most patches", () => {
+  it("prices an unknown model at the most patches", () => {
     const vars = { MODELS: "gpt-image-9", DEFAULT_MODEL: "gpt-image-9" };
     const unknown = parseImageRequest(
       { prompt: "x", size: "1024x1024", quality: "high" },
@@ -79,39 +85,39 @@ describe("the worst case", () => {
     expect(costOf(unknown, NONE).worst()).toBe(TEXT * 5 + tokens * perToken);
   });
 
-  it("counts every picture, every partial image and every byte of the prompt", () => {
+  it("counts every image, every partial image and every byte of the prompt", () => {
     const body = { model: "gpt-image-1.5", size: "1024x1024", quality: "low" };
-    expect(worst({ ...body, n: 4 })).toBe(TEXT * 5 + 4 * 272 * 32);
-    expect(worst({ ...body, stream: true, partial_images: 3 })).toBe(
+    expect(upperBound({ ...body, n: 4 })).toBe(TEXT * 5 + 4 * 272 * 32);
+    expect(upperBound({ ...body, stream: true, partial_images: 3 })).toBe(
       TEXT * 5 + (272 + 3 * 100) * 32,
     );
-    expect(worst({ ...body, prompt: "🦊" })).toBe((TEXT + 3) * 5 + 272 * 32);
+    expect(upperBound({ ...body, prompt: "🦊" })).toBe((TEXT + 3) * 5 + 272 * 32);
   });
 
-  it("of auto covers every size of as many pixels as 1536x1024", () => {
-    const auto = worst({ model: "gpt-image-2" });
+  it("covers for size auto every size with at most the pixels of 1536x1024", () => {
+    const auto = upperBound({ model: "gpt-image-2" });
     fc.assert(
       fc.property(fc.integer({ min: 40, max: 130 }), fc.integer({ min: 40, max: 130 }), (a, b) => {
         const [width, height] = [a * 16, b * 16];
         const pixels = width * height;
         fc.pre(pixels >= 655_360 && pixels <= 1536 * 1024);
         fc.pre(Math.max(a, b) <= 3 * Math.min(a, b));
-        expect(worst({ model: "gpt-image-2", size: `${width}x${height}` })).toBeLessThanOrEqual(
-          auto,
-        );
+        expect(
+          upperBound({ model: "gpt-image-2", size: `${width}x${height}` }),
+        ).toBeLessThanOrEqual(auto);
       }),
     );
   });
 
-  it.each(KNOWN_MODELS.map((model) => [model.id]))("of %s is not nothing", (model) => {
-    expect(worst({ model })).toBeGreaterThan(0);
+  it.each(KNOWN_MODELS.map((model) => [model.id]))("is above zero for %s", (model) => {
+    expect(upperBound({ model })).toBeGreaterThan(0);
   });
 });
 
 describe("the actual cost", () => {
-  const { worst: most, actual } = costOf(request({ model: "gpt-image-1.5" }), NONE);
+  const { worst: bound, actual } = costOf(request({ model: "gpt-image-1.5" }), NONE);
 
-  it("is what the upstream reports, by kind of token", () => {
+  it("prices each kind of token that the upstream reports", () => {
     const usage = {
       input_tokens: 110,
       output_tokens: 1000,
@@ -121,25 +127,25 @@ describe("the actual cost", () => {
     expect(actual(usage, 1)).toBe(10 * 5 + 100 * 8 + 1000 * 32);
   });
 
-  it("is the worst where the upstream reports nothing", () => {
-    expect(actual(NO_USAGE, 1)).toBe(most());
+  it("equals the upper bound if the upstream reports no usage", () => {
+    expect(actual(NO_USAGE, 1)).toBe(bound());
   });
 
-  it("of a model by the picture counts those that were made", () => {
-    const { actual: byPicture } = costOf(request({ model: "dall-e-2", n: 3 }), NONE);
-    expect(byPicture(NO_USAGE, 2)).toBe(2 * 20_000);
+  it("prices only the generated images of a model with a price per image", () => {
+    const { actual: actualCost } = costOf(request({ model: "dall-e-2", n: 3 }), NONE);
+    expect(actualCost(NO_USAGE, 2)).toBe(2 * 20_000);
   });
 });
 
 describe("PRICES", () => {
-  it("stand above the table, for a dated snapshot too", () => {
+  it("overrides the built-in prices, also for a dated snapshot", () => {
     const prices = pricesSchema.parse({ "gpt-image-2": { per_image: 0.01 } });
-    expect(worst({ model: "gpt-image-2", n: 2 }, prices)).toBe(20_000);
-    expect(worst({ model: "gpt-image-2-2026-04-21" }, prices)).toBe(10_000);
+    expect(upperBound({ model: "gpt-image-2", n: 2 }, prices)).toBe(20_000);
+    expect(upperBound({ model: "gpt-image-2-2026-04-21" }, prices)).toBe(10_000);
   });
 
   it.each([[{ m: { per_image: -1 } }], [{ m: { text_in: 1 } }], [{ m: 3 }], [[]]])(
-    "that make no sense are refused: %j",
+    "rejects the invalid value %j",
     (prices) => {
       expect(pricesSchema.safeParse(prices).success).toBe(false);
     },

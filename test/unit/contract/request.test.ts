@@ -7,16 +7,16 @@ function parse(body: unknown, vars: Record<string, unknown> = {}): ImageRequest 
   return parseImageRequest(body, testConfig(vars), Date.now());
 }
 
-function refusal(body: unknown, vars: Record<string, unknown> = {}) {
+function errorOf(body: unknown, vars: Record<string, unknown> = {}) {
   return wireOf(failureOf(() => parse(body, vars)));
 }
 
-function refused(type: string, param: string | null, code: string) {
+function badRequest(type: string, param: string | null, code: string) {
   return { status: 400, type, param, code };
 }
 
-describe("defaults", () => {
-  it("are the contract's for a GPT image model", () => {
+describe("the defaults of parseImageRequest", () => {
+  it("are the documented ones for a GPT image model", () => {
     expect(parse({ prompt: "a" })).toMatchObject({
       model: "gpt-image-1.5",
       upstreamModel: "gpt-image-1.5",
@@ -37,7 +37,7 @@ describe("defaults", () => {
     });
   });
 
-  it("are the contract's for dall-e-3", () => {
+  it("are the documented ones for dall-e-3", () => {
     expect(parse({ prompt: "a", model: "dall-e-3" })).toMatchObject({
       n: 1,
       size: "1024x1024",
@@ -48,7 +48,7 @@ describe("defaults", () => {
     });
   });
 
-  it("are the contract's for dall-e-2", () => {
+  it("are the documented ones for dall-e-2", () => {
     expect(parse({ prompt: "a", model: "dall-e-2" })).toMatchObject({
       size: "1024x1024",
       quality: "standard",
@@ -73,16 +73,16 @@ describe("defaults", () => {
     "user",
     "safety_identifier",
     "style",
-  ])("hold where %s is null", (name) => {
+  ])("apply if %s is null", (name) => {
     expect(parse({ prompt: "a", [name]: null })).toEqual(parse({ prompt: "a" }));
   });
 
-  it("come with another model when it is configured", () => {
+  it("use the configured DEFAULT_MODEL", () => {
     expect(parse({ prompt: "a" }, { DEFAULT_MODEL: "gpt-image-2" }).model).toBe("gpt-image-2");
   });
 });
 
-describe("what each family takes", () => {
+describe("the parameters of a model family", () => {
   it.each([
     ["gpt-image-1", ["auto", "low", "medium", "high"], ["xhigh", "max", "standard", "hd"]],
     ["gpt-image-2", ["auto", "low", "medium", "high"], ["xhigh", "max", "standard", "hd"]],
@@ -90,12 +90,12 @@ describe("what each family takes", () => {
     ["gpt-image-2.6-sunburst", ["auto", "low", "medium", "high", "xhigh", "max"], ["standard"]],
     ["dall-e-3", ["standard", "hd"], ["auto", "high"]],
     ["dall-e-2", ["standard"], ["hd", "auto"]],
-  ])("%s: quality", (model, allowed, others) => {
+  ])("include for %s the qualities %j and exclude %j", (model, allowed, rejected) => {
     for (const quality of allowed)
       expect(parse({ prompt: "a", model, quality }).quality).toBe(quality);
-    for (const quality of others) {
-      expect(refusal({ prompt: "a", model, quality })).toEqual(
-        refused(IRE, "quality", "invalid_value"),
+    for (const quality of rejected) {
+      expect(errorOf({ prompt: "a", model, quality })).toEqual(
+        badRequest(IRE, "quality", "invalid_value"),
       );
     }
   });
@@ -107,28 +107,28 @@ describe("what each family takes", () => {
     ["moderation", "low"],
     ["stream", false],
     ["partial_images", 1],
-  ])("%s is for GPT image models only", (name, value) => {
+  ])("include %s for GPT image models only", (name, value) => {
     const format = name === "output_compression" ? { output_format: "webp" } : {};
     expect(parse({ prompt: "a", ...format, [name]: value }).options).toMatchObject({
       [name]: value,
     });
     for (const model of ["dall-e-2", "dall-e-3"]) {
-      expect(refusal({ prompt: "a", model, [name]: value })).toEqual(
-        refused(IRE, name, "unknown_parameter"),
+      expect(errorOf({ prompt: "a", model, [name]: value })).toEqual(
+        badRequest(IRE, name, "unknown_parameter"),
       );
     }
   });
 
-  it("style is for dall-e-3 only", () => {
+  it("include style for dall-e-3 only", () => {
     expect(parse({ prompt: "a", model: "dall-e-3", style: "natural" }).style).toBe("natural");
     for (const model of ["dall-e-2", "gpt-image-1"]) {
-      expect(refusal({ prompt: "a", model, style: "natural" })).toEqual(
-        refused(IRE, "style", "unknown_parameter"),
+      expect(errorOf({ prompt: "a", model, style: "natural" })).toEqual(
+        badRequest(IRE, "style", "unknown_parameter"),
       );
     }
   });
 
-  it("response_format is for every model", () => {
+  it("include response_format for every model", () => {
     for (const model of ["gpt-image-1", "gpt-image-2", "dall-e-2", "dall-e-3"]) {
       for (const response_format of ["b64_json", "url"] as const) {
         expect(parse({ prompt: "a", model, response_format }).response_format).toBe(
@@ -146,7 +146,7 @@ describe("the prompt", () => {
     [4000, "dall-e-3", { PROMPT_MAX_CHARS: "32000" }],
     [1000, "dall-e-2", { PROMPT_MAX_CHARS: "32000" }],
     [10, "gpt-image-2", { PROMPT_MAX_CHARS: 10 }],
-  ])("may have %i characters with %s and %o", (limit, model, vars) => {
+  ])("may have at most %i characters for %s with the variables %o", (limit, model, vars) => {
     expect(parse({ prompt: "é".repeat(limit), model }, vars).prompt).toHaveLength(limit);
     const failure = failureOf(() => parse({ prompt: "é".repeat(limit + 1), model }, vars));
     expect(failure).toEqual({
@@ -157,12 +157,12 @@ describe("the prompt", () => {
     });
   });
 
-  it("is counted in code points, so that an emoji is one character", () => {
+  it("is measured in code points, so that an emoji is one character", () => {
     expect(parse({ prompt: "🦊".repeat(1000) }).prompt).toBe("🦊".repeat(1000));
-    expect(refusal({ prompt: "🦊".repeat(1001) }).code).toBe("string_above_max_length");
+    expect(errorOf({ prompt: "🦊".repeat(1001) }).code).toBe("string_above_max_length");
   });
 
-  it("may be white space, and is kept as it is", () => {
+  it("may be white space, which is not trimmed", () => {
     expect(parse({ prompt: " \n" }).prompt).toBe(" \n");
   });
 
@@ -172,22 +172,22 @@ describe("the prompt", () => {
     [{ prompt: 5 }, "invalid_type"],
     [{ prompt: ["a"] }, "invalid_type"],
     [{ prompt: "" }, "empty_string"],
-  ])("is refused in %j", (body, code) => {
-    expect(refusal(body)).toEqual(refused(IRE, "prompt", code));
+  ])("is rejected in %j with `%s`", (body, code) => {
+    expect(errorOf(body)).toEqual(badRequest(IRE, "prompt", code));
   });
 });
 
-describe("numbers", () => {
+describe("an integer parameter", () => {
   it.each([
     ["n", 1, 10],
     ["partial_images", 0, 3],
     ["output_compression", 0, 100],
-  ])("%s runs from %i to %i", (name, min, max) => {
+  ])("%s accepts %i to %i and rejects other numbers and types", (name, min, max) => {
     const body = { prompt: "a", output_format: "jpeg" };
     expect(() => parse({ ...body, [name]: min })).not.toThrow();
     expect(() => parse({ ...body, [name]: max })).not.toThrow();
-    expect(refusal({ ...body, [name]: min - 1 })).toEqual(
-      refused(IRE, name, "integer_below_min_value"),
+    expect(errorOf({ ...body, [name]: min - 1 })).toEqual(
+      badRequest(IRE, name, "integer_below_min_value"),
     );
     for (const above of [max + 1, 1e20]) {
       expect(failureOf(() => parse({ ...body, [name]: above }))).toEqual({
@@ -197,17 +197,17 @@ describe("numbers", () => {
       });
     }
     for (const value of ["1", 1.5, true, [1], {}]) {
-      expect(refusal({ ...body, [name]: value })).toEqual(refused(IRE, name, "invalid_type"));
+      expect(errorOf({ ...body, [name]: value })).toEqual(badRequest(IRE, name, "invalid_type"));
     }
   });
 
-  it("dall-e-3 makes one picture at a time", () => {
-    expect(refusal({ prompt: "a", model: "dall-e-3", n: 2 })).toEqual(
-      refused(IRE, "n", "integer_above_max_value"),
+  it("n rejects 2 for dall-e-3", () => {
+    expect(errorOf({ prompt: "a", model: "dall-e-3", n: 2 })).toEqual(
+      badRequest(IRE, "n", "integer_above_max_value"),
     );
   });
 
-  it("says what it got instead of an integer", () => {
+  it("rejects a decimal number with the expected and the received type", () => {
     expect(failureOf(() => parse({ prompt: "a", n: 1.5 }))).toMatchObject({
       expected: "an integer",
       received: "a decimal number",
@@ -215,17 +215,22 @@ describe("numbers", () => {
   });
 });
 
-describe("values", () => {
+describe("the value of a parameter", () => {
   it.each([
     ["quality", "best"],
     ["background", "red"],
     ["output_format", "gif"],
     ["moderation", "none"],
     ["response_format", "file"],
-  ])("%s: %s is not among them", (name, value) => {
-    expect(refusal({ prompt: "a", [name]: value })).toEqual(refused(IRE, name, "invalid_value"));
-    expect(refusal({ prompt: "a", [name]: 5 })).toEqual(refused(IRE, name, "invalid_type"));
-  });
+  ])(
+    "is rejected for %s = %s as `invalid_value`, and for a number as `invalid_type`",
+    (name, value) => {
+      expect(errorOf({ prompt: "a", [name]: value })).toEqual(
+        badRequest(IRE, name, "invalid_value"),
+      );
+      expect(errorOf({ prompt: "a", [name]: 5 })).toEqual(badRequest(IRE, name, "invalid_type"));
+    },
+  );
 
   it.each([
     ["stream", "true"],
@@ -233,36 +238,44 @@ describe("values", () => {
     ["safety_identifier", {}],
     ["size", 1024],
     ["model", 5],
-  ])("%s: %j has the wrong type", (name, value) => {
-    expect(refusal({ prompt: "a", [name]: value })).toEqual(refused(IRE, name, "invalid_type"));
+  ])("is rejected for %s = %j as `invalid_type`", (name, value) => {
+    expect(errorOf({ prompt: "a", [name]: value })).toEqual(badRequest(IRE, name, "invalid_type"));
   });
 });
 
-describe("names", () => {
-  it.each(["image", "Prompt", "", "constructor", "response-format"])("%j is unknown", (name) => {
-    expect(refusal({ prompt: "a", [name]: null })).toEqual(refused(IRE, name, "unknown_parameter"));
-  });
+describe("the parameters of a body", () => {
+  it.each(["image", "Prompt", "", "constructor", "response-format"])(
+    "are rejected with the unknown name %j",
+    (name) => {
+      expect(errorOf({ prompt: "a", [name]: null })).toEqual(
+        badRequest(IRE, name, "unknown_parameter"),
+      );
+    },
+  );
 
-  it("__proto__ is unknown, and changes nothing", () => {
+  it("are rejected with the name __proto__", () => {
     const body: unknown = JSON.parse('{"prompt":"a","__proto__":{"n":5}}');
-    expect(refusal(body)).toEqual(refused(IRE, "__proto__", "unknown_parameter"));
+    expect(errorOf(body)).toEqual(badRequest(IRE, "__proto__", "unknown_parameter"));
   });
 
-  it.each([[[]], ["text"], [5], [null], [true]])("a body that is %j is no object", (body) => {
-    expect(refusal(body)).toEqual(refused(IRE, null, "invalid_json"));
-  });
+  it.each([[[]], ["text"], [5], [null], [true]])(
+    "are rejected if the body is %j instead of an object",
+    (body) => {
+      expect(errorOf(body)).toEqual(badRequest(IRE, null, "invalid_json"));
+    },
+  );
 });
 
-describe("combinations", () => {
-  it("stream needs n = 1", () => {
-    expect(refusal({ prompt: "a", stream: true, n: 2 })).toEqual(
-      refused(IGU, "n", "unsupported_parameter"),
+describe("a combination of parameters", () => {
+  it("is rejected for stream with n = 2", () => {
+    expect(errorOf({ prompt: "a", stream: true, n: 2 })).toEqual(
+      badRequest(IGU, "n", "unsupported_parameter"),
     );
   });
 
-  it("compression needs a format that compresses", () => {
-    expect(refusal({ prompt: "a", output_compression: 99 })).toEqual(
-      refused(IGU, "output_compression", "invalid_png_output_compression"),
+  it("is rejected for output_compression below 100 unless the format is jpeg or webp", () => {
+    expect(errorOf({ prompt: "a", output_compression: 99 })).toEqual(
+      badRequest(IGU, "output_compression", "invalid_png_output_compression"),
     );
     expect(() => parse({ prompt: "a", output_compression: 100 })).not.toThrow();
     for (const output_format of ["jpeg", "webp"]) {
@@ -270,25 +283,25 @@ describe("combinations", () => {
     }
   });
 
-  it("transparency needs a format with an alpha channel", () => {
+  it("is rejected for a transparent background unless the format is png or webp", () => {
     const body = { prompt: "a", background: "transparent" };
-    expect(refusal({ ...body, output_format: "jpeg" })).toEqual(
-      refused(IGU, "background", "invalid_value"),
+    expect(errorOf({ ...body, output_format: "jpeg" })).toEqual(
+      badRequest(IGU, "background", "invalid_value"),
     );
     for (const output_format of ["png", "webp"]) {
       expect(() => parse({ ...body, output_format })).not.toThrow();
     }
   });
 
-  it("a size that the model does not have is refused with the reason", () => {
-    expect(refusal({ prompt: "a", size: "256x256" })).toEqual(
-      refused(IGU, "size", "invalid_value"),
+  it("is rejected for a size that the model does not support", () => {
+    expect(errorOf({ prompt: "a", size: "256x256" })).toEqual(
+      badRequest(IGU, "size", "invalid_value"),
     );
   });
 });
 
 describe("the order of checks", () => {
-  const worst = {
+  const invalid = {
     model: "nothing",
     unknown: 1,
     prompt: "",
@@ -305,49 +318,49 @@ describe("the order of checks", () => {
     ["size", "auto"],
   ] as const;
 
-  it("is model, unknown names, prompt, n, the rest, size", () => {
-    const body: Record<string, unknown> = { ...worst };
-    for (const [param, good] of steps) {
-      expect(refusal(body).param).toBe(param);
-      if (good === undefined) delete body[param];
-      else body[param] = good;
+  it("is model, unknown names, prompt, n, other values, size", () => {
+    const body: Record<string, unknown> = { ...invalid };
+    for (const [param, valid] of steps) {
+      expect(errorOf(body).param).toBe(param);
+      if (valid === undefined) delete body[param];
+      else body[param] = valid;
     }
     expect(() => parse(body)).not.toThrow();
   });
 
-  it("puts a parameter of another model among the unknown names", () => {
-    expect(refusal({ prompt: "", style: "vivid" }).param).toBe("style");
+  it("reports a parameter of another model before an empty prompt", () => {
+    expect(errorOf({ prompt: "", style: "vivid" }).param).toBe("style");
   });
 
-  it("puts what ties two parameters together before the size", () => {
-    expect(refusal({ prompt: "a", output_compression: 5, size: "1x1" }).param).toBe(
+  it("reports an invalid combination before an invalid size", () => {
+    expect(errorOf({ prompt: "a", output_compression: 5, size: "1x1" }).param).toBe(
       "output_compression",
     );
   });
 });
 
-describe("models", () => {
-  it("are those of MODELS only", () => {
+describe("the model of a request", () => {
+  it("must be one of MODELS", () => {
     const vars = { MODELS: "gpt-image-2, gpt-image-3", DEFAULT_MODEL: "gpt-image-2" };
     expect(parse({ prompt: "a" }, vars).model).toBe("gpt-image-2");
-    expect(refusal({ prompt: "a", model: "dall-e-2" }, vars)).toEqual(
-      refused(IGU, "model", "invalid_value"),
+    expect(errorOf({ prompt: "a", model: "dall-e-2" }, vars)).toEqual(
+      badRequest(IGU, "model", "invalid_value"),
     );
   });
 
-  it("that nobody knows get the newest rules", () => {
+  it("is validated by the newest rules if it is unknown", () => {
     const vars = { MODELS: "gpt-image-3,gpt-image-1.5" };
     const body = { prompt: "a", model: "gpt-image-3", quality: "max", size: "2048x1152" };
     expect(parse(body, vars)).toMatchObject({ quality: "max", size: "2048x1152" });
   });
 
-  it("include dated snapshots of what is served", () => {
+  it("may be a dated snapshot of a served model only", () => {
     const model = "gpt-image-1.5-2025-12-16";
     expect(parse({ prompt: "a", model })).toMatchObject({ model, upstreamModel: model });
-    expect(refusal({ prompt: "a", model: "gpt-image-9-2025-12-16" }).param).toBe("model");
+    expect(errorOf({ prompt: "a", model: "gpt-image-9-2025-12-16" }).param).toBe("model");
   });
 
-  it("go by another name upstream where there is an alias", () => {
+  it("is replaced upstream by its alias's target, also as the default and as a dated snapshot", () => {
     const vars = { MODEL_ALIASES: "gpt-image-1.5=gpt-image-2, fast=gpt-image-2.6-flare" };
     expect(parse({ prompt: "a" }, vars).upstreamModel).toBe("gpt-image-2");
     expect(parse({ prompt: "a", model: "fast", quality: "max" }, vars).upstreamModel).toBe(
@@ -358,21 +371,21 @@ describe("models", () => {
     );
   });
 
-  it("keep their own rules where the alias leads to a name that nobody knows", () => {
+  it("keeps its own rules if its alias leads to an unknown model", () => {
     const vars = { MODEL_ALIASES: "dall-e-3=my-deployment" };
     const request = parse({ prompt: "a", model: "dall-e-3", style: "natural" }, vars);
     expect(request).toMatchObject({ upstreamModel: "my-deployment", style: "natural" });
   });
 });
 
-describe("the reference document's required fields", () => {
+describe("REQUIRE_DOCUMENTED_FIELDS", () => {
   const vars = { REQUIRE_DOCUMENTED_FIELDS: "true" };
 
-  it.each(["n", "size"])("%s may be absent by default, and not when enforced", (name) => {
+  it.each(["n", "size"])("requires %s if it is true, and not by default", (name) => {
     const body: Record<string, unknown> = { prompt: "a", n: 1, size: "auto" };
     expect(() => parse(body, vars)).not.toThrow();
     delete body[name];
     expect(() => parse(body)).not.toThrow();
-    expect(refusal(body, vars)).toEqual(refused(IRE, name, "missing_required_parameter"));
+    expect(errorOf(body, vars)).toEqual(badRequest(IRE, name, "missing_required_parameter"));
   });
 });

@@ -22,15 +22,15 @@ const RETIRED_GPT_IMAGE = KNOWN_MODELS.flatMap(({ id, shutdown, successor, rules
 );
 const DALL_E = ["dall-e-2", "dall-e-3"];
 
-/** Long after every shutdown that is announced. */
+/** A time after every announced shutdown. */
 const AFTER_ALL = Date.UTC(2027, 0, 1);
 
 function named(id: string, isAlias = false) {
   return { id, isAlias };
 }
 
-describe("the table", () => {
-  it("has the successors of the contract", () => {
+describe("KNOWN_MODELS", () => {
+  it("lists the documented successor of each GPT image model with a shutdown", () => {
     expect(
       Object.fromEntries(RETIRED_GPT_IMAGE.map(({ id, successor }) => [id, successor])),
     ).toEqual({
@@ -42,7 +42,7 @@ describe("the table", () => {
   });
 
   it.each(KNOWN_MODELS.filter(({ shutdown }) => shutdown !== null))(
-    "names a successor for $id that outlives it",
+    "lists for $id a known successor with a later shutdown or none",
     ({ shutdown, successor }) => {
       const next = knownModel(String(successor));
       expect(next).toBeDefined();
@@ -50,28 +50,34 @@ describe("the table", () => {
     },
   );
 
-  it.each(RETIRED_GPT_IMAGE)("lets $successor accept all that $id accepts", ({ id, successor }) => {
-    const [from, to] = [knownModel(id)?.rules, knownModel(successor)?.rules];
-    if (from === undefined || to === undefined) return expect.fail("unknown");
-    expect(to.imageOptions).toBe(from.imageOptions);
-    expect(to.promptMaxChars).toBeGreaterThanOrEqual(from.promptMaxChars);
-    expect(to.maxImages).toBeGreaterThanOrEqual(from.maxImages);
-    expect(to.qualities).toEqual(expect.arrayContaining([...from.qualities]));
-    // What is at the default is not sent: both defaults must mean the same.
-    expect([to.qualities[0], to.defaultSize]).toEqual([from.qualities[0], from.defaultSize]);
-    if (from.sizes.kind !== "listed") return expect.fail("free sizes");
-    for (const size of from.sizes.sizes) expect(sizeProblem(size, to.sizes)).toBeUndefined();
-  });
+  it.each(RETIRED_GPT_IMAGE)(
+    "gives $successor rules that accept every request for $id",
+    ({ id, successor }) => {
+      const [from, to] = [knownModel(id)?.rules, knownModel(successor)?.rules];
+      if (from === undefined || to === undefined) return expect.fail("unknown");
+      expect(to.imageOptions).toBe(from.imageOptions);
+      expect(to.promptMaxChars).toBeGreaterThanOrEqual(from.promptMaxChars);
+      expect(to.maxImages).toBeGreaterThanOrEqual(from.maxImages);
+      expect(to.qualities).toEqual(expect.arrayContaining([...from.qualities]));
+      // Default values are not sent, so both models must have the same defaults.
+      expect([to.qualities[0], to.defaultSize]).toEqual([from.qualities[0], from.defaultSize]);
+      if (from.sizes.kind !== "listed") return expect.fail("free sizes");
+      for (const size of from.sizes.sizes) expect(sizeProblem(size, to.sizes)).toBeUndefined();
+    },
+  );
 });
 
-describe("a retired model", () => {
-  it.each(RETIRED_GPT_IMAGE)("$id is sent until midnight UTC", ({ id, midnight, successor }) => {
-    expect(successorAt(named(id), OPENAI, midnight - 1)).toBeUndefined();
-    expect(successorAt(named(id), OPENAI, midnight)).toBe(successor);
-    expect(successorAt(named(id), OPENAI, AFTER_ALL)).toBe(successor);
-  });
+describe("a model with or without a shutdown", () => {
+  it.each(RETIRED_GPT_IMAGE)(
+    "is replaced from midnight UTC on: $id by $successor",
+    ({ id, midnight, successor }) => {
+      expect(successorAt(named(id), OPENAI, midnight - 1)).toBeUndefined();
+      expect(successorAt(named(id), OPENAI, midnight)).toBe(successor);
+      expect(successorAt(named(id), OPENAI, AFTER_ALL)).toBe(successor);
+    },
+  );
 
-  it("has its dated snapshot replaced with it", () => {
+  it("is replaced from midnight UTC on as a dated snapshot too", () => {
     const snapshot = named("gpt-image-1.5-2025-12-16");
     expect(successorAt(snapshot, OPENAI, Date.UTC(2026, 10, 30, 23, 59, 59, 999))).toBeUndefined();
     expect(successorAt(snapshot, OPENAI, Date.UTC(2026, 11, 1))).toBe("gpt-image-2.6-sunburst");
@@ -85,21 +91,21 @@ describe("a retired model", () => {
     ["keep", true, false],
     ["keep", false, false],
   ] as const)(
-    "with %s and OpenAI as the upstream %s is replaced: %s",
-    (retiredModels, isOpenAi, is) => {
+    "with RETIRED_MODELS %s and OpenAI as the upstream %s is replaced after its shutdown: %s",
+    (retiredModels, isOpenAi, isExpected) => {
       const policy = { retiredModels, isOpenAi };
-      expect(successorAt(named("gpt-image-1"), policy, AFTER_ALL) !== undefined).toBe(is);
-      expect(replacementOf(named("gpt-image-1"), policy) !== undefined).toBe(is);
+      expect(successorAt(named("gpt-image-1"), policy, AFTER_ALL) !== undefined).toBe(isExpected);
+      expect(replacementOf(named("gpt-image-1"), policy) !== undefined).toBe(isExpected);
     },
   );
 
-  it("is kept where an alias says what is sent", () => {
+  it("is neither replaced nor withdrawn if it is an alias", () => {
     expect(successorAt(named("gpt-image-1", true), OPENAI, AFTER_ALL)).toBeUndefined();
     expect(withdrawalAt(named("dall-e-3", true), OPENAI, AFTER_ALL)).toBeUndefined();
   });
 
   it.each(["gpt-image-2", "gpt-image-2.6-flare", "gpt-image-9", "my-model"])(
-    "%s is not replaced",
+    "is neither replaced nor withdrawn without a shutdown: %s",
     (id) => {
       expect(successorAt(named(id), OPENAI, AFTER_ALL)).toBeUndefined();
       expect(withdrawalAt(named(id), OPENAI, AFTER_ALL)).toBeUndefined();
@@ -110,16 +116,19 @@ describe("a retired model", () => {
 describe("a dall-e model", () => {
   const midnight = Date.UTC(2026, 4, 12);
 
-  it.each(DALL_E)("%s is withdrawn where OpenAI is the upstream, and never replaced", (id) => {
-    expect(withdrawalAt(named(id), OPENAI, midnight - 1)).toBeUndefined();
-    expect(withdrawalAt(named(id), OPENAI, midnight)).toMatchObject({ shutdown: "2026-05-12" });
-    expect(
-      successorAt(named(id), { ...OPENAI, retiredModels: "replace" }, AFTER_ALL),
-    ).toBeUndefined();
-  });
+  it.each(DALL_E)(
+    "is withdrawn on its shutdown day if OpenAI is the upstream, and never replaced: %s",
+    (id) => {
+      expect(withdrawalAt(named(id), OPENAI, midnight - 1)).toBeUndefined();
+      expect(withdrawalAt(named(id), OPENAI, midnight)).toMatchObject({ shutdown: "2026-05-12" });
+      expect(
+        successorAt(named(id), { ...OPENAI, retiredModels: "replace" }, AFTER_ALL),
+      ).toBeUndefined();
+    },
+  );
 
   it.each(DALL_E)(
-    "%s stays where another server is the upstream, or RETIRED_MODELS is keep",
+    "is still served if another server is the upstream or RETIRED_MODELS is keep: %s",
     (id) => {
       expect(withdrawalAt(named(id), OTHER, AFTER_ALL)).toBeUndefined();
       expect(
@@ -132,7 +141,7 @@ describe("a dall-e model", () => {
   );
 });
 
-describe("OpenAI's own host", () => {
+describe("isOpenAiUrl", () => {
   it.each([
     ["https://api.openai.com/v1", true],
     ["https://API.OPENAI.COM/v1", true],
@@ -143,12 +152,12 @@ describe("OpenAI's own host", () => {
     ["https://notapi.openai.com/v1", false],
     ["https://xapi.openai.com/v1", false],
     ["https://me.openai.azure.com/openai/v1", false],
-  ])("of %s is recognised: %s", (url, is) => {
-    expect(isOpenAiUrl(new URL(url))).toBe(is);
+  ])("returns for %s: %s", (url, isExpected) => {
+    expect(isOpenAiUrl(new URL(url))).toBe(isExpected);
   });
 });
 
-describe("a request", () => {
+describe("a request for a model with a shutdown", () => {
   const MIDNIGHT = Date.UTC(2026, 11, 1);
   const onOpenAi = { UPSTREAM_BASE_URL: "https://api.openai.com/v1" };
 
@@ -156,7 +165,7 @@ describe("a request", () => {
     return parseImageRequest({ prompt: "a man walks", ...body }, testConfig(vars), nowMs);
   }
 
-  it("that names no model is sent as the default's successor from midnight on", () => {
+  it("is sent with the default model's successor from midnight UTC on if it names no model", () => {
     expect(parse({}, MIDNIGHT - 1)).toMatchObject({
       model: "gpt-image-1.5",
       upstreamModel: "gpt-image-1.5",
@@ -169,31 +178,31 @@ describe("a request", () => {
     });
   });
 
-  it("is validated as the model that it names, not as the successor", () => {
+  it("is validated by the rules of the requested model, not of the successor", () => {
     const free = { model: "gpt-image-1.5", size: "2048x1152" };
     expect(failureOf(() => parse(free, MIDNIGHT))).toMatchObject({ code: "size_not_allowed" });
     const max = { model: "gpt-image-1.5", quality: "max" };
     expect(failureOf(() => parse(max, MIDNIGHT))).toMatchObject({ code: "invalid_value" });
   });
 
-  it("is sent as its alias has it, whatever is retired", () => {
+  it("is sent with its alias's target, even if that model is retired", () => {
     const aliased = {
       ...onOpenAi,
       MODEL_ALIASES: "gpt-image-1.5=gpt-image-2,fast=gpt-image-1-mini",
     };
     expect(parse({}, MIDNIGHT, aliased).upstreamModel).toBe("gpt-image-2");
     expect(parse({ model: "fast" }, MIDNIGHT, aliased).upstreamModel).toBe("gpt-image-1-mini");
-    const kept = { ...onOpenAi, MODEL_ALIASES: "gpt-image-1.5=gpt-image-1.5" };
-    expect(parse({}, MIDNIGHT, kept).upstreamModel).toBe("gpt-image-1.5");
+    const selfAliased = { ...onOpenAi, MODEL_ALIASES: "gpt-image-1.5=gpt-image-1.5" };
+    expect(parse({}, MIDNIGHT, selfAliased).upstreamModel).toBe("gpt-image-1.5");
   });
 
-  it("that was stored before midnight is resolved again after it, once", () => {
+  it("is resolved to the successor after midnight if it was stored before, and only once", () => {
     const stored = parse({}, MIDNIGHT - 1);
     const config = testConfig(onOpenAi);
     const resolved = withSuccessor(stored, config, MIDNIGHT);
     expect(resolved).toEqual(parse({}, MIDNIGHT));
     expect(withSuccessor(resolved, config, MIDNIGHT)).toEqual(resolved);
-    // An alias that has been removed from the configuration since then still wins.
+    // An alias that was removed after the request was stored still applies.
     expect(
       withSuccessor({ ...stored, upstreamModel: "gpt-image-2" }, config, MIDNIGHT),
     ).toMatchObject({
@@ -201,7 +210,7 @@ describe("a request", () => {
     });
   });
 
-  it("that is stored goes by the configuration of now", () => {
+  it("is resolved by the current configuration if it was stored under another one", () => {
     const [before, after] = [parse({}, MIDNIGHT - 1), parse({}, MIDNIGHT)];
     const aliased = testConfig({ ...onOpenAi, MODEL_ALIASES: "gpt-image-1.5=gpt-image-2" });
     for (const stored of [before, after]) {
@@ -211,15 +220,15 @@ describe("a request", () => {
     }
     const keeping = testConfig({ ...onOpenAi, RETIRED_MODELS: "keep" });
     expect(withSuccessor(after, keeping, MIDNIGHT)).toEqual(before);
-    const elsewhere = testConfig({
+    const withoutModel = testConfig({
       ...onOpenAi,
       MODELS: "gpt-image-2",
       DEFAULT_MODEL: "gpt-image-2",
     });
-    expect(withSuccessor(before, elsewhere, MIDNIGHT)).toEqual(after);
+    expect(withSuccessor(before, withoutModel, MIDNIGHT)).toEqual(after);
   });
 
-  it("for a snapshot of an aliased model is sent as the alias has it", () => {
+  it("is sent with the alias's target for a snapshot of an aliased model", () => {
     const snapshot = "gpt-image-1.5-2025-12-16";
     const MODEL_ALIASES = "gpt-image-1.5=gpt-image-2";
     for (const DEFAULT_MODEL of ["", snapshot]) {
@@ -232,7 +241,7 @@ describe("a request", () => {
   it.each([
     ["dall-e-2", "gpt-image-2.6-flare"],
     ["dall-e-3", "gpt-image-2.6-sunburst"],
-  ])("for %s is an error that names %s", (model, successor) => {
+  ])("is rejected for %s with the successor %s if OpenAI is the upstream", (model, successor) => {
     expect(failureOf(() => parse({ model }, MIDNIGHT))).toEqual({
       code: "model_retired",
       model,
@@ -245,7 +254,7 @@ describe("a request", () => {
   it.each([
     ["gpt-image-1.5", "gpt-image-2.6-sunburst"],
     ["gpt-image-1-mini", "gpt-image-2.6-flare"],
-  ])("for %s costs what %s costs", (model, successor) => {
+  ])("costs for %s as much as for %s from midnight UTC on", (model, successor) => {
     const body = { size: "1024x1536", quality: "low", n: 2 };
     const none = new Map();
     const cost = costOf(parse({ ...body, model }, MIDNIGHT), none).worst();
@@ -253,7 +262,7 @@ describe("a request", () => {
     expect(cost).not.toBe(costOf(parse({ ...body, model }, MIDNIGHT - 1), none).worst());
   });
 
-  it("that the default budget allows before midnight is allowed after it", () => {
+  it("fits the default daily budget after midnight with ten images", () => {
     const { budgetPerDay } = testConfig({ BUDGET_USD_PER_DAY: "" });
     for (const { id, midnight } of RETIRED_GPT_IMAGE) {
       const worst = costOf(parse({ model: id, n: 10 }, midnight), new Map()).worst();

@@ -3,7 +3,7 @@ import { type Failure } from "../../../src/errors/failure.ts";
 import { toWire } from "../../../src/errors/wire.ts";
 import { IGU, IRE, wireOf } from "../../support/failures.ts";
 
-/** The contract's table of errors, as far as it is served yet: status, type, param, code. */
+/** Failures with the status, type, param and code of their responses. */
 const TABLE: readonly (readonly [Failure, number, string, string | null, string | null])[] = [
   [{ code: "invalid_json", problem: "malformed" }, 400, IRE, null, "invalid_json"],
   [{ code: "invalid_json", problem: "not_an_object" }, 400, IRE, null, "invalid_json"],
@@ -235,17 +235,20 @@ const TABLE: readonly (readonly [Failure, number, string, string | null, string 
   ],
 ];
 
-describe("every row of the contract's table", () => {
-  it.each(TABLE)("%o", (failure, status, type, param, code) => {
-    expect(wireOf(failure)).toEqual({ status, type, param, code });
-  });
+describe("the error response of a failure", () => {
+  it.each(TABLE)(
+    "has for %o the status %i, type %s, param %s and code %s",
+    (failure, status, type, param, code) => {
+      expect(wireOf(failure)).toEqual({ status, type, param, code });
+    },
+  );
 
-  it.each(TABLE)("%o is said in one clear sentence or two", (failure) => {
+  it.each(TABLE)("has for %o a short message that ends with a full stop", (failure) => {
     expect(toWire(failure).body.error.message).toMatch(/^\S.{3,200}\.$/s);
   });
 });
 
-describe("headers", () => {
+describe("the headers of an error response", () => {
   it.each<[Failure, string, string]>([
     [{ code: "method_not_allowed", allow: ["GET", "HEAD"] }, "allow", "GET, HEAD"],
     [{ code: "range_not_satisfiable", sizeBytes: 9 }, "content-range", "bytes */9"],
@@ -258,7 +261,7 @@ describe("headers", () => {
     [{ code: "upstream_invalid_response", reason: "x" }, "x-should-retry", "false"],
     [{ code: "upstream_unreachable", mayHaveCharged: true }, "x-should-retry", "false"],
     [{ code: "upstream_failed", status: 504, mayHaveCharged: true }, "x-should-retry", "false"],
-  ])("%o carries %s", (failure, name, value) => {
+  ])("contain for %o only %s: %s", (failure, name, value) => {
     expect(toWire(failure).headers).toEqual({ [name]: value });
   });
 
@@ -267,13 +270,13 @@ describe("headers", () => {
     [{ code: "upstream_failed", status: 500, mayHaveCharged: false }],
     [{ code: "upstream_rate_limited", retryAfterSeconds: undefined }],
     [{ code: "internal_error" }],
-  ])("%o may be retried", (failure) => {
+  ])("do not forbid a retry for %o", (failure) => {
     expect(toWire(failure).headers).toEqual({});
   });
 });
 
-describe("messages", () => {
-  it("repeat a name that a client chose only so far", () => {
+describe("the body of an error response", () => {
+  it("shortens a long name that the client chose", () => {
     const long = "x".repeat(5000);
     for (const failure of [
       { code: "unknown_parameter", param: long, model: long },
@@ -286,7 +289,7 @@ describe("messages", () => {
     }
   });
 
-  it("carry the upstream's moderation details", () => {
+  it("contains the upstream's moderation details", () => {
     const details = { categories: ["violence"] };
     const { error } = toWire({ code: "moderation_blocked", details }).body;
     expect(error.moderation_details).toEqual(details);

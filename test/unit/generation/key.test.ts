@@ -5,7 +5,7 @@ import { requestIdentity, requestKey, requestKeys } from "../../../src/generatio
 import { testConfig } from "../../support/unit-config.ts";
 
 const VARS = {
-  MODEL_ALIASES: "picture=gpt-image-2",
+  MODEL_ALIASES: "alias=gpt-image-2",
   UPSTREAM_BASE_URL: "https://upstream.example.com/v1",
 };
 
@@ -26,7 +26,7 @@ const FULL = {
   moderation: "low",
 };
 
-describe("the key", () => {
+describe("the cache key", () => {
   it("is 64 hexadecimal digits", async () => {
     expect(await keyOf(FULL)).toMatch(/^[0-9a-f]{64}$/);
   });
@@ -43,12 +43,12 @@ describe("the key", () => {
   });
 
   it.each([
-    ["a null", { style: null, user: null }],
-    ["an alias", { model: "picture" }],
-    ["how it is delivered", { response_format: "url" }],
-    ["how many partial images there are", { partial_images: 2 }],
-    ["that it is not streamed", { stream: false }],
-    ["who asks", { user: "u-1", safety_identifier: "s-1" }],
+    ["a null field", { style: null, user: null }],
+    ["an alias", { model: "alias" }],
+    ["the response format", { response_format: "url" }],
+    ["the number of partial images", { partial_images: 2 }],
+    ["stream: false", { stream: false }],
+    ["the user and the safety identifier", { user: "u-1", safety_identifier: "s-1" }],
   ])("does not change with %s", async (_, change) => {
     expect(await keyOf({ ...FULL, ...change })).toBe(await keyOf(FULL));
   });
@@ -73,7 +73,7 @@ describe("the key", () => {
       { prompt: "a", model: "dall-e-3" },
       { n: 1, size: "1024x1024", quality: "standard", style: "vivid" },
     ],
-  ])("does not change with defaults that are written out: %s", async (_, body, defaults) => {
+  ])("does not change if the defaults are written out: %s", async (_, body, defaults) => {
     expect(await keyOf({ ...body, ...defaults })).toBe(await keyOf(body));
   });
 
@@ -97,21 +97,21 @@ describe("the key", () => {
     expect(await keyOf({ ...body, style: "natural" })).not.toBe(await keyOf(body));
   });
 
-  it("changes with the upstream: what a simulator painted is not what a model would", async () => {
+  it("changes with the upstream, because another server generates other images", async () => {
     const other = { ...VARS, UPSTREAM_BASE_URL: "https://other.example.com/v1" };
     expect(await keyOf(FULL, other)).not.toBe(await keyOf(FULL));
   });
 
-  it("tells any two prompts apart", async () => {
+  it("differs for any two different prompts", async () => {
     // Any code point but a surrogate. fast-check needs seconds to set up its own "binary" unit.
     const unit = fc
       .integer({ min: 0, max: 0x10_f7_ff })
       .map((number) => String.fromCodePoint(number < 0xd8_00 ? number : number + 0x8_00));
     const prompt = fc.string({ minLength: 1, maxLength: 50, unit });
     await fc.assert(
-      fc.asyncProperty(prompt, prompt, async (one, other) => {
-        const isSame = (await keyOf({ prompt: one })) === (await keyOf({ prompt: other }));
-        expect(isSame).toBe(one === other);
+      fc.asyncProperty(prompt, prompt, async (first, other) => {
+        const isSame = (await keyOf({ prompt: first })) === (await keyOf({ prompt: other }));
+        expect(isSame).toBe(first === other);
       }),
     );
   });
@@ -126,8 +126,8 @@ function parseAt(nowMs: number, body: object = {}, vars: Record<string, unknown>
   return parseImageRequest({ prompt: "a man walks", ...body }, config, nowMs);
 }
 
-describe("the keys of a request whose model is retired", () => {
-  it("are the successor's and the retired model's", async () => {
+describe("requestKeys", () => {
+  it("returns the successor's key and the retired model's key after the shutdown", async () => {
     const before = await requestKeys(parseAt(NOVEMBER), BASE_URL);
     const after = await requestKeys(parseAt(DECEMBER), BASE_URL);
     const successor = parseAt(DECEMBER, { model: "gpt-image-2.6-sunburst" });
@@ -139,13 +139,13 @@ describe("the keys of a request whose model is retired", () => {
   });
 });
 
-describe("the fingerprint", () => {
+describe("the fingerprint of requestIdentity", () => {
   const identityOf = async (request: ReturnType<typeof parseAt>, baseUrl = BASE_URL) =>
     requestIdentity(request, await requestKeys(request, baseUrl));
   const fingerprintOf = async (request: ReturnType<typeof parseAt>, baseUrl = BASE_URL) =>
     (await identityOf(request, baseUrl)).fingerprint;
 
-  it("does not change with a retirement, an alias or another upstream, as the key does", async () => {
+  it("does not change with a retirement, an alias or another upstream, unlike the cache key", async () => {
     const fingerprint = await fingerprintOf(parseAt(NOVEMBER));
     const others = [
       parseAt(DECEMBER),
@@ -168,7 +168,7 @@ describe("the fingerprint", () => {
     );
   });
 
-  it("comes with the key that version 0.1.0 compares, which a retirement does not change", async () => {
+  it("is returned with the request key that version 0.1.0 compares, both unchanged by a retirement", async () => {
     const before = await identityOf(parseAt(NOVEMBER));
     expect(await identityOf(parseAt(DECEMBER))).toEqual(before);
     expect(before.requestKey).toBe(await requestKey(parseAt(NOVEMBER), BASE_URL));

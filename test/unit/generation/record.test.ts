@@ -11,7 +11,7 @@ import { newRecord } from "../../../src/generation/record.ts";
 import type { UpstreamGeneration } from "../../../src/upstream/client.ts";
 import { testConfig } from "../../support/unit-config.ts";
 
-const MADE: UpstreamGeneration = {
+const GENERATED: UpstreamGeneration = {
   images: [
     { slot: 0, type: "png", sizeBytes: 9, revisedPrompt: undefined },
     { slot: 1, type: "webp", sizeBytes: 7, revisedPrompt: "A man, walking" },
@@ -22,12 +22,12 @@ const MADE: UpstreamGeneration = {
 
 const ID = newIdInObject("gen", "0".repeat(64));
 
-function recordOf(body: object, made: UpstreamGeneration = MADE) {
-  return newRecord(ID, parseImageRequest(body, testConfig(), Date.now()), made, 1_795_000_000);
+function recordOf(body: object, generated: UpstreamGeneration = GENERATED) {
+  return newRecord(ID, parseImageRequest(body, testConfig(), Date.now()), generated, 1_795_000_000);
 }
 
-describe("a record", () => {
-  it("says what was made, by which model, when, and how large each image is", () => {
+describe("the record of a generation", () => {
+  it("contains the model, the time, the usage and the type and size of each image", () => {
     expect(recordOf({ prompt: "a", n: 2, model: "gpt-image-2" })).toMatchObject({
       version: 1,
       created: 1_795_000_000,
@@ -40,33 +40,33 @@ describe("a record", () => {
     });
   });
 
-  it("survives JSON", () => {
+  it("is the same after a round trip through JSON", () => {
     const record = recordOf({ prompt: "a" });
     expect(parseRecord(JSON.parse(JSON.stringify(record)))).toEqual(record);
   });
 
   it.each([
-    ["nothing", null],
-    ["text", "record"],
-    ["another version", { ...recordOf({ prompt: "a" }), version: 2 }],
-    ["no images", { ...recordOf({ prompt: "a" }), images: [] }],
+    ["null", null],
+    ["a string", "record"],
+    ["a record of another version", { ...recordOf({ prompt: "a" }), version: 2 }],
+    ["a record without images", { ...recordOf({ prompt: "a" }), images: [] }],
     [
-      "an image of an unknown type",
+      "a record with an image of an unknown type",
       { ...recordOf({ prompt: "a" }), images: [{ type: "svg", bytes: 1 }] },
     ],
-  ])("is none in a stored value that is %s", (_, value) => {
+  ])("is undefined if the stored value is %s", (_, value) => {
     expect(parseRecord(value)).toBeUndefined();
   });
 
-  it("has the parameters as the upstream resolved them", () => {
+  it("contains the parameters that the upstream resolved", () => {
     const resolved = { quality: "high", size: "1024x1536", background: "opaque" };
-    expect(recordOf({ prompt: "a" }, { ...MADE, resolved }).resolved).toEqual({
+    expect(recordOf({ prompt: "a" }, { ...GENERATED, resolved }).resolved).toEqual({
       ...resolved,
       output_format: "png",
     });
   });
 
-  it("has them as asked where the upstream says nothing, and not at all where that was auto", () => {
+  it("contains the requested parameters if the upstream reports none, except those that are auto", () => {
     expect(recordOf({ prompt: "a", size: "1024x1024", quality: "low" }).resolved).toEqual({
       background: undefined,
       output_format: "png",
@@ -75,19 +75,21 @@ describe("a record", () => {
     });
   });
 
-  it("believes the bytes about the format, not the upstream", () => {
+  it("takes the output format from the image's bytes, not from the upstream", () => {
     const resolved = { output_format: "jpeg" };
-    expect(recordOf({ prompt: "a" }, { ...MADE, resolved }).resolved.output_format).toBe("png");
+    expect(recordOf({ prompt: "a" }, { ...GENERATED, resolved }).resolved.output_format).toBe(
+      "png",
+    );
   });
 });
 
-describe("the answer made from a record", () => {
+describe("the response body of a record", () => {
   const record = recordOf({ prompt: "a", n: 2 });
   const origin = "https://gateway.example";
 
-  it("is valid under its schema, with both references' names of the usage", () => {
-    const answer = { ...responseWithoutData(record, origin), data: [{ b64_json: "AA==" }] };
-    expect(imagesResponseSchema().parse(answer).usage).toEqual({
+  it("matches its schema and reports usage under the names of both references", () => {
+    const body = { ...responseWithoutData(record, origin), data: [{ b64_json: "AA==" }] };
+    expect(imagesResponseSchema().parse(body).usage).toEqual({
       input_tokens: 3,
       output_tokens: 5,
       total_tokens: 8,
@@ -96,7 +98,7 @@ describe("the answer made from a record", () => {
     });
   });
 
-  it("shows each image by a Markdown link to its file", () => {
+  it("links each image in Markdown to its file", () => {
     const { choices } = responseWithoutData(record, origin);
     expect(choices.map((choice) => choice.message.content)).toEqual([
       `![Image 1](${origin}/v1/images/${record.id}/0.png)`,
@@ -105,7 +107,7 @@ describe("the answer made from a record", () => {
     expect(imageUrl(record, 1, origin)).toBe(`${origin}/v1/images/${record.id}/1.webp`);
   });
 
-  it("counts zero where the upstream counts nothing", () => {
+  it("reports zero usage if the upstream reports none", () => {
     const { usage } = responseWithoutData({ ...record, usage: NO_USAGE }, origin);
     expect(Object.values(usage)).toEqual([0, 0, 0, 0, 0]);
   });

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { parseCacheControl } from "../../../src/lib/cache-control.ts";
 
-describe("Cache-Control", () => {
+describe("parseCacheControl", () => {
   const none = { noStore: false, noCache: false, onlyIfCached: false, maxAgeSeconds: undefined };
 
   it.each([
@@ -17,7 +17,7 @@ describe("Cache-Control", () => {
     ["max-age=-1", {}],
     ["max-age=1.5", {}],
     ["max-stale=5, foo=bar, no-storehouse", {}],
-  ])("%j", (header, expected) => {
+  ])("parses %j", (header, expected) => {
     expect(parseCacheControl(header)).toEqual({ ...none, ...expected });
   });
 });

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { imageTypeOf } from "../../../src/lib/image-type.ts";
 
-describe("the type of an image", () => {
+describe("imageTypeOf", () => {
   it.each([
     ["png", "89504e470d0a1a0a0000000d"],
     ["jpeg", "ffd8ffe000104a4649460001"],
@@ -12,7 +12,7 @@ describe("the type of an image", () => {
     [undefined, ""],
     [undefined, "3c73766720786d6c6e733d22"],
     [undefined, "3c21646f63747970652068746d6c"],
-  ])("is %s by the signature %s", (type, hex) => {
+  ])("returns %s for the bytes %s", (type, hex) => {
     expect(imageTypeOf(Uint8Array.fromHex(hex))).toBe(type);
   });
 });

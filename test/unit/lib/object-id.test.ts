@@ -3,12 +3,12 @@ import { idPattern, newIdInObject, objectIdOf } from "../../../src/lib/object-id
 
 const OBJECT_ID = "0123456789abcdef".repeat(4);
 
-describe("the id of what an object owns", () => {
-  it("leads back to its object", () => {
+describe("an id in a Durable Object", () => {
+  it("encodes the Durable Object's own id", () => {
     expect(objectIdOf("gen", newIdInObject("gen", OBJECT_ID))).toBe(OBJECT_ID);
   });
 
-  it("is new each time", () => {
+  it("differs each time", () => {
     const ids = Array.from({ length: 100 }, () => newIdInObject("gen", OBJECT_ID));
     expect(new Set(ids).size).toBe(100);
     for (const id of ids) expect(id).toMatch(idPattern("gen"));
@@ -22,7 +22,7 @@ describe("the id of what an object owns", () => {
     `gen_${"!".repeat(59)}`,
     "req_".padEnd(63, "a"),
     "gen_".padEnd(64, "a"),
-  ])("is none of %j", (id) => {
+  ])("is not parsed from %j", (id) => {
     expect(objectIdOf("gen", id)).toBeUndefined();
   });
 });

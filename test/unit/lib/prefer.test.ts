@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { parsePrefer } from "../../../src/lib/prefer.ts";
 
-describe("Prefer", () => {
+describe("parsePrefer", () => {
   const none = { respondAsync: false, waitSeconds: undefined };
 
   it.each([
@@ -16,7 +16,7 @@ describe("Prefer", () => {
     ["wait=-1", {}],
     ["wait=soon", {}],
     ["return=minimal, handling=lenient", {}],
-  ])("%j", (header, expected) => {
+  ])("parses %j", (header, expected) => {
     expect(parsePrefer(header)).toEqual({ ...none, ...expected });
   });
 });

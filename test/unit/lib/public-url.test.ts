@@ -1,13 +1,13 @@
 import { describe, expect, it } from "vitest";
 import { isPublicUrl } from "../../../src/lib/public-url.ts";
 
-describe("a URL from outside", () => {
+describe("isPublicUrl", () => {
   it.each([
     "https://images.example.com/a.png",
     "https://images.example.com:443/a.png?sig=%20",
     "https://xn--bcher-kva.example.org/a",
-  ])("may be fetched: %s", (address) => {
-    expect(isPublicUrl(new URL(address), false)).toBe(true);
+  ])("accepts %s", (url) => {
+    expect(isPublicUrl(new URL(url), false)).toBe(true);
   });
 
   it.each([
@@ -31,11 +31,11 @@ describe("a URL from outside", () => {
     "ftp://images.example.com/a.png",
     "data:image/png;base64,AAAA",
     "file:///etc/passwd",
-  ])("may not: %s", (address) => {
-    expect(isPublicUrl(new URL(address), false)).toBe(false);
+  ])("rejects %s", (url) => {
+    expect(isPublicUrl(new URL(url), false)).toBe(false);
   });
 
-  it("may be on this machine in local development, and still not carry a password", () => {
+  it("accepts http and a loopback host in local development, but no password and no other scheme", () => {
     expect(isPublicUrl(new URL("http://127.0.0.1:8788/a.png"), true)).toBe(true);
     expect(isPublicUrl(new URL("http://me:pw@127.0.0.1:8788/a.png"), true)).toBe(false);
     expect(isPublicUrl(new URL("file:///etc/passwd"), true)).toBe(false);

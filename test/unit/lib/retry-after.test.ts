@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { retryAfterSeconds } from "../../../src/lib/retry-after.ts";
 
-describe("Retry-After", () => {
+describe("retryAfterSeconds", () => {
   const now = Date.parse("2026-11-25T12:00:00Z");
 
   it.each([
@@ -18,7 +18,7 @@ describe("Retry-After", () => {
     ["1.5", undefined],
     ["", undefined],
     [null, undefined],
-  ])("%j is %s seconds", (header, seconds) => {
+  ])("parses %j as %s seconds", (header, seconds) => {
     expect(retryAfterSeconds(header, now)).toBe(seconds);
   });
 });

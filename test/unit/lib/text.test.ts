@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { countCodePoints } from "../../../src/lib/text.ts";
 
-describe("code points", () => {
+describe("the number of code points", () => {
   it.each([
     ["", 0],
     ["abc", 3],
@@ -9,7 +9,7 @@ describe("code points", () => {
     ["🦊", 1],
     ["👨‍👩‍👧", 5],
     ["\ud83e", 1],
-  ])("%j has %i", (text, count) => {
+  ])("is for %j: %i", (text, count) => {
     expect(countCodePoints(text)).toBe(count);
   });
 });

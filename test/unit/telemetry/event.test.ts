@@ -6,8 +6,8 @@ afterEach(() => {
   vi.restoreAllMocks();
 });
 
-describe("a request's event", () => {
-  it("has all that was learnt on the way", async () => {
+describe("RequestEvent", () => {
+  it("contains every added field and the time of each phase", async () => {
     const event = new RequestEvent("req_1");
     event.add({ model: "gpt-image-2" });
     event.add({ cache: "hit" });
@@ -21,7 +21,7 @@ describe("a request's event", () => {
     });
   });
 
-  it("counts a phase's time when it fails too, and adds up what comes twice", async () => {
+  it("measures a phase that fails, and adds up a phase that runs twice", async () => {
     vi.spyOn(Date, "now").mockReturnValue(0);
     const event = new RequestEvent("req_1");
     const after = (ms: number) => () => {
@@ -36,15 +36,18 @@ describe("a request's event", () => {
   });
 });
 
-describe("what is logged of a thrown value", () => {
-  it("is its class and where it came from, never its message", () => {
+describe("errorFields", () => {
+  it("returns the class and the location of an Error, never its message", () => {
     const fields = errorFields(new TypeError("a private prompt"));
     expect(fields["error"]).toBe("TypeError");
     expect(JSON.stringify(fields)).not.toContain("private");
     expect(fields["at"]).toContain("event.test");
   });
 
-  it.each([["a private text"], [{ prompt: "private" }], [null]])("is its type for %j", (thrown) => {
-    expect(errorFields(thrown)).toEqual({ error: typeof thrown });
-  });
+  it.each([["a private text"], [{ prompt: "private" }], [null]])(
+    "returns only the type of the thrown value %j",
+    (thrown) => {
+      expect(errorFields(thrown)).toEqual({ error: typeof thrown });
+    },
+  );
 });

@@ -8,7 +8,7 @@ const KEY = "sk-proj-0123456789abcdefghij";
 const PROMPT = "a rather private portrait of my neighbour";
 const SECRETS = [KEY, PROMPT];
 
-function judged(status: number, body: unknown, retryAfter: string | null = null) {
+function classified(status: number, body: unknown, retryAfter: string | null = null) {
   const text = typeof body === "string" ? body : JSON.stringify(body);
   return classifyErrorResponse({ status, retryAfter, text }, SECRETS, Date.now());
 }
@@ -18,10 +18,10 @@ function envelope(fields: object) {
 }
 
 function messageOf(status: number, body: unknown): string {
-  return toWire(judged(status, body).failure).body.error.message;
+  return toWire(classified(status, body).failure).body.error.message;
 }
 
-describe("the status decides", () => {
+describe("an error response of the upstream", () => {
   it.each([
     [400, 400, "some_code", false],
     [404, 404, "some_code", false],
@@ -42,42 +42,42 @@ describe("the status decides", () => {
     [530, 502, "upstream_unreachable", true],
     [301, 502, "upstream_invalid_response", false],
     [307, 502, "upstream_invalid_response", false],
-  ])("%i becomes %i %s, and is sent again: %s", (status, ours, code, retryable) => {
-    const result = judged(status, envelope({ code: "some_code" }));
-    expect(wireOf(result.failure)).toMatchObject({ status: ours, code });
+  ])("with status %i becomes %i `%s`, retryable: %s", (status, gatewayStatus, code, retryable) => {
+    const result = classified(status, envelope({ code: "some_code" }));
+    expect(wireOf(result.failure)).toMatchObject({ status: gatewayStatus, code });
     expect(result.retryable).toBe(retryable);
   });
 
-  it("but an empty account is no rate limit, and is not asked again", () => {
-    const result = judged(429, envelope({ code: "insufficient_quota" }));
+  it("with the code insufficient_quota becomes `upstream_unauthorized` and is not retried", () => {
+    const result = classified(429, envelope({ code: "insufficient_quota" }));
     expect(result).toEqual({ failure: { code: "upstream_unauthorized" }, retryable: false });
   });
 
   it.each(["moderation_blocked", "content_policy_violation"])(
-    "and %s is a refusal of the prompt",
+    "with the code %s becomes a moderation block with its details",
     (code) => {
       const details = { moderation_stage: "input", categories: ["violence"] };
-      const { failure } = judged(400, envelope({ code, moderation_details: details }));
+      const { failure } = classified(400, envelope({ code, moderation_details: details }));
       expect(failure).toEqual({ code: "moderation_blocked", details });
     },
   );
 
-  it("what the upstream may have charged for must not be retried by an SDK", () => {
-    expect(toWire(judged(504, "").failure).headers).toEqual({ "x-should-retry": "false" });
-    expect(toWire(judged(500, "").failure).headers).toEqual({});
+  it("forbids SDK retries if the upstream may have charged, and only then", () => {
+    expect(toWire(classified(504, "").failure).headers).toEqual({ "x-should-retry": "false" });
+    expect(toWire(classified(500, "").failure).headers).toEqual({});
   });
 
-  it("a rate limit carries the upstream's Retry-After", () => {
-    expect(judged(429, "", "17").failure).toMatchObject({ retryAfterSeconds: 17 });
+  it("keeps its Retry-After if it is a rate limit", () => {
+    expect(classified(429, "", "17").failure).toMatchObject({ retryAfterSeconds: 17 });
   });
 });
 
-describe("what is passed on of an error's text", () => {
+describe("the message of an upstream error response", () => {
   it.each([
     ["the API's envelope", envelope({ code: "c" }), "It was refused."],
     ["an error that is text", { error: "It was refused." }, "It was refused."],
     ["plain text", "It was\r\n refused.\u0000", "It was refused."],
-  ])("%s: its reason", (_, body, reason) => {
+  ])("is taken from %s", (_, body, reason) => {
     expect(messageOf(400, body)).toBe(reason);
   });
 
@@ -85,13 +85,13 @@ describe("what is passed on of an error's text", () => {
     ["HTML", "<!doctype html><h1>Bad request</h1>"],
     ["JSON of another shape", { detail: "x" }],
     ["broken JSON", '{"error":{"message":"x'],
-    ["nothing", ""],
+    ["an empty body", ""],
     ["an envelope without a message", { error: { code: "c" } }],
-  ])("%s: none", (_, body) => {
+  ])("is a fixed text for %s", (_, body) => {
     expect(messageOf(400, body)).toBe("The upstream rejected this request and gave no reason.");
   });
 
-  it("is short", () => {
+  it("is cut to 300 characters", () => {
     expect(messageOf(400, "x ".repeat(10_000)).length).toBeLessThanOrEqual(300);
   });
 
@@ -100,13 +100,13 @@ describe("what is passed on of an error's text", () => {
     ["a part of the key", `Incorrect API key provided: ${KEY.slice(0, 15)}…`],
     ["the prompt", `Your prompt "${PROMPT}" is too vague.`],
     ["a part of the prompt", `Near "${PROMPT.slice(5, 30)}".`],
-  ])("is not %s", (_, text) => {
+  ])("is a fixed text if the upstream repeats %s", (_, text) => {
     for (const body of [text, { error: text }, envelope({ message: text, code: "c" })]) {
       expect(messageOf(400, body)).toBe("The upstream rejected this request and gave no reason.");
     }
   });
 
-  it("hides what looks like a key, whosever it is", () => {
+  it("masks text that looks like an API key", () => {
     const message = messageOf(
       400,
       "Incorrect API key provided: sk-abc1****wxyz. See Bearer abc.def",
@@ -114,8 +114,8 @@ describe("what is passed on of an error's text", () => {
     expect(message).toBe("Incorrect API key provided: [key]. See [key]");
   });
 
-  it("keeps the type, param and code only where they look like ones", () => {
-    const { failure } = judged(400, envelope({ type: "a b", param: "<script>", code: 17 }));
+  it("comes with type, param and code only if they are well-formed", () => {
+    const { failure } = classified(400, envelope({ type: "a b", param: "<script>", code: 17 }));
     expect(failure).toMatchObject({ error: { type: null, param: null, code: "17" } });
     expect(wireOf(failure).type).toBe("invalid_request_error");
   });
@@ -123,12 +123,15 @@ describe("what is passed on of an error's text", () => {
   it.each([
     ["too large", { categories: ["x".repeat(5000)] }],
     ["repeating the prompt", { prompt: PROMPT }],
-  ])("drops moderation details that are %s", (_, details) => {
+  ])("comes without moderation details that are %s", (_, details) => {
     const body = envelope({ code: "moderation_blocked", moderation_details: details });
-    expect(judged(400, body).failure).toEqual({ code: "moderation_blocked", details: undefined });
+    expect(classified(400, body).failure).toEqual({
+      code: "moderation_blocked",
+      details: undefined,
+    });
   });
 
-  it("never repeats a run of a secret, wherever it stands", () => {
+  it("never contains 12 or more consecutive characters of a secret", () => {
     const around = fc.string({ maxLength: 100 });
     const run = fc
       .tuple(fc.constantFrom(...SECRETS), fc.nat(10), fc.integer({ min: 12, max: 40 }))

@@ -5,7 +5,7 @@ import { readEventStream, type PartialImageEvent } from "../../../src/upstream/e
 import { ImageCollector } from "../../../src/upstream/images.ts";
 
 const PNG = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAAB";
-const SECRET = "a wish that nobody shall read";
+const SECRET = "a prompt that must stay private";
 
 async function* bytesOf(text: string, slice = 7): AsyncGenerator<Uint8Array> {
   const bytes = new TextEncoder().encode(text);
@@ -33,12 +33,12 @@ const completed = event("image_generation.completed", {
 async function read(text: string) {
   const partials: PartialImageEvent[] = [];
   const slots: number[] = [];
-  const made = await readEventStream(bytesOf(text), {
+  const result = await readEventStream(bytesOf(text), {
     collector: new ImageCollector((slot) => slots.push(slot)),
     onPartialImage: (each) => partials.push(each),
     secrets: [SECRET],
   });
-  return { made, partials, slots };
+  return { result, partials, slots };
 }
 
 async function failureOf(text: string): Promise<Failure> {
@@ -47,14 +47,14 @@ async function failureOf(text: string): Promise<Failure> {
 }
 
 describe("an event stream of the upstream", () => {
-  it("has partial images, each kept at once, and the completed one", async () => {
-    const { made, partials, slots } = await read(partial(0) + partial(1) + completed);
+  it("returns each partial image at once, and then the completed image", async () => {
+    const { result, partials, slots } = await read(partial(0) + partial(1) + completed);
     expect(partials.map(({ index, image }) => [index, image.slot])).toEqual([
       [0, 0],
       [1, 1],
     ]);
     expect(partials[0]?.resolved).toEqual({ size: "1x1" });
-    expect(made).toMatchObject({
+    expect(result).toMatchObject({
       image: { slot: 2, type: "png", sizeBytes: 24 },
       usage: { total_tokens: 3 },
       resolved: { quality: "low" },
@@ -62,28 +62,32 @@ describe("an event stream of the upstream", () => {
     expect(slots).toEqual([0, 1, 2]);
   });
 
-  it("may have comments, unknown events, CRLF and a [DONE]", async () => {
+  it("may contain comments, unknown events, CRLF and a [DONE]", async () => {
     const text = `: hello\n\n${event("image_generation.started", {})}data: [DONE]\n\n${completed}`;
-    const { made } = await read(text.replaceAll("\n", "\r\n"));
-    expect(made.image.type).toBe("png");
+    const { result } = await read(text.replaceAll("\n", "\r\n"));
+    expect(result.image.type).toBe("png");
   });
 
   it.each([
-    ["ends without a picture", partial(0), "ended before"],
+    ["ends without a completed image", partial(0), "ended before"],
     ["is empty", "", "ended before"],
     [
-      "has an event that is no JSON",
+      "has an event that is not JSON",
       "event: image_generation.completed\ndata: {\n\n",
       "not valid JSON",
     ],
     [
-      "has an event without a picture",
+      "has a completed event without an image",
       event("image_generation.completed", {}),
       "contains no image",
     ],
     ["has bad base64", event("image_generation.completed", { b64_json: "*" }), "base64"],
-    ["has no picture in it", event("image_generation.completed", { b64_json: "PHN2Zz4=" }), "PNG"],
-  ])("is of no use when it %s", async (_, text, reason) => {
+    [
+      "has data that is not an image",
+      event("image_generation.completed", { b64_json: "PHN2Zz4=" }),
+      "PNG",
+    ],
+  ])("fails with `upstream_invalid_response` if it %s", async (_, text, reason) => {
     const failure = await failureOf(text);
     expect(failure).toMatchObject({ code: "upstream_invalid_response" });
     expect(JSON.stringify(failure)).toContain(reason);
@@ -92,7 +96,7 @@ describe("an event stream of the upstream", () => {
   it.each([
     ["nested", { error: { code: "server_error", message: SECRET } }],
     ["flat", { code: "server_error", message: SECRET, param: null }],
-  ])("that ends in an error has failed: %s", async (_, fields) => {
+  ])("fails with `upstream_failed` on a %s error event", async (_, fields) => {
     expect(await failureOf(partial(0) + event("error", fields))).toEqual({
       code: "upstream_failed",
       status: undefined,
@@ -106,7 +110,7 @@ describe("an event stream of the upstream", () => {
       { error: { code: "moderation_blocked", moderation_details: { categories: ["x"] } } },
     ],
     ["flat", { code: "moderation_blocked", moderation_details: { categories: ["x"] } }],
-  ])("may be refused on its way: %s", async (_, fields) => {
+  ])("fails with `moderation_blocked` on a %s moderation event", async (_, fields) => {
     expect(await failureOf(event("error", fields))).toEqual({
       code: "moderation_blocked",
       details: { categories: ["x"] },

@@ -7,8 +7,8 @@ function sent(body: object, vars: Record<string, unknown> = {}) {
   return upstreamBody(parseImageRequest(body, testConfig(vars), Date.now()));
 }
 
-describe("what the upstream is sent", () => {
-  it("is the reference document's four fields for the plainest request", () => {
+describe("the request body for the upstream", () => {
+  it("contains only model, prompt, n and size if the client sends only a prompt", () => {
     expect(sent({ prompt: "a" })).toEqual({
       model: "gpt-image-1.5",
       prompt: "a",
@@ -17,7 +17,7 @@ describe("what the upstream is sent", () => {
     });
   });
 
-  it("leaves out what is at its default, and what is only delivery", () => {
+  it("omits default values and delivery options", () => {
     const defaults = {
       quality: "auto",
       background: "auto",
@@ -31,7 +31,7 @@ describe("what the upstream is sent", () => {
     expect(sent({ prompt: "a", ...defaults })).toEqual(sent({ prompt: "a" }));
   });
 
-  it("asks for a stream where the client wants one", () => {
+  it("contains stream and partial_images if the client requests a stream", () => {
     expect(sent({ prompt: "a", stream: true, partial_images: 2 })).toEqual({
       ...sent({ prompt: "a" }),
       stream: true,
@@ -39,7 +39,7 @@ describe("what the upstream is sent", () => {
     });
   });
 
-  it("has everything else that was asked for", () => {
+  it("contains every other parameter that the client sends", () => {
     const body = {
       model: "gpt-image-2",
       prompt: "a",
@@ -56,7 +56,7 @@ describe("what the upstream is sent", () => {
     expect(sent(body)).toEqual(body);
   });
 
-  it("asks dall-e for bytes, whatever the client wants them as", () => {
+  it("requests base64 from dall-e even if the client requests URLs", () => {
     const body = {
       model: "dall-e-3",
       prompt: "a",
@@ -71,7 +71,7 @@ describe("what the upstream is sent", () => {
     });
   });
 
-  it("goes by the alias's other name", () => {
+  it("contains the alias's target as the model", () => {
     const vars = { MODEL_ALIASES: "gpt-image-1.5=my-deployment" };
     expect(sent({ prompt: "a" }, vars)["model"]).toBe("my-deployment");
   });

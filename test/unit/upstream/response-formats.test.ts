@@ -6,14 +6,14 @@ function chat(...contents: unknown[]) {
 }
 
 function texts(json: unknown): string[] | undefined {
-  return parseResponse(json)?.images.map((picture) => picture.source);
+  return parseResponse(json)?.images.map((image) => image.source);
 }
 
 const URL_A = "https://cdn.example.com/a.png?sig=1&x=(2)".replace("(2)", "2");
 const URL_B = "https://cdn.example.com/b.png";
 
-describe("the Images API", () => {
-  it("has base64, usage and what became of the parameters", () => {
+describe("a response of the Images API", () => {
+  it("is parsed into base64, usage and the resolved parameters", () => {
     const usage = {
       input_tokens: 3,
       output_tokens: 5,
@@ -30,28 +30,28 @@ describe("the Images API", () => {
     );
   });
 
-  it("has URLs and revised prompts", () => {
+  it("is parsed into URLs and revised prompts", () => {
     expect(parseResponse({ data: [{ url: URL_A, revised_prompt: "better" }] })?.images).toEqual([
       { source: URL_A, revisedPrompt: "better" },
     ]);
   });
 
-  it("may say null for what is not there", () => {
+  it("may contain null for an absent field", () => {
     const data = [{ b64_json: null, url: URL_A, revised_prompt: null }];
     expect(texts({ data, usage: null, size: null })).toEqual([URL_A]);
   });
 
-  it("comes first where an answer is both", () => {
+  it("takes precedence over a chat completion in the same body", () => {
     expect(texts({ data: [{ b64_json: "AAAA" }], ...chat(URL_A) })).toEqual(["AAAA"]);
   });
 });
 
-describe("the reference document's chat completion", () => {
+describe("a chat completion", () => {
   it.each([
     ["a Markdown image", `Here:\n\n![a (b) c](${URL_A})`, [URL_A]],
     ["a Markdown image with a title", `![x](<${URL_A}> "title")`, [URL_A]],
     [
-      "several, and a link beside them",
+      "several Markdown images, but no plain link",
       `![1](${URL_A}) ![2](${URL_B}) [get](https://x.example)`,
       [URL_A, URL_B],
     ],
@@ -64,15 +64,15 @@ describe("the reference document's chat completion", () => {
       "![x](data:image/png;base64,AA/+A==)",
       ["data:image/png;base64,AA/+A=="],
     ],
-  ])("holds %s", (_, content, expected) => {
+  ])("is parsed into its images from %s", (_, content, expected) => {
     expect(texts(chat(content))).toEqual(expected);
   });
 
-  it("has one picture for each choice", () => {
+  it("is parsed into one image for each choice", () => {
     expect(texts(chat(URL_A, URL_B))).toEqual([URL_A, URL_B]);
   });
 
-  it("has usage under its own names", () => {
+  it("is parsed into usage from its own field names", () => {
     const usage = { prompt_tokens: 3, completion_tokens: 5, total_tokens: 8 };
     expect(parseResponse({ ...chat(URL_A), usage })?.usage).toMatchObject({
       input_tokens: 3,
@@ -82,19 +82,19 @@ describe("the reference document's chat completion", () => {
   });
 });
 
-describe("usage", () => {
+describe("the usage of a response", () => {
   it.each([
     [undefined, 0],
     ["lots", 0],
     [{ input_tokens: -5, output_tokens: "x" }, 0],
     [{ input_tokens: 2, output_tokens: 3 }, 5],
     [{ total_tokens: 9 }, 9],
-  ])("%j counts %i in total", (usage, total) => {
+  ])("is read from %j as %i tokens in total", (usage, total) => {
     expect(parseResponse({ data: [{ b64_json: "AAAA" }], usage })?.usage.total_tokens).toBe(total);
   });
 });
 
-describe("an answer without a picture", () => {
+describe("an incomplete response", () => {
   it.each([
     [null],
     ["text"],
@@ -108,16 +108,16 @@ describe("an answer without a picture", () => {
     [chat(null)],
     [chat([{ type: "text", text: "no" }])],
     [{ error: { message: "with status 200" } }],
-  ])("%j", (json) => {
+  ])("is not recognised without an image: %j", (json) => {
     expect(parseResponse(json)).toBeUndefined();
   });
 
-  it("is not saved by a parameter that is none", () => {
-    const answer = parseResponse({
+  it("is parsed without resolved parameters that are invalid", () => {
+    const response = parseResponse({
       data: [{ b64_json: "AAAA" }],
       size: "x".repeat(100),
       quality: 5,
     });
-    expect(answer?.resolved).toEqual({});
+    expect(response?.resolved).toEqual({});
   });
 });
