@@ -41,7 +41,7 @@ afterEach(async () => {
   const logged = [...lines, ...problems].join("\n");
   for (const secret of [...prompts, "sk-test", "iVBORw0KGgo"]) {
     if (logged.includes(secret))
-      throw new Error("a line of the log holds a prompt, a key or a picture");
+      throw new Error("a line of the log holds a prompt, a key or an image");
   }
   for (const list of [problems, lines, prompts]) list.length = 0;
   await reset();
@@ -70,7 +70,7 @@ async function isEmpty(object: DurableObjectStub<Generation>): Promise<boolean> 
   });
 }
 
-/** The object's state as it is stored. */
+/** Returns the states of the object's stored generations. */
 async function storedState(object: DurableObjectStub<Generation>): Promise<unknown> {
   return runInDurableObject(object, (_, state) =>
     state.storage.sql
@@ -80,8 +80,8 @@ async function storedState(object: DurableObjectStub<Generation>): Promise<unkno
   );
 }
 
-describe("an object that is evicted", () => {
-  it("while its job is queued makes it when it wakes", async () => {
+describe("a Durable Object that is evicted", () => {
+  it("runs its queued generation when its alarm wakes it", async () => {
     const body = newBody();
     const object = await sharedObject(body);
     const { id } = await object.start(await jobOf(body));
@@ -92,16 +92,16 @@ describe("an object that is evicted", () => {
     expect(await upstreamCalls(body.prompt)).toBe(1);
   });
 
-  it("while the upstream is at work fails the generation, and does not ask again by itself", async () => {
+  it("during an upstream call fails the generation with `upstream_outcome_unknown` and does not repeat the call by itself", async () => {
     const body = newBody("[upstream delay=1500 times=1]");
     const object = await sharedObject(body);
-    const answering = post(body);
+    const pending = post(body);
     await eventually(async () => expect(await upstreamCalls(body.prompt)).toBe(1));
     await runInDurableObject(object, (_, state) => {
-      state.abort("as if the machine were gone");
+      state.abort("as if the machine had failed");
     }).catch(() => undefined);
 
-    const response = await answering;
+    const response = await pending;
     expect(response.status).toBe(502);
     expect(response.headers.get("x-should-retry")).toBe("false");
     expect(await response.json()).toMatchObject({ error: { code: "upstream_outcome_unknown" } });
@@ -112,19 +112,19 @@ describe("an object that is evicted", () => {
     expect(await upstreamCalls(body.prompt)).toBe(2);
   });
 
-  it("when the picture is made has it still", async () => {
+  it("still has its completed generation and the image", async () => {
     const body = newBody();
     const object = await sharedObject(body);
-    const made = await (await post(body)).json<{ id: string }>();
+    const generated = await (await post(body)).json<{ id: string }>();
     await copied();
     await evictDurableObject(object);
-    expect((await object.progress(made.id, NOW))?.state).toBe("done");
-    const image = await object.image(made.id, 0);
+    expect((await object.progress(generated.id, NOW))?.state).toBe("done");
+    const image = await object.image(generated.id, 0);
     expect(image?.sizeBytes).toBeGreaterThan(100);
     await image?.body.cancel();
   });
 
-  it("before the copy to KV copies it when it wakes, without the upstream", async () => {
+  it("before the copy to KV copies its generation when its alarm wakes it, without an upstream call", async () => {
     const body = newBody();
     const object = await sharedObject(body);
     await changeEnvironment(object, { CACHE: failingKv("put") });
@@ -139,7 +139,7 @@ describe("an object that is evicted", () => {
 });
 
 describe("an alarm that runs twice", () => {
-  it("asks the upstream once, one after the other", async () => {
+  it("calls the upstream once if the runs are consecutive", async () => {
     const body = newBody();
     const object = await sharedObject(body);
     await post(body);
@@ -149,7 +149,7 @@ describe("an alarm that runs twice", () => {
     expect(await storedState(object)).toEqual(["done"]);
   });
 
-  it("asks the upstream once, both at the same time", async () => {
+  it("calls the upstream once if the runs are concurrent", async () => {
     const body = newBody("[upstream delay=300]");
     const object = await sharedObject(body);
     const { id } = await object.start(await jobOf(body));
@@ -162,7 +162,7 @@ describe("an alarm that runs twice", () => {
   });
 });
 
-describe("what an object keeps", () => {
+describe("the storage of a generation's Durable Object", () => {
   async function alarmAfter(object: DurableObjectStub<Generation>, seconds: number): Promise<void> {
     const now = Date.now();
     vi.spyOn(Date, "now").mockReturnValue(now + seconds * 1000);
@@ -170,7 +170,7 @@ describe("what an object keeps", () => {
     vi.mocked(Date.now).mockRestore();
   }
 
-  it("is there for ten minutes, and gone after that", async () => {
+  it("holds the generation for ten minutes, then is empty", async () => {
     const body = newBody();
     const object = await sharedObject(body);
     await post(body);
@@ -181,7 +181,7 @@ describe("what an object keeps", () => {
     expect(await isEmpty(object)).toBe(true);
   });
 
-  it("is in chunks of at most a megabyte", async () => {
+  it("holds an image in chunks of at most 1 MiB", async () => {
     const body = newBody("[upstream bytes=2500000]");
     const object = await sharedObject(body);
     await post(body);
@@ -194,7 +194,7 @@ describe("what an object keeps", () => {
     expect(lengths).toEqual([1_048_576, 1_048_576, 2_500_000 - 2 * 1_048_576]);
   });
 
-  it("works anew after it was deleted", async () => {
+  it("accepts a new generation after it was deleted", async () => {
     const body = newBody();
     const object = await sharedObject(body);
     await post(body);
@@ -204,7 +204,7 @@ describe("what an object keeps", () => {
     expect((await post(body)).headers.get("cache-status")).toBe("darkroom; fwd=miss; stored");
   });
 
-  it("of failures is only the last ones, for whoever asks for them by id", async () => {
+  it("holds only the last ten failures for lookups by id", async () => {
     const body = newBody("[upstream status=400]");
     const object = await sharedObject(body);
     const ids: string[] = [];
@@ -223,7 +223,7 @@ describe("what an object keeps", () => {
 });
 
 describe("a reader of a generation that is replaced", () => {
-  it("gets no byte of the new one", async () => {
+  it("receives no byte of the new generation, and the old image is deleted", async () => {
     const body = newBody("[upstream bytes=3000000]");
     const object = await sharedObject(body);
     const { id } = await (await post(body)).json<{ id: string }>();
@@ -233,9 +233,9 @@ describe("a reader of a generation that is replaced", () => {
     const first = await reader?.read();
     expect(first?.value?.byteLength).toBeGreaterThan(0);
 
-    const anew = await object.start({ ...(await jobOf(body)), maxAgeSeconds: -1 });
-    expect(anew.id).not.toBe(id);
-    expect((await object.progress(anew.id, { ...NOW, waitMs: 5000 }))?.state).toBe("done");
+    const replacement = await object.start({ ...(await jobOf(body)), maxAgeSeconds: -1 });
+    expect(replacement.id).not.toBe(id);
+    expect((await object.progress(replacement.id, { ...NOW, waitMs: 5000 }))?.state).toBe("done");
     let read = first?.value?.byteLength ?? 0;
     for (;;) {
       const chunk = await reader?.read();
@@ -247,8 +247,8 @@ describe("a reader of a generation that is replaced", () => {
   });
 });
 
-describe("a copy to KV that goes on failing", () => {
-  it("is given up in the end, and the object keeps the picture for its time", async () => {
+describe("a copy to KV that keeps failing", () => {
+  it("is given up after ten attempts, and the object still has the image", async () => {
     const body = newBody();
     const object = await sharedObject(body);
     await changeEnvironment(object, { CACHE: failingKv("put") });
@@ -264,18 +264,18 @@ describe("a copy to KV that goes on failing", () => {
   });
 });
 
-describe("memory", () => {
-  it("of ten pictures of 3 MB is taken one picture at a time", async () => {
+describe("a generation of ten images of 3 MB", () => {
+  it("is copied to KV one image at a time", async () => {
     const body = { ...newBody("[upstream bytes=3000000]"), n: 10 };
     const object = await sharedObject(body);
-    const held: number[] = [];
+    const putSizes: number[] = [];
     await changeEnvironment(object, {
       CACHE: new Proxy(bindings().CACHE, {
         get(target, name) {
           const value: unknown = Reflect.get(target, name);
           if (name !== "put") return typeof value === "function" ? value.bind(target) : value;
           return (key: string, bytes: Uint8Array | string, options: KVNamespacePutOptions) => {
-            if (typeof bytes !== "string") held.push(bytes.byteLength);
+            if (typeof bytes !== "string") putSizes.push(bytes.byteLength);
             return target.put(key, bytes, options);
           };
         },
@@ -284,13 +284,13 @@ describe("memory", () => {
     const response = await post({ ...body, response_format: "url" });
     expect(response.status).toBe(200);
     await copied();
-    expect(held).toEqual(Array.from({ length: 10 }, () => 3_000_000));
+    expect(putSizes).toEqual(Array.from({ length: 10 }, () => 3_000_000));
     expect(await upstreamCalls(body.prompt)).toBe(1);
   });
 });
 
-describe("an object that breaks after the upstream has answered", () => {
-  it("says that nobody knows, books the worst case, and lets no SDK ask again", async () => {
+describe("a Durable Object that fails after the response of the upstream", () => {
+  it("returns a final `upstream_outcome_unknown` and charges the upper bound", async () => {
     // oxlint-disable-next-line typescript/unbound-method -- called with its own `this` below
     const { save } = GenerationStorage.prototype;
     vi.spyOn(GenerationStorage.prototype, "save").mockImplementation(function (
@@ -308,7 +308,7 @@ describe("an object that breaks after the upstream has answered", () => {
     const { worst } = costOf(parseImageRequest(body, testConfig(), Date.now()), new Map());
     await eventually(async () => {
       const { rows } = await usageOf(testConfig());
-      // What cost nothing is counted a second late, and may be that of the test before.
+      // A request without cost is counted a second late, so its row may belong to the previous test.
       const paid = rows.filter(({ spent }) => spent > 0);
       expect(paid).toMatchObject([{ images: 0, spent: worst() }]);
     });

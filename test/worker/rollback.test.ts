@@ -7,7 +7,7 @@ import { VERSIONS } from "../stored/versions.ts";
 
 const PLAY_MS = 180_000;
 
-/** Plays a scene; if it fails, the error names it. */
+/** Plays a scene. An error names the scene that failed. */
 async function playedScene(name: string, scene: (stage: Stage) => Promise<void>): Promise<Scene> {
   try {
     return await Stage.play(scene);
@@ -16,7 +16,7 @@ async function playedScene(name: string, scene: (stage: Stage) => Promise<void>)
   }
 }
 
-describe("what this version stores", () => {
+describe("the storage of this version", () => {
   const played: Scene[] = [];
 
   beforeAll(async () => {

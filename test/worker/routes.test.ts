@@ -29,7 +29,7 @@ interface Model {
 }
 
 describe("GET /health", () => {
-  it("names the bindings and secrets that are there, and no value", async () => {
+  it("reports which bindings and secrets are set, without their values", async () => {
     const response = await get("/health", environment({ UPSTREAM_API_KEY: "sk-very-secret" }));
     expect(response.status).toBe(200);
     const text = await response.text();
@@ -53,15 +53,18 @@ describe("GET /health", () => {
     expect(text).not.toContain("sk-very-secret");
   });
 
-  it.each([[undefined], [""]])("says that a secret is missing: %j", async (UPSTREAM_API_KEY) => {
-    const response = await get("/health", environment({ UPSTREAM_API_KEY }));
-    expect(response.status).toBe(200);
-    expect(await response.json()).toMatchObject({ secrets: { UPSTREAM_API_KEY: false } });
-  });
+  it.each([[undefined], [""]])(
+    "reports a secret with the value %j as missing",
+    async (UPSTREAM_API_KEY) => {
+      const response = await get("/health", environment({ UPSTREAM_API_KEY }));
+      expect(response.status).toBe(200);
+      expect(await response.json()).toMatchObject({ secrets: { UPSTREAM_API_KEY: false } });
+    },
+  );
 });
 
 describe("GET /v1/models", () => {
-  it("has the API's form, and each model's rules", async () => {
+  it("returns a list in the API's format with the rules of each model", async () => {
     const response = await get("/v1/models");
     const list = await response.json<{ object: string; data: Model[] }>();
     expect(list.object).toBe("list");
@@ -89,7 +92,7 @@ describe("GET /v1/models", () => {
     });
   });
 
-  it("shows what MODELS and MODEL_ALIASES add", async () => {
+  it("lists the models of MODELS and the aliases of MODEL_ALIASES", async () => {
     const env = environment({
       MODELS: "gpt-image-1.5,gpt-image-3",
       MODEL_ALIASES: "fast=gpt-image-2.6-flare",
@@ -103,18 +106,18 @@ describe("GET /v1/models", () => {
 });
 
 describe("GET /v1/models/{id}", () => {
-  it("is the same entry as in the list", async () => {
+  it("returns the same entry as the list", async () => {
     const { data } = await (await get("/v1/models")).json<{ data: Model[] }>();
     const one = await (await get("/v1/models/gpt-image-2")).json<Model>();
     expect(one).toEqual(data.find((model) => model.id === "gpt-image-2"));
   });
 
-  it("knows a dated snapshot", async () => {
+  it("returns a dated snapshot of a model", async () => {
     const one = await (await get("/v1/models/gpt-image-2-2026-04-21")).json<Model>();
     expect(one.id).toBe("gpt-image-2-2026-04-21");
   });
 
-  it("is 404 for a model that is not served", async () => {
+  it("returns 404 for a model that is not served", async () => {
     const response = await get("/v1/models/gpt-5");
     expect(response.status).toBe(404);
     expect(await response.json()).toMatchObject({
@@ -124,7 +127,7 @@ describe("GET /v1/models/{id}", () => {
 });
 
 describe("OpenAI as the upstream", () => {
-  /** Without a key nothing is sent to it. */
+  /** Returns an environment without an API key, so that nothing is sent to OpenAI. */
   const openAi = (vars: Record<string, string> = {}) =>
     environment({
       UPSTREAM_BASE_URL: "https://api.openai.com/v1",
@@ -155,7 +158,7 @@ describe("OpenAI as the upstream", () => {
     return data.map(({ id }) => id);
   }
 
-  it("does not serve dall-e: it is not listed, and the error names its successor", async () => {
+  it("does not list dall-e models, and rejects them with an error that names the successor", async () => {
     expect((await listed(openAi())).filter((id) => id.startsWith("dall-e"))).toEqual([]);
     expect((await get("/v1/models/dall-e-3", openAi())).status).toBe(404);
     const response = await post({ model: "dall-e-3" }, openAi());
@@ -170,14 +173,14 @@ describe("OpenAI as the upstream", () => {
   });
 
   it.each([{ RETIRED_MODELS: "keep" }, { MODEL_ALIASES: "dall-e-3=gpt-image-2" }])(
-    "serves dall-e-3 where the operator configures it: %j",
+    "serves dall-e-3 if the operator configures it with %j",
     async (vars) => {
       expect(await listed(openAi(vars))).toContain("dall-e-3");
       expect((await get("/v1/models/dall-e-3", openAi(vars))).status).toBe(200);
     },
   );
 
-  it("leaves a gateway with a retired default configured, and its doctor fails", async () => {
+  it("rejects requests and fails diagnostics if the default model is retired, but stays healthy", async () => {
     const env = openAi({ DEFAULT_MODEL: "dall-e-3", MODELS: "dall-e-3" });
     expect((await get("/health", env)).status).toBe(200);
     expect((await post({}, env)).status).toBe(400);
@@ -186,7 +189,7 @@ describe("OpenAI as the upstream", () => {
     expect(check?.cure).toContain('DEFAULT_MODEL = "gpt-image-2.6-sunburst"');
   });
 
-  it("lists what replaces a retired model, and nothing for an alias", async () => {
+  it("lists the successor of a retired model, and none for an alias", async () => {
     const env = openAi({ MODEL_ALIASES: "gpt-image-1-mini=gpt-image-2,fast=gpt-image-1" });
     const model = async (id: string) => (await get(`/v1/models/${id}`, env)).json();
     expect(await model("gpt-image-1")).toMatchObject({
@@ -200,7 +203,7 @@ describe("OpenAI as the upstream", () => {
     expect(await model("fast")).toMatchObject({ shutdown_date: "2026-10-23", replaced_by: null });
   });
 
-  it("has the doctor fail a retired default that RETIRED_MODELS keeps", async () => {
+  it("fails diagnostics if RETIRED_MODELS keeps a retired default, and warns shortly before the shutdown", async () => {
     const env = openAi({ DEFAULT_MODEL: "gpt-image-1", RETIRED_MODELS: "keep" });
     const check = await checkOf("model", env);
     expect(check?.ok).toBe(false);
@@ -213,7 +216,7 @@ describe("OpenAI as the upstream", () => {
     now.mockRestore();
   });
 
-  it("has the doctor fail an alias of a model that is shut down, and warn of one that will be", async () => {
+  it("fails diagnostics for an alias of a model that is shut down, and warns before the shutdown", async () => {
     const now = vi.spyOn(Date, "now").mockReturnValue(Date.UTC(2026, 10, 30));
     const aliases = (MODEL_ALIASES: string) => checkOf("aliases", openAi({ MODEL_ALIASES }));
     expect(await aliases("fast=gpt-image-2.6-flare")).toMatchObject({ ok: true });
@@ -230,7 +233,7 @@ describe("OpenAI as the upstream", () => {
   });
 });
 
-describe("every answer", () => {
+describe("the response", () => {
   it.each([
     ["GET", "/nowhere", 404, "not_found", null],
     ["PUT", "/", 405, "method_not_allowed", "GET, HEAD"],
@@ -240,51 +243,57 @@ describe("every answer", () => {
     ["GET", "/v1/images/variations", 405, "method_not_allowed", "POST"],
     ["POST", "/v1/models", 405, "method_not_allowed", "GET, HEAD"],
     ["DELETE", "/health", 405, "method_not_allowed", "GET, HEAD"],
-  ])("%s %s is %i %s, in the contract's form", async (method, path, status, code, allow) => {
-    const response = await get(path, environment(), { method });
-    expect(response.status).toBe(status);
-    expect(response.headers.get("content-type")).toBe("application/json");
-    expect(response.headers.get("allow")).toBe(allow);
-    expect(response.headers.get("access-control-allow-origin")).toBe("*");
-    expect(await response.json()).toEqual({
-      error: {
-        message: expect.any(String) as string,
-        type: "invalid_request_error",
-        param: null,
-        code,
-      },
-    });
-  });
+  ])(
+    "to %s %s is %i with the code %s in the documented error format",
+    async (method, path, status, code, allow) => {
+      const response = await get(path, environment(), { method });
+      expect(response.status).toBe(status);
+      expect(response.headers.get("content-type")).toBe("application/json");
+      expect(response.headers.get("allow")).toBe(allow);
+      expect(response.headers.get("access-control-allow-origin")).toBe("*");
+      expect(await response.json()).toEqual({
+        error: {
+          message: expect.any(String) as string,
+          type: "invalid_request_error",
+          param: null,
+          code,
+        },
+      });
+    },
+  );
 
-  it.each(["/health", "/nowhere", "/v1/models"])("%s carries an id of its own", async (path) => {
-    const [one, other] = [await get(path), await get(path)];
-    expect(one.headers.get("x-request-id")).toMatch(/^req_[0-9a-f]{32}$/);
-    expect(one.headers.get("x-request-id")).not.toBe(other.headers.get("x-request-id"));
-    expect(one.headers.get("server-timing")).toMatch(/total;dur=\d+/);
-  });
+  it.each(["/health", "/nowhere", "/v1/models"])(
+    "to %s has a unique x-request-id and a Server-Timing",
+    async (path) => {
+      const [one, other] = [await get(path), await get(path)];
+      expect(one.headers.get("x-request-id")).toMatch(/^req_[0-9a-f]{32}$/);
+      expect(one.headers.get("x-request-id")).not.toBe(other.headers.get("x-request-id"));
+      expect(one.headers.get("server-timing")).toMatch(/total;dur=\d+/);
+    },
+  );
 
-  it("does not take over an id from outside", async () => {
+  it("does not repeat the x-request-id of the request", async () => {
     const response = await get("/health", environment(), { headers: { "x-request-id": "mine" } });
     expect(response.headers.get("x-request-id")).toMatch(/^req_/);
   });
 });
 
 describe("/v1/images/generations", () => {
-  it("takes GET too where URLs can be signed", async () => {
+  it("allows GET and HEAD if TOKEN_SECRET is set, and rejects an unsigned GET with 403", async () => {
     const signing = environment({ TOKEN_SECRET: "x".repeat(32) });
     const response = await get("/v1/images/generations", signing, { method: "PUT" });
     expect(response.headers.get("allow")).toBe("POST, GET, HEAD");
     expect((await get("/v1/images/generations", signing)).status).toBe(403);
   });
 
-  it("answers HEAD with 405 where none can be signed", async () => {
+  it("rejects HEAD with 405 if TOKEN_SECRET is not set", async () => {
     const response = await get("/v1/images/generations", environment(), { method: "HEAD" });
     expect([response.status, response.headers.get("allow")]).toEqual([405, "POST"]);
   });
 });
 
 describe("POST /v1/images/variations", () => {
-  it("says what to use, whatever the body is", async () => {
+  it("returns 410 and names the replacement, even for a multipart body", async () => {
     const body = new FormData();
     body.set("image", new File(["x"], "a.png"));
     const response = await get("/v1/images/variations", environment(), { method: "POST", body });
@@ -294,7 +303,7 @@ describe("POST /v1/images/variations", () => {
   });
 });
 
-describe("a path that is nearly ours", () => {
+describe("the 404 for a path that resembles a route", () => {
   async function messageOf(path: string, method = "POST"): Promise<string> {
     const response = await get(path, environment(), { method });
     expect(response.status).toBe(404);
@@ -320,7 +329,7 @@ describe("a path that is nearly ours", () => {
     "/v1/v1/models",
     "/openai/deployments/my-deployment/images/generations?api-version=2025-04-01-preview",
     "/openai/v1/images/generations?api-version=preview",
-  ])("%s says which base URL to set", async (path) => {
+  ])("names the base URL to set for %s", async (path) => {
     expect(await messageOf(path)).toContain(`Set the base URL of the client to '${ORIGIN}/v1'`);
   });
 
@@ -329,18 +338,18 @@ describe("a path that is nearly ours", () => {
     ["//v1/images/generations", "an extra '/'"],
     ["/v1/images/generations/", "an extra '/'"],
     ["/openai/deployments/x/images/generations", "Azure"],
-  ])("%s says why: %s", async (path, reason) => {
+  ])("names the reason for %s: %s", async (path, reason) => {
     expect(await messageOf(path)).toContain(reason);
   });
 
   it.each(["/nowhere", "/v1", "/v1/chat/completions", "/v1/images/edits", "/wp-login.php"])(
-    "%s gets no hint",
+    "has no hint for %s",
     async (path) => {
       expect(await messageOf(path)).toBe("There is nothing at this URL.");
     },
   );
 
-  it("repeats nothing of the path", async () => {
+  it("does not repeat the path", async () => {
     expect(await messageOf("/openai/deployments/secret-name/images/generations")).not.toContain(
       "secret-name",
     );
@@ -357,7 +366,7 @@ describe("CORS", () => {
     },
   };
 
-  it("allows a preflight what it asks for", async () => {
+  it("allows the method and the headers that a preflight requests", async () => {
     const response = await get("/v1/images/generations", environment(), preflight);
     expect(response.status).toBe(204);
     expect(response.headers.get("access-control-allow-origin")).toBe("*");
@@ -368,7 +377,7 @@ describe("CORS", () => {
     expect(response.headers.get("access-control-max-age")).toBe("86400");
   });
 
-  it("is for the configured origins where there are some", async () => {
+  it("allows only the origins of ALLOWED_ORIGINS if it is set", async () => {
     const env = environment({ ALLOWED_ORIGINS: "https://app.example,https://b.example" });
     const origins = ["https://app.example", "https://evil.example", "https://app.example.evil"];
     const allowed = await Promise.all(
@@ -381,7 +390,7 @@ describe("CORS", () => {
     expect(allowed).toEqual(["https://app.example", null, null]);
   });
 
-  it("exposes what the SDKs read", async () => {
+  it("exposes the headers that the SDKs read", async () => {
     const response = await get("/v1/models");
     const exposed = String(response.headers.get("access-control-expose-headers")).split(",");
     expect(exposed).toEqual(

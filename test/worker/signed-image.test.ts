@@ -9,8 +9,8 @@ const env = environment({ TOKEN_SECRET });
 
 quietAndFresh();
 
-describe("a signed address", () => {
-  it("waits for its turn where too many of its network go on: no browser would ask again", async () => {
+describe("a signed URL", () => {
+  it("waits if its network has too many generations in progress, because a browser does not retry", async () => {
     vi.spyOn(Ledger.prototype, "reserve").mockReturnValueOnce("busy");
     const prompt = crypto.randomUUID();
     const parameters = { model: "dall-e-2", size: "256x256", prompt };

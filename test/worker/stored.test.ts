@@ -39,15 +39,15 @@ describe("the fixtures", () => {
   });
 });
 
-describe.each(VERSIONS)("what version %s stored", (_, scenes) => {
+describe.each(VERSIONS)("in the storage of version %s", (_, scenes) => {
   function load(name: string, withoutClass?: string): Promise<LoadedScene> {
     const scene = scenes[name];
     if (scene === undefined) throw new Error(`there is no scene ${name}`);
     return LoadedScene.of(scene, withoutClass);
   }
 
-  describe("as a generation", () => {
-    it("that is completed is a cache hit, and is found by id with its images", async () => {
+  describe("a generation", () => {
+    it("that is completed is a cache hit, and is returned by id with its images", async () => {
       const scene = await load("generation-completed");
       await scene.expectSame("usage");
       await scene.expectSame("poll");
@@ -58,7 +58,7 @@ describe.each(VERSIONS)("what version %s stored", (_, scenes) => {
       expect(await upstreamCalls(scene.promptOf("request"))).toBe(0);
     });
 
-    it("that only KV has is a cache hit, is found by id with its images, and is deleted", async () => {
+    it("that only KV has is a cache hit, is returned by id with its images, and can be deleted", async () => {
       const scene = await load("generation-completed", "Generation");
       await scene.expectSame("poll");
       for (const name of scene.named("file")) await scene.expectSame(name);
@@ -87,7 +87,7 @@ describe.each(VERSIONS)("what version %s stored", (_, scenes) => {
     });
 
     it.each(["generation-dispatched", "generation-partial"])(
-      "that is in flight fails as unknown and is charged in full, without a second call (%s)",
+      "that is in flight fails with an unknown outcome and is charged in full, without another upstream call (%s)",
       async (name) => {
         const scene = await load(name);
         const { spent_today_usd: reserved } = await usage();
@@ -99,7 +99,7 @@ describe.each(VERSIONS)("what version %s stored", (_, scenes) => {
       },
     );
 
-    it("that is not in KV is served by its object, and copied by its alarm", async () => {
+    it("that is not in KV is served by its Durable Object, and copied to KV by its alarm", async () => {
       const scene = await load("generation-not-copied");
       await scene.expectSame("poll");
       for (const name of scene.named("file")) await scene.expectSame(name);
@@ -124,7 +124,7 @@ describe.each(VERSIONS)("what version %s stored", (_, scenes) => {
       expect(await upstreamCalls(scene.promptOf("request"))).toBe(0);
     });
 
-    it("that is private is served by its object alone", async () => {
+    it("that is private is served by its Durable Object and is not copied to KV", async () => {
       const scene = await load("generation-private");
       await scene.expectSame("poll");
       for (const name of scene.named("file")) await scene.expectSame(name);
@@ -132,7 +132,7 @@ describe.each(VERSIONS)("what version %s stored", (_, scenes) => {
       expect(await kvKeys()).toEqual([]);
     });
 
-    it("that failed reports the same failure, and remembers a moderation block", async () => {
+    it("that failed returns the same failure, and a moderation block is cached", async () => {
       const scene = await load("generation-failed");
       await scene.expectSame("usage");
       for (const name of scene.named("poll")) await scene.expectSame(name);
@@ -141,7 +141,7 @@ describe.each(VERSIONS)("what version %s stored", (_, scenes) => {
       expect(await upstreamCalls(scene.promptOf("request moderated"))).toBe(0);
     });
 
-    it("that failed as unknown reports that still", async () => {
+    it("that failed with an unknown outcome still returns that failure after its alarm", async () => {
       const scene = await load("generation-unknown");
       await scene.expectSame("poll");
       await scene.runAlarms("Generation");
@@ -150,8 +150,8 @@ describe.each(VERSIONS)("what version %s stored", (_, scenes) => {
     });
   });
 
-  describe("as an Idempotency-Key", () => {
-    it("that is claimed stands for its request alone", async () => {
+  describe("an Idempotency-Key", () => {
+    it("that is claimed accepts its own request and rejects another", async () => {
       const scene = await load("idempotency-claimed");
       const headers = { "cache-control": "max-age=60" };
       const other = await scene.repeat("request", { headers, body: { prompt: "Another" } });
@@ -162,7 +162,7 @@ describe.each(VERSIONS)("what version %s stored", (_, scenes) => {
       expect(await upstreamCalls(scene.promptOf("request"))).toBe(1);
     });
 
-    it("that is bound returns its generation without an upstream call", async () => {
+    it("that is bound returns its generation without an upstream call, and rejects another request", async () => {
       const scene = await load("idempotency-bound");
       for (const name of scene.named("request")) {
         await scene.expectSame(name);
@@ -173,15 +173,15 @@ describe.each(VERSIONS)("what version %s stored", (_, scenes) => {
     });
   });
 
-  describe("of access", () => {
-    it("keeps what a token has spent of its budget", async () => {
+  describe("a token", () => {
+    it("keeps the spent amount of its budget", async () => {
       const scene = await load("token-budget");
       await scene.expectSame("usage");
       expect(codeOf(await scene.repeat("refused"))).toEqual([429, "budget_exceeded"]);
       expect((await scene.repeat("request")).status).toBe(200);
     });
 
-    it("keeps tokens revoked", async () => {
+    it("that is revoked stays revoked", async () => {
       const scene = await load("revocations");
       const uses = scene.named("use of");
       for (const name of uses) await scene.expectSame(name);
@@ -190,8 +190,8 @@ describe.each(VERSIONS)("what version %s stored", (_, scenes) => {
     });
   });
 
-  describe("as a job", () => {
-    /** Expects that the job is known by its Idempotency-Key or webhook id, to its own request alone. */
+  describe("a job", () => {
+    /** Expects that the Idempotency-Key or webhook id returns the job, for its own request only. */
     async function expectSameJob(scene: LoadedScene): Promise<void> {
       const again = await scene.repeat("request");
       const id = fieldOf(scene.exchange("request").response, "id");
@@ -214,7 +214,7 @@ describe.each(VERSIONS)("what version %s stored", (_, scenes) => {
       expect(await upstreamCalls(scene.promptOf("request"))).toBe(1);
     });
 
-    it("that runs does not call the upstream again", async () => {
+    it("that is running fails with an unknown outcome, without another upstream call", async () => {
       const scene = await load("job-running");
       await expectSameJob(scene);
       const { ran } = await scene.continueWorkflows();
@@ -224,7 +224,7 @@ describe.each(VERSIONS)("what version %s stored", (_, scenes) => {
       expect(await upstreamCalls(scene.promptOf("request"))).toBe(0);
     });
 
-    it("that waits continues after its wait", async () => {
+    it("that waits for a retry continues after its wait", async () => {
       const scene = await load("job-waiting");
       await expectSameJob(scene);
       await scene.expectSame("poll");
@@ -254,7 +254,7 @@ describe.each(VERSIONS)("what version %s stored", (_, scenes) => {
     );
 
     it.each(["job-delivered", "job-failed", "job-of-a-webhook", "batch-completed"])(
-      "that has ended is found, and does nothing more (%s)",
+      "that has ended is returned, and runs no further step (%s)",
       async (name) => {
         const scene = await load(name);
         await expectSameJob(scene);

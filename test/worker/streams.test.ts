@@ -12,19 +12,22 @@ function bytesOfLength(length: number): Uint8Array {
 
 describe("reading a stream", () => {
   it.each([0, 1, 4096, 262_143, 262_144, 262_145, 1_000_000])(
-    "gives all of %i bytes",
+    "returns all of %i bytes",
     async (length) => {
       const bytes = bytesOfLength(length);
       expect(await readAll(stream(bytes), length)).toEqual(bytes);
     },
   );
 
-  it.each([1, 1000, 262_145])("stops at the first byte over %i", async (limit) => {
-    const reading = readAll(stream(bytesOfLength(limit + 1)), limit);
-    await expect(reading).rejects.toThrow(TooManyBytes);
-  });
+  it.each([1, 1000, 262_145])(
+    "fails with TooManyBytes at the first byte above %i",
+    async (limit) => {
+      const reading = readAll(stream(bytesOfLength(limit + 1)), limit);
+      await expect(reading).rejects.toThrow(TooManyBytes);
+    },
+  );
 
-  it("gathers small pieces into large ones", async () => {
+  it("combines small chunks into large ones", async () => {
     const { readable, writable } = new IdentityTransformStream();
     const writer = writable.getWriter();
     const writing = (async () => {
@@ -38,7 +41,7 @@ describe("reading a stream", () => {
     expect(lengths.length).toBeLessThanOrEqual(3);
   });
 
-  it("gives what there is at once where that is asked for", async () => {
+  it("yields each chunk as it arrives in live mode", async () => {
     const { readable, writable } = new IdentityTransformStream();
     const writer = writable.getWriter();
     const chunks = readChunks(readable, 1000, "live");
@@ -49,7 +52,7 @@ describe("reading a stream", () => {
     await Promise.all([chunks.next(), writer.close()]);
   });
 
-  it("passes on that a stream broke off", async () => {
+  it("fails with the error of an aborted stream", async () => {
     const { readable, writable } = new IdentityTransformStream();
     const reading = readAll(readable, 1000);
     const writer = writable.getWriter();

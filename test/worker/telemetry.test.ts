@@ -20,7 +20,7 @@ afterEach(async () => {
 
 jobsWithoutPauses();
 
-/** What was written of requests, in the order in which they were answered. */
+/** Returns the logged request events, in the order of their responses. */
 function events(): Record<string, unknown>[] {
   return lines
     .map((line): Record<string, unknown> => JSON.parse(line))
@@ -28,7 +28,7 @@ function events(): Record<string, unknown>[] {
 }
 
 describe("the event of a request", () => {
-  it("has all that there is to know, of a miss and of a hit", async () => {
+  it("has the parameters, the cost and the times of a miss and of a hit", async () => {
     const body = newBody();
     await callWorker(generationRequest(body), environment());
     await copied();
@@ -54,7 +54,7 @@ describe("the event of a request", () => {
     ]);
   });
 
-  it("names the error, and the route only where there is one", async () => {
+  it("has the error code, and the route only if one matched", async () => {
     await callWorker(generationRequest({}), environment());
     await callWorker(new Request("https://gateway.example/wp-login.php"), environment());
     expect(events()).toMatchObject([
@@ -64,23 +64,23 @@ describe("the event of a request", () => {
     expect(events()[1]).not.toHaveProperty("route");
   });
 
-  it("leads to the generation that failed", async () => {
+  it("has the id of a generation that failed", async () => {
     vi.spyOn(console, "error").mockImplementation(() => undefined);
     const body = { ...SMALL, prompt: `[upstream status=400] ${crypto.randomUUID()}` };
     await callWorker(generationRequest(body), environment());
-    const made = lines
+    const generated = lines
       .map((line): Record<string, unknown> => JSON.parse(line))
       .find(({ event }) => event === "generation");
-    expect(events()).toMatchObject([{ status: 400, generation: made?.["id"] }]);
-    expect(made?.["id"]).toMatch(/^gen_/);
+    expect(events()).toMatchObject([{ status: 400, generation: generated?.["id"] }]);
+    expect(generated?.["id"]).toMatch(/^gen_/);
   });
 
-  it("is written once, for a gateway that is set up wrongly too", async () => {
-    await callWorker(generationRequest(newBody()), environment({ ACCESS: "nobody" }));
+  it("is written once if the gateway is misconfigured", async () => {
+    await callWorker(generationRequest(newBody()), environment({ ACCESS: "invalid" }));
     expect(events()).toMatchObject([{ status: 500, error: "misconfigured" }]);
   });
 
-  it("tells callers apart, and does not name them", async () => {
+  it("distinguishes callers without their IP addresses", async () => {
     const from = (address: string) =>
       callWorker(generationRequest({}, { "cf-connecting-ip": address }), environment());
     const body = newBody();
@@ -94,7 +94,7 @@ describe("the event of a request", () => {
     expect(lines.join()).not.toContain("192.0.2");
   });
 
-  it("holds no token of an address, and no query", async () => {
+  it("contains no token of a URL and no query", async () => {
     const env = environment({ TOKEN_SECRET });
     const prompt = crypto.randomUUID();
     const expires = Math.floor(Date.now() / 1000) + 60;
@@ -112,7 +112,7 @@ describe("the event of a request", () => {
     }
   });
 
-  it("goes to Analytics Engine, where that is bound", async () => {
+  it("is written to Analytics Engine if that is bound", async () => {
     const points: AnalyticsEngineDataPoint[] = [];
     const ANALYTICS = { writeDataPoint: (point: AnalyticsEngineDataPoint) => points.push(point) };
     await callWorker(generationRequest(newBody()), environment({ ANALYTICS }));
@@ -141,7 +141,7 @@ describe("the event of a request", () => {
 });
 
 describe("the event of a generation", () => {
-  it("has what it cost, whoever asked and how", async () => {
+  it("has the cost of a generation that was requested asynchronously", async () => {
     await callWorker(generationRequest(newBody(), { prefer: "respond-async" }), environment());
     await copied();
     const generations = lines

@@ -46,20 +46,20 @@ async function minted(more: object = {}): Promise<Minted> {
   return response.json();
 }
 
-function ask(token: string | undefined, body: object = newBody(), headers = {}) {
+function generate(token: string | undefined, body: object = newBody(), headers = {}) {
   const authorization = token === undefined ? {} : { authorization: `Bearer ${token}` };
   return callWorker(generationRequest(body, { ...authorization, ...headers }), env);
 }
 
 describe("POST /v1/tokens", () => {
-  it("makes a token that is good, and is kept nowhere", async () => {
+  it("creates a valid token in a response with `no-store`", async () => {
     const response = await tokens("POST", "", { sub: "web", ttl_seconds: 60 });
     expect(response.status).toBe(201);
     expect(response.headers.get("cache-control")).toBe("no-store");
     const { token, ...rest } = await response.json<Minted>();
     const claims = await verifyToken(token, [TOKEN_SECRET]);
     expect(rest).toEqual({ jti: claims.jti, sub: "web", expires_at: claims.exp });
-    expect((await ask(token)).status).toBe(200);
+    expect((await generate(token)).status).toBe(200);
   });
 
   it.each([
@@ -77,7 +77,7 @@ describe("POST /v1/tokens", () => {
     [{ sub: "web", ttl_seconds: 60, admin: true }, "admin", "unknown_parameter"],
     [[], null, "invalid_json"],
     [{ turnstile_token: "x" }, "turnstile_token", "unknown_parameter"],
-  ])("refuses %j", async (body, param, code) => {
+  ])("rejects %j with 400", async (body, param, code) => {
     expect(await errorOf(await tokens("POST", "", body))).toEqual([400, code, param]);
   });
 
@@ -85,12 +85,12 @@ describe("POST /v1/tokens", () => {
     [{}, "missing_token"],
     [{ authorization: "Bearer wrong" }, "invalid_token"],
     [{ authorization: "Basic YTpi" }, "invalid_token"],
-  ])("is for the owner: %j", async (headers, code) => {
+  ])("requires the admin key, and rejects %j", async (headers, code) => {
     const response = await tokens("POST", "", { sub: "web", ttl_seconds: 60 }, headers);
     expect(await errorOf(response)).toEqual([401, code, null]);
   });
 
-  it("is not for whoever has a token", async () => {
+  it("rejects an access token in place of the admin key", async () => {
     const { token } = await minted();
     const headers = { authorization: `Bearer ${token}` };
     const response = await tokens("POST", "", { sub: "web", ttl_seconds: 60 }, headers);
@@ -98,66 +98,67 @@ describe("POST /v1/tokens", () => {
   });
 });
 
-describe("where tokens are wanted", () => {
+describe("a gateway with ACCESS=token", () => {
   it.each([
     [undefined, "missing_token"],
-    ["sk-of-somebody-else", "invalid_token"],
+    ["sk-of-another-service", "invalid_token"],
     ["admin-key", "invalid_token"],
-  ])("%s makes no picture", async (token, code) => {
+  ])("rejects the token %s without an upstream call", async (token, code) => {
     const body = newBody();
-    expect(await errorOf(await ask(token, body))).toEqual([401, code, null]);
+    expect(await errorOf(await generate(token, body))).toEqual([401, code, null]);
     expect(await upstreamCalls(body.prompt)).toBe(0);
   });
 
-  it("a token for one page is refused from another, and from none", async () => {
+  it("rejects a token for one origin from another origin, and without one", async () => {
     const { token } = await minted({ origins: ["https://a.example"] });
-    const from = (origin?: string) => ask(token, newBody(), origin === undefined ? {} : { origin });
+    const from = (origin?: string) =>
+      generate(token, newBody(), origin === undefined ? {} : { origin });
     expect((await from("https://a.example")).status).toBe(200);
     for (const origin of ["https://b.example", "https://a.example.evil", "null", undefined]) {
       expect(await errorOf(await from(origin))).toEqual([403, "origin_not_allowed", null]);
     }
   });
 
-  it("a token is held to its models, numbers and qualities", async () => {
+  it("enforces the models and the image count of a token", async () => {
     const { token } = await minted({ models: ["dall-e-2"], max_n: 1, qualities: ["standard"] });
-    expect((await ask(token)).status).toBe(200);
-    expect(await errorOf(await ask(token, { prompt: "x", model: "dall-e-3" }))).toEqual([
+    expect((await generate(token)).status).toBe(200);
+    expect(await errorOf(await generate(token, { prompt: "x", model: "dall-e-3" }))).toEqual([
       403,
       "model_not_allowed",
       null,
     ]);
-    expect(await errorOf(await ask(token, { ...newBody(), n: 2 }))).toEqual([
+    expect(await errorOf(await generate(token, { ...newBody(), n: 2 }))).toEqual([
       400,
       "integer_above_max_value",
       "n",
     ]);
   });
 
-  it("a token spends no more than its own budget, and hits are free", async () => {
-    // One picture of dall-e-2, 256x256, and not two.
+  it("enforces a token's own budget, and does not charge cache hits", async () => {
+    // Enough for one dall-e-2 image of 256x256, and not for two.
     const { token } = await minted({ budget_usd: 0.02 });
     const body = newBody();
-    expect((await ask(token, body)).status).toBe(200);
-    expect(await errorOf(await ask(token))).toEqual([429, "budget_exceeded", null]);
-    expect((await ask(token, body)).status).toBe(200);
+    expect((await generate(token, body)).status).toBe(200);
+    expect(await errorOf(await generate(token))).toEqual([429, "budget_exceeded", null]);
+    expect((await generate(token, body)).status).toBe(200);
     await eventually(async () => expect(await spentToday(testConfig())).toBe(16_000));
   });
 
-  it("two callers may choose the same Idempotency-Key", async () => {
+  it("accepts the same Idempotency-Key from two callers", async () => {
     const [ann, bob] = [await minted({ sub: "ann" }), await minted({ sub: "bob" })];
     const headers = { "idempotency-key": "the same" };
-    expect((await ask(ann.token, newBody(), headers)).status).toBe(200);
-    expect((await ask(bob.token, newBody(), headers)).status).toBe(200);
-    expect(await errorOf(await ask(ann.token, newBody(), headers))).toEqual([
+    expect((await generate(ann.token, newBody(), headers)).status).toBe(200);
+    expect((await generate(bob.token, newBody(), headers)).status).toBe(200);
+    expect(await errorOf(await generate(ann.token, newBody(), headers))).toEqual([
       422,
       "idempotency_key_reused",
       null,
     ]);
   });
 
-  it("a generation is polled with a token as well", async () => {
+  it("requires a token to poll a generation", async () => {
     const { token } = await minted();
-    const { id } = await (await ask(token)).json<{ id: string }>();
+    const { id } = await (await generate(token)).json<{ id: string }>();
     const url = `https://gateway.example/v1/images/generations/${id}`;
     const poll = (headers: Record<string, string>) =>
       callWorker(new Request(url, { headers }), env);
@@ -166,15 +167,18 @@ describe("where tokens are wanted", () => {
   });
 });
 
-describe("where they are not", () => {
+describe("a gateway with ACCESS=public", () => {
   const open = environment({ TOKEN_SECRET });
 
-  it.each([["sk-of-somebody-else"], ["a.b.c"]])("%s is nobody's, and does no harm", async (key) => {
-    const request = generationRequest(newBody(), { authorization: `Bearer ${key}` });
-    expect((await callWorker(request, open)).status).toBe(200);
-  });
+  it.each([["sk-of-another-service"], ["a.b.c"]])(
+    "accepts the invalid token %s as an anonymous caller",
+    async (key) => {
+      const request = generationRequest(newBody(), { authorization: `Bearer ${key}` });
+      expect((await callWorker(request, open)).status).toBe(200);
+    },
+  );
 
-  it("a token is good for its own limits", async () => {
+  it("enforces the limits of a valid token", async () => {
     const { token } = await minted({ max_n: 1 });
     const headers = { authorization: `Bearer ${token}` };
     const request = generationRequest({ ...newBody(), n: 2 }, headers);
@@ -187,31 +191,31 @@ describe("where they are not", () => {
 });
 
 describe("DELETE /v1/tokens", () => {
-  /** Everywhere within one second: what an isolate remembers is no older. */
-  async function refused(token: string): Promise<void> {
+  /** Waits until a token is rejected: an isolate caches a revocation lookup for a second. */
+  async function expectRejected(token: string): Promise<void> {
     await eventually(async () =>
-      expect(await errorOf(await ask(token))).toEqual([401, "invalid_token", null]),
+      expect(await errorOf(await generate(token))).toEqual([401, "invalid_token", null]),
     );
   }
 
   it("revokes one token within a second, and no other", async () => {
     const [first, second] = [await minted(), await minted()];
-    expect((await ask(first.token)).status).toBe(200);
+    expect((await generate(first.token)).status).toBe(200);
     expect((await tokens("DELETE", `/${first.jti}`)).status).toBe(204);
-    await refused(first.token);
-    expect((await ask(second.token)).status).toBe(200);
+    await expectRejected(first.token);
+    expect((await generate(second.token)).status).toBe(200);
   });
 
-  it("revokes all that a subject was given, and none of another's", async () => {
+  it("revokes all tokens of a subject, and none of another", async () => {
     const [first, second] = [await minted(), await minted()];
     const other = await minted({ sub: "other" });
     expect((await tokens("DELETE", "?sub=web")).status).toBe(204);
-    await refused(first.token);
-    await refused(second.token);
-    expect((await ask(other.token)).status).toBe(200);
+    await expectRejected(first.token);
+    await expectRejected(second.token);
+    expect((await generate(other.token)).status).toBe(200);
   });
 
-  it("wants to know whose", async () => {
+  it("requires `sub` if the path has no jti", async () => {
     expect(await errorOf(await tokens("DELETE", ""))).toEqual([
       400,
       "missing_required_parameter",
@@ -219,7 +223,7 @@ describe("DELETE /v1/tokens", () => {
     ]);
   });
 
-  it.each([["/tok_1"], ["?sub=web"]])("is for the owner: %s", async (path) => {
+  it.each([["/tok_1"], ["?sub=web"]])("requires the admin key for %s", async (path) => {
     const { token } = await minted();
     expect(await errorOf(await tokens("DELETE", path, undefined, {}))).toEqual([
       401,
@@ -228,6 +232,6 @@ describe("DELETE /v1/tokens", () => {
     ]);
     const headers = { authorization: `Bearer ${token}` };
     expect((await tokens("DELETE", path, undefined, headers)).status).toBe(401);
-    expect((await ask(token)).status).toBe(200);
+    expect((await generate(token)).status).toBe(200);
   });
 });

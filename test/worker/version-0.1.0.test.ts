@@ -38,27 +38,27 @@ async function idOf(response: Response): Promise<string> {
   return (await response.json<{ id: string }>()).id;
 }
 
-/** The object of an Idempotency-Key of a client without a token. */
+/** Returns the Durable Object of an Idempotency-Key of a client without a token. */
 function keyObject(idempotencyKey: string) {
   const objects = bindings().IDEMPOTENCY;
   return objects.get(objects.idFromName(`public/${idempotencyKey}`));
 }
 
-/** Takes from a stored order what version 0.1.0 did not store. */
+/** Removes the field that version 0.1.0 did not store from a stored job or batch. */
 async function asVersion010(prefix: "job" | "batch", id: string): Promise<void> {
   const objects = bindings().JOBS;
   const object = objects.get(objects.idFromString(String(objectIdOf(prefix, id))));
   await runInDurableObject(object, (_, state) => {
-    const { requestFingerprint, ...order } = state.storage.kv.get<Record<string, unknown>>(
+    const { requestFingerprint, ...stored } = state.storage.kv.get<Record<string, unknown>>(
       "order",
     ) ?? { requestFingerprint: undefined };
     expect(requestFingerprint).toEqual(expect.any(String));
-    state.storage.kv.put("order", order);
+    state.storage.kv.put("order", stored);
   });
 }
 
 describe("an Idempotency-Key that version 0.1.0 stored", () => {
-  it("stands for its request, and for no other", async () => {
+  it("returns the generation of its request, and rejects another request", async () => {
     const body = newBody();
     const key = crypto.randomUUID();
     const id = await idOf(await post(body, {}));
@@ -75,7 +75,7 @@ describe("an Idempotency-Key that version 0.1.0 stored", () => {
     ]);
   });
 
-  it("has a form that version 0.1.0 reads, when this version stores it", async () => {
+  it("has the fields that this version still stores, next to the fingerprint", async () => {
     const body = newBody();
     const key = crypto.randomUUID();
     const generationId = await idOf(await post(body, { "idempotency-key": key }));
@@ -91,7 +91,7 @@ describe("an Idempotency-Key that version 0.1.0 stored", () => {
 });
 
 describe("an Idempotency-Key", () => {
-  it("stands for the same request after a change of the configuration", async () => {
+  it("returns the same generation or job after a change of the configuration", async () => {
     const changed = environment({ MODEL_ALIASES: "dall-e-2=my-deployment" });
     const body = newBody();
     const headers = { "idempotency-key": crypto.randomUUID(), "cache-control": "no-cache" };
@@ -108,8 +108,8 @@ describe("an Idempotency-Key", () => {
   });
 });
 
-describe("an order that version 0.1.0 stored", () => {
-  it("is the same job for the same request, and for no other", async () => {
+describe("a job that version 0.1.0 stored", () => {
+  it("is returned for the same request, and rejects another request", async () => {
     const body = { ...newBody(), webhook_url: hookAt(inject("receiverUrl")).url };
     const headers = { prefer: "respond-async", "idempotency-key": crypto.randomUUID() };
     const id = await idOf(await post(body, headers));
@@ -120,10 +120,10 @@ describe("an order that version 0.1.0 stored", () => {
     expect((await post({ ...body, n: 2 }, headers)).status).toBe(422);
   });
 
-  it("is the same job for a Worker of version 0.1.0 that calls an object of this one", async () => {
+  it("is returned to a Worker of version 0.1.0 that calls a Durable Object of this version", async () => {
     const objects = bindings().JOBS;
     const object = objects.get(objects.newUniqueId());
-    const order = {
+    const submission = {
       isBatch: false,
       requests: [],
       requester: { principal: "a", rateKey: "a", payer: PAYER },
@@ -134,12 +134,16 @@ describe("an order that version 0.1.0 stored", () => {
     };
     const request = parseImageRequest(newBody(), testConfig(), Date.now());
     const requests = [{ customId: undefined, request }];
-    const accepted = await object.accept({ ...order, requests, requestFingerprint: "request" });
-    expect((await object.accept(order))?.id).toBe(accepted?.id);
-    expect(await object.accept({ ...order, fingerprint: "other" })).toBeUndefined();
+    const accepted = await object.accept({
+      ...submission,
+      requests,
+      requestFingerprint: "request",
+    });
+    expect((await object.accept(submission))?.id).toBe(accepted?.id);
+    expect(await object.accept({ ...submission, fingerprint: "other" })).toBeUndefined();
   });
 
-  it("is the same batch for the same requests, and for no others", async () => {
+  it("is returned for the same requests if it is a batch, and rejects other requests", async () => {
     const key = { "idempotency-key": crypto.randomUUID() };
     const submit = (requests: object[]) =>
       callWorker(
@@ -160,7 +164,7 @@ describe("an order that version 0.1.0 stored", () => {
 });
 
 describe("a generation that was queued before its model was retired", () => {
-  it("is painted by the successor, and charged at the successor's price", async () => {
+  it("is generated by the successor, and charged at the successor's price", async () => {
     const body = { model: "gpt-image-1", size: "1024x1024", quality: "low", prompt: "" };
     body.prompt = crypto.randomUUID();
     const lines: string[] = [];
@@ -178,15 +182,15 @@ describe("a generation that was queued before its model was retired", () => {
       keepSeconds: 600,
       maxAgeSeconds: 1000,
     });
-    const done = await object.progress(id, { ...NOW, waitMs: 10_000, seen: 99 });
-    expect(done?.record?.model).toBe("gpt-image-2.6-sunburst");
+    const completed = await object.progress(id, { ...NOW, waitMs: 10_000, seen: 99 });
+    expect(completed?.record?.model).toBe("gpt-image-2.6-sunburst");
     const generation = lines.find((line) => line.includes('"event":"generation"'));
     expect(JSON.parse(String(generation))).toMatchObject({ model: "gpt-image-2.6-sunburst" });
-    const tokens = Number(done?.record?.usage.output_tokens);
+    const tokens = Number(completed?.record?.usage.output_tokens);
     await eventually(async () => {
       const [row] = (await usageOf(testConfig())).rows;
       expect(row).toMatchObject({ model: "gpt-image-2.6-sunburst", images: 1 });
-      const inputTokens = Number(done?.record?.usage.input_tokens);
+      const inputTokens = Number(completed?.record?.usage.input_tokens);
       expect(row?.spent).toBe(inputTokens * 5 + tokens * 30);
     });
   });

@@ -22,14 +22,14 @@ const TARGET = "https://gateway.example/v1/webhooks/images";
 
 quietAndFresh();
 
-// After the hooks above, so that jobs are over before everything is reset.
+// Registered after the hooks above, so that jobs end before the reset.
 const jobs = jobsWithoutPauses();
 
 function newId() {
   return `msg_${crypto.randomUUID()}`;
 }
 
-/** Sends a webhook as the reference library signs it. */
+/** Sends a webhook that the reference library signs. */
 function send(
   body: unknown,
   { id = newId(), secret = webhookSecret("in"), to = TARGET, env: environment = env } = {},
@@ -50,7 +50,7 @@ async function tokenFor(limits: TokenLimits = { scope: "webhook" }): Promise<str
   return (await mintToken([TOKEN_SECRET], options)).token;
 }
 
-/** Sends a webhook that nobody has signed. */
+/** Sends a webhook without a signature, with a token in its URL. */
 function sendPlain(token: string, body: object, headers: Record<string, string> = {}) {
   const init = {
     method: "POST",
@@ -67,26 +67,29 @@ async function idOf(response: Response): Promise<string> {
   return id;
 }
 
-/** Who has paid. What cost nothing is counted a second late, and may be that of the test before. */
+/**
+ * Returns the usage rows with costs. A request without cost is counted a second late, so its row may belong
+ * to the previous test.
+ */
 async function paid() {
   const { rows } = await usageOf(testConfig());
   return rows.filter(({ spent }) => spent > 0);
 }
 
-/** Makes sure that the upstream was called once for a prompt. */
-async function expectMadeOnce(prompt: string): Promise<void> {
+/** Expects one upstream call for a prompt after all jobs have ended. */
+async function expectGeneratedOnce(prompt: string): Promise<void> {
   await jobs.done();
   expect(await upstreamCalls(prompt)).toBe(1);
 }
 
 describe("a signed webhook", () => {
-  it("is a job, with no token and nobody to call back", async () => {
+  it("submits a job without a token and without a webhook_url", async () => {
     const body = newBody();
     expect(await idOf(await send(body))).toMatch(/^job_/);
-    await expectMadeOnce(body.prompt);
+    await expectGeneratedOnce(body.prompt);
   });
 
-  it("may be an event whose data is the request, and names who is called back", async () => {
+  it("may be an event whose data is the request, and delivers to its webhook_url", async () => {
     const hook = hookAt(inject("receiverUrl"));
     const data = { ...newBody(), webhook_url: hook.url };
     const id = await idOf(await send({ type: "order.created", timestamp: "now", data }));
@@ -95,7 +98,7 @@ describe("a signed webhook", () => {
     expect(await upstreamCalls(data.prompt)).toBe(1);
   });
 
-  it("is the same job when it comes again, at the same moment too", async () => {
+  it("submits one job if it is sent again with the same id, also concurrently", async () => {
     const body = newBody();
     const id = newId();
     const ids = await Promise.all(
@@ -103,17 +106,17 @@ describe("a signed webhook", () => {
     );
     expect(new Set(ids).size).toBe(1);
     expect(await idOf(await send({ type: "again", data: body }, { id }))).toBe(ids[0]);
-    await expectMadeOnce(body.prompt);
+    await expectGeneratedOnce(body.prompt);
   });
 
-  it("of another id is another job of the same generation", async () => {
+  it("submits another job of the same generation if its id differs", async () => {
     const body = newBody();
     const ids = await Promise.all([idOf(await send(body)), idOf(await send(body))]);
     expect(new Set(ids).size).toBe(2);
-    await expectMadeOnce(body.prompt);
+    await expectGeneratedOnce(body.prompt);
   });
 
-  it("is taken in whatever order it comes", async () => {
+  it("keeps its job if webhooks arrive in another order", async () => {
     const [first, second] = [newId(), newId()];
     const [one, two] = [newBody(), newBody()];
     const late = await idOf(await send(two, { id: second }));
@@ -122,7 +125,7 @@ describe("a signed webhook", () => {
     expect(await idOf(await send(one, { id: first }))).toBe(early);
   });
 
-  it("may be signed with the secret of before, while there are two", async () => {
+  it("is accepted with a signature of either configured secret", async () => {
     const both = `${webhookSecret("new")},${webhookSecret("in")}`;
     const rotated = environment({ WEBHOOK_SECRET: both });
     expect((await send(newBody(), { env: rotated })).status).toBe(202);
@@ -130,7 +133,7 @@ describe("a signed webhook", () => {
     expect(response.status).toBe(202);
   });
 
-  it("of another secret makes nothing", async () => {
+  it("is rejected with 401 and generates nothing if another secret signed it", async () => {
     const body = newBody();
     const response = await send(body, { secret: webhookSecret("other") });
     expect(await errorOf(response)).toEqual([401, "invalid_signature", null]);
@@ -138,7 +141,7 @@ describe("a signed webhook", () => {
     expect(await upstreamCalls(body.prompt)).toBe(0);
   });
 
-  it("is verified before it is read", async () => {
+  it("is verified before its body is parsed", async () => {
     const response = await send("{", { secret: webhookSecret("other") });
     expect(await errorOf(response)).toEqual([401, "invalid_signature", null]);
   });
@@ -156,21 +159,21 @@ describe("a signed webhook", () => {
       "invalid_value",
       "webhook_url",
     ],
-  ])("that says %j is wrong for ever", async (body, code, param) => {
+  ])("is rejected with 400 if its body is %j", async (body, code, param) => {
     expect(await errorOf(await send(body))).toEqual([400, code, param]);
   });
 
-  it("is too large above the limit", async () => {
+  it("is rejected with 413 above the size limit", async () => {
     const response = await send({ ...SMALL, prompt: "a".repeat(70_000) });
     expect(await errorOf(response)).toEqual([413, "request_too_large", null]);
   });
 
-  it("cannot be taken without a secret", async () => {
+  it("is rejected as `misconfigured` without a WEBHOOK_SECRET", async () => {
     const response = await send(newBody(), { env: environment({ WEBHOOK_SECRET: "" }) });
     expect(await errorOf(response)).toEqual([500, "misconfigured", null]);
   });
 
-  it("is paid for by its source", async () => {
+  it("is charged to the caller `webhook`", async () => {
     const body = newBody();
     await send(body);
     await eventually(async () => {
@@ -179,8 +182,8 @@ describe("a signed webhook", () => {
   });
 });
 
-describe("a webhook with a token in its address", () => {
-  it("is a job of the token's subject", async () => {
+describe("a webhook with a token in its URL", () => {
+  it("submits a job that is charged to the token's subject", async () => {
     const body = newBody();
     await idOf(await sendPlain(await tokenFor(), body));
     await eventually(async () => {
@@ -188,7 +191,7 @@ describe("a webhook with a token in its address", () => {
     });
   });
 
-  it.each(["webhook-id", "idempotency-key"])("is the same job under the same %s", async (name) => {
+  it.each(["webhook-id", "idempotency-key"])("submits one job for the same %s", async (name) => {
     const token = await tokenFor();
     const header = { [name]: newId() };
     const body = newBody();
@@ -199,7 +202,7 @@ describe("a webhook with a token in its address", () => {
     expect(new Set(ids).size).toBe(1);
   });
 
-  it("is a job of its own where the sender's id is empty", async () => {
+  it("submits separate jobs if its webhook-id is empty, and rejects one that is too long", async () => {
     const token = await tokenFor();
     const empty = { "webhook-id": "" };
     const ids = [
@@ -211,7 +214,7 @@ describe("a webhook with a token in its address", () => {
     expect(await errorOf(long)).toEqual([400, "string_above_max_length", "webhook-id"]);
   });
 
-  it("is refused under the Idempotency-Key of another request", async () => {
+  it("is rejected with 422 under the Idempotency-Key of another request", async () => {
     const token = await tokenFor();
     const key = { "idempotency-key": newId() };
     await idOf(await sendPlain(token, newBody(), key));
@@ -219,7 +222,7 @@ describe("a webhook with a token in its address", () => {
     expect(await errorOf(other)).toEqual([422, "idempotency_key_reused", null]);
   });
 
-  it("is held against the limits of its token", async () => {
+  it("is rejected with 403 if its token does not allow the model", async () => {
     const token = await tokenFor({ scope: "webhook", models: ["gpt-image-2"] });
     expect(await errorOf(await sendPlain(token, newBody()))).toEqual([
       403,
@@ -228,7 +231,7 @@ describe("a webhook with a token in its address", () => {
     ]);
   });
 
-  it("needs a token for webhooks", async () => {
+  it("requires a valid token with the scope `webhook`", async () => {
     const response = await sendPlain(await tokenFor({}), newBody());
     expect(await errorOf(response)).toEqual([403, "insufficient_scope", null]);
     expect(await errorOf(await sendPlain("nothing", newBody()))).toEqual([
@@ -239,8 +242,8 @@ describe("a webhook with a token in its address", () => {
   });
 });
 
-describe("a token for webhooks", () => {
-  it("is good for nothing else", async () => {
+describe("a token with the scope `webhook`", () => {
+  it("is rejected for other requests, without an upstream call", async () => {
     const authorization = `Bearer ${await tokenFor()}`;
     const body = newBody();
     const init = {
