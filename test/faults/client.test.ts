@@ -16,15 +16,15 @@ function newPrompt(directives = ""): string {
   return newPromptOf(`${PRIVATE_TEXT} ${directives}`);
 }
 
-/** The generations that are kept for a prompt's request by now: one, or none. */
-async function expectKept(requests: number): Promise<void> {
+/** Waits until KV has this number of stored requests. */
+async function expectStored(requests: number): Promise<void> {
   await eventually(async () => {
     const { keys } = await stage.gateway.cache.list({ prefix: "request/" });
     expect(keys).toHaveLength(requests);
   });
 }
 
-/** A request written to a socket by hand. */
+/** Opens a socket and writes a request's headers to it. The caller writes the text of the body. */
 function open(body: object, declaredLength?: number): { socket: Socket; text: string } {
   const { hostname, port } = new URL(stage.gateway.url);
   const text = JSON.stringify(body);
@@ -37,7 +37,7 @@ function open(body: object, declaredLength?: number): { socket: Socket; text: st
   return { socket, text };
 }
 
-/** All that a socket brings, read at the given pace. */
+/** Reads a socket to its end, with a pause after each chunk. */
 async function readAll(socket: Socket, pauseMs = 0): Promise<string> {
   let text = "";
   socket.pause();
@@ -49,19 +49,19 @@ async function readAll(socket: Socket, pauseMs = 0): Promise<string> {
 }
 
 describe("a client", () => {
-  it("that leaves before the headers finds its picture when it comes back", async () => {
+  it("that disconnects before the headers gets a cache hit when it repeats the request", async () => {
     const body = { ...SMALL, prompt: newPrompt("[upstream delay=600]") };
     const { socket, text } = open(body);
     socket.write(text);
     await eventually(() => expect(calls(body.prompt)).toBe(1));
     socket.destroy();
-    await expectKept(1);
+    await expectStored(1);
     const again = await stage.post(body);
     expect(again.headers.get("cache-status")).toContain("hit");
     expect(calls(body.prompt)).toBe(1);
   });
 
-  it("that leaves in the middle of a stream leaves it whole for the others", async () => {
+  it("that disconnects in the middle of a stream does not interrupt the other clients", async () => {
     const body = { ...STREAM, prompt: newPrompt("[upstream gap=300]") };
     const leaving = new AbortController();
     const first = await fetch(`${stage.gateway.url}/v1/images/generations`, {
@@ -80,11 +80,11 @@ describe("a client", () => {
       "event: image_generation.completed",
     ]);
     expect(calls(body.prompt)).toBe(1);
-    await expectKept(2);
+    await expectStored(2);
     expect((await stage.post(body)).headers.get("cache-status")).toContain("hit");
   });
 
-  it("that reads slowly gets all of it", async () => {
+  it("that reads slowly receives the whole response", async () => {
     const body = {
       ...SMALL,
       prompt: newPrompt("[upstream bytes=3000000]"),
@@ -93,13 +93,13 @@ describe("a client", () => {
     const { socket, text } = open(body);
     socket.write(text);
     const [, json = ""] = (await readAll(socket, 5)).split("\r\n\r\n");
-    const answer = JSON.parse(json) as { data: { b64_json: string }[] };
-    expect(Buffer.from(String(answer.data[0]?.b64_json), "base64")).toHaveLength(3_000_000);
+    const response = JSON.parse(json) as { data: { b64_json: string }[] };
+    expect(Buffer.from(String(response.data[0]?.b64_json), "base64")).toHaveLength(3_000_000);
     expect(calls(body.prompt)).toBe(1);
-    await expectKept(3);
+    await expectStored(3);
   });
 
-  it("that uploads slowly is waited for", async () => {
+  it("that uploads slowly receives its response", async () => {
     const body = { ...SMALL, prompt: newPrompt() };
     const { socket, text } = open(body);
     for (const character of text) {
@@ -108,10 +108,10 @@ describe("a client", () => {
     }
     expect(await readAll(socket)).toMatch(/^HTTP\/1\.1 200 OK/);
     expect(calls(body.prompt)).toBe(1);
-    await expectKept(4);
+    await expectStored(4);
   });
 
-  it("that leaves in the middle of its upload costs nothing", async () => {
+  it("that disconnects in the middle of its upload causes no upstream call", async () => {
     const body = { ...SMALL, prompt: newPrompt() };
     const { socket, text } = open(body);
     await new Promise((resolve) => socket.write(text.slice(0, 30), resolve));
@@ -119,20 +119,20 @@ describe("a client", () => {
     const next = await stage.post({ ...SMALL, prompt: newPrompt() });
     expect(next.status).toBe(200);
     expect(calls(body.prompt)).toBe(0);
-    await expectKept(5);
+    await expectStored(5);
   });
 
-  it("among two hundred of its kind is served by one upstream call", async () => {
+  it("among 200 with the same request shares one upstream call", async () => {
     const body = {
       ...SMALL,
       prompt: newPrompt("[upstream delay=400]"),
       response_format: "b64_json",
     };
-    const answers = await Promise.all(
+    const responses = await Promise.all(
       Array.from({ length: 200 }, async () => read(await stage.post(body))),
     );
-    expect(new Set(answers.map((answer) => answer.data[0]?.b64_json)).size).toBe(1);
+    expect(new Set(responses.map((response) => response.data[0]?.b64_json)).size).toBe(1);
     expect(calls(body.prompt)).toBe(1);
-    await expectKept(6);
+    await expectStored(6);
   });
 });

@@ -20,7 +20,7 @@ afterAll(async () => {
   await rm(directory, { recursive: true });
 });
 
-/** The gateway on the same storage, as after a deployment or a crash. */
+/** Starts the gateway on the same storage, as after a deployment or a crash. */
 function start(): Promise<Gateway> {
   return startGateway(inject("bundle"), { UPSTREAM_BASE_URL: upstream.baseUrl }, { directory });
 }
@@ -33,8 +33,8 @@ function post(gateway: Gateway, body: object, headers: Record<string, string> = 
   });
 }
 
-describe("a gateway that ends and starts again", () => {
-  it("while the upstream is at work says that nobody knows, and does not ask again by itself", async () => {
+describe("a gateway that restarts", () => {
+  it("during an upstream call returns a final `upstream_outcome_unknown` and does not repeat the call by itself", async () => {
     const body = { model: "dall-e-2", prompt: newPrompt("[upstream delay=2000 times=1]") };
     const before = await start();
     const pending = await post(before, body, { prefer: "respond-async" });
@@ -58,12 +58,12 @@ describe("a gateway that ends and starts again", () => {
     }
   });
 
-  it("has what was made", async () => {
+  it("returns an earlier image from the cache", async () => {
     const body = { model: "dall-e-2", prompt: newPrompt(), size: "256x256" };
     const before = await start();
-    const made = await read(await post(before, body));
+    const generated = await read(await post(before, body));
     await eventually(async () => {
-      const { keys } = await before.cache.list({ prefix: `generation/${made.id}` });
+      const { keys } = await before.cache.list({ prefix: `generation/${generated.id}` });
       expect(keys).toHaveLength(1);
     });
     await before.close();
@@ -72,7 +72,7 @@ describe("a gateway that ends and starts again", () => {
     try {
       const hit = await post(after, body);
       expect(hit.headers.get("cache-status")).toContain("hit");
-      expect((await read(hit)).id).toBe(made.id);
+      expect((await read(hit)).id).toBe(generated.id);
       expect(upstream.received(body.prompt)).toHaveLength(1);
     } finally {
       await after.close();

@@ -4,16 +4,16 @@ import { expectFault, type Fault } from "../support/expect-fault.ts";
 import { newPrompt } from "../support/bodies.ts";
 
 const stage = startStage();
-/** For the faults that are about time: the others may take as long as a busy machine needs. */
-const impatient = startStage({ UPSTREAM_TIMEOUT_SECONDS: "2" });
+/** For the faults that must time out. The others get the default timeout, because a machine may be busy. */
+const timingOut = startStage({ UPSTREAM_TIMEOUT_SECONDS: "2" });
 
 const INVALID = { status: 502, code: "upstream_invalid_response" };
-const FREE = { retryable: true };
+const RETRYABLE = { retryable: true };
 const pastDate = "Wed,+25+Nov+2020+12:00:00+GMT";
 const farDate = "Wed,+25+Nov+2099+12:00:00+GMT";
 
 const FAULTS: readonly Fault[] = [
-  { name: "headers never", directives: "delay=4000", status: 504, code: "upstream_timeout" },
+  { name: "no headers", directives: "delay=4000", status: 504, code: "upstream_timeout" },
   { name: "headers late", directives: "delay=700", status: 200 },
   {
     name: "reset before the headers",
@@ -22,13 +22,13 @@ const FAULTS: readonly Fault[] = [
     code: "upstream_unreachable",
   },
   {
-    name: "a body cut, its length known",
+    name: "a cut body with a Content-Length",
     directives: "reset=body",
     ...INVALID,
     says: "ended early",
   },
-  { name: "a chunked body cut", directives: "reset=chunked-body", ...INVALID, says: "ended early" },
-  { name: "slices of one byte", directives: "slice=1", status: 200 },
+  { name: "a cut chunked body", directives: "reset=chunked-body", ...INVALID, says: "ended early" },
+  { name: "chunks of one byte", directives: "slice=1", status: 200 },
   { name: "malformed JSON", directives: "answer=truncated", ...INVALID, says: "not valid JSON" },
   { name: "no body", directives: "answer=empty", ...INVALID, says: "not valid JSON" },
   { name: "HTML with status 200", directives: "answer=html", ...INVALID, says: "not valid JSON" },
@@ -39,9 +39,19 @@ const FAULTS: readonly Fault[] = [
     says: "contains no image",
   },
   { name: "bad base64", directives: "answer=bad-base64", ...INVALID, says: "base64" },
-  { name: "SVG as a picture", directives: "answer=svg", ...INVALID, says: "neither PNG" },
-  { name: "HTML as a picture", directives: "answer=html-as-png", ...INVALID, says: "neither PNG" },
-  { name: "a picture over the cap", directives: "bytes=27000000", ...INVALID, says: "too large" },
+  { name: "SVG in place of an image", directives: "answer=svg", ...INVALID, says: "neither PNG" },
+  {
+    name: "HTML in place of an image",
+    directives: "answer=html-as-png",
+    ...INVALID,
+    says: "neither PNG",
+  },
+  {
+    name: "an image above the size limit",
+    directives: "bytes=27000000",
+    ...INVALID,
+    says: "too large",
+  },
   {
     name: "429 with Retry-After in seconds",
     directives: "status=429 retry-after=0",
@@ -49,18 +59,18 @@ const FAULTS: readonly Fault[] = [
     calls: 2,
   },
   {
-    name: "429 with Retry-After as a date gone by",
+    name: "429 with Retry-After as a date in the past",
     directives: `status=429 retry-after=${pastDate}`,
     status: 200,
     calls: 2,
   },
   {
-    name: "429 with Retry-After as a date far ahead",
+    name: "429 with Retry-After as a date in the far future",
     directives: `status=429 retry-after=${farDate}`,
     status: 429,
     code: "upstream_rate_limited",
     retryAfter: "86400",
-    ...FREE,
+    ...RETRYABLE,
   },
   {
     name: "429 with an absurd Retry-After",
@@ -68,7 +78,7 @@ const FAULTS: readonly Fault[] = [
     status: 429,
     code: "upstream_rate_limited",
     retryAfter: "86400",
-    ...FREE,
+    ...RETRYABLE,
   },
   { name: "429 without Retry-After", directives: "status=429", status: 200, calls: 2 },
   { name: "500 once", directives: "status=500", status: 200, calls: 2 },
@@ -81,15 +91,21 @@ const FAULTS: readonly Fault[] = [
     directives: "status=401 error=echo",
     status: 502,
     code: "upstream_unauthorized",
-    ...FREE,
+    ...RETRYABLE,
   },
-  { name: "403", directives: "status=403", status: 502, code: "upstream_unauthorized", ...FREE },
+  {
+    name: "403",
+    directives: "status=403",
+    status: 502,
+    code: "upstream_unauthorized",
+    ...RETRYABLE,
+  },
   {
     name: "400 that echoes key and prompt",
     directives: "status=400 error=echo",
     status: 400,
     code: "some_code",
-    ...FREE,
+    ...RETRYABLE,
   },
   { name: "a redirect", directives: "status=307", ...INVALID, says: "redirect (307)" },
   {
@@ -105,7 +121,7 @@ const FAULTS: readonly Fault[] = [
     says: "status 302",
   },
   {
-    name: "an image URL that points inside",
+    name: "an image URL to a private address",
     directives: "dialect=url image=inside",
     ...INVALID,
     says: "not a public https URL",
@@ -113,7 +129,7 @@ const FAULTS: readonly Fault[] = [
   { name: "an image URL that fails once", directives: "dialect=url image=flaky", status: 200 },
 ];
 
-/** The simulator counts by `times`; where it is asked more than once, the last answer is a good one. */
+/** Limits a fault that is retried with `times`, so that the last upstream call succeeds. */
 function withRetries(fault: Fault): Fault {
   return fault.status === 200 && fault.calls !== undefined
     ? { ...fault, directives: `${fault.directives} times=${fault.calls - 1}` }
@@ -121,12 +137,12 @@ function withRetries(fault: Fault): Fault {
 }
 
 describe("a fault of the upstream", () => {
-  it.each(FAULTS)("$name", async (fault) => {
-    const isAboutTime = fault.code === "upstream_timeout";
-    await expectFault(isAboutTime ? impatient : stage, withRetries(fault));
+  it.each(FAULTS)("results in status $status: $name", async (fault) => {
+    const mustTimeOut = fault.code === "upstream_timeout";
+    await expectFault(mustTimeOut ? timingOut : stage, withRetries(fault));
   });
 
-  it("that goes on is given up after two more attempts", async () => {
+  it("that persists results in 502 after two retries", async () => {
     const prompt = newPrompt("[upstream status=503]");
     const response = await stage.post({ prompt });
     expect(response.status).toBe(502);
@@ -135,27 +151,27 @@ describe("a fault of the upstream", () => {
     expect(stage.upstream.received(prompt)).toHaveLength(3);
   });
 
-  it("a success after our timeout is not asked for again by itself, and not taken for a picture", async () => {
+  it("that is a response after the timeout results in 504, is not retried and is not cached", async () => {
     const body = {
       prompt: newPrompt("[upstream delay=2500 times=1]"),
       model: "dall-e-2",
       size: "256x256",
     };
-    expect((await impatient.post(body)).status).toBe(504);
-    expect(impatient.upstream.received(body.prompt)).toHaveLength(1);
-    const again = await impatient.post(body);
+    expect((await timingOut.post(body)).status).toBe(504);
+    expect(timingOut.upstream.received(body.prompt)).toHaveLength(1);
+    const again = await timingOut.post(body);
     expect(again.status).toBe(200);
     expect(again.headers.get("cache-status")).toBe("darkroom; fwd=miss; stored");
   });
 });
 
 describe("an upstream that refuses the connection", () => {
-  const lonely = startStage();
+  const disconnected = startStage();
 
-  it("is a 502 that no SDK repeats, because nobody can tell it from a cut one", async () => {
-    const { upstream, gateway } = lonely;
+  it("results in a final 502, because the runtime cannot tell it from a cut connection", async () => {
+    const { upstream, gateway } = disconnected;
     await upstream.close();
-    const response = await lonely.post({ prompt: newPrompt() });
+    const response = await disconnected.post({ prompt: newPrompt() });
     expect(response.status).toBe(502);
     expect((await read<ErrorBody>(response)).error.code).toBe("upstream_unreachable");
     expect(response.headers.get("x-should-retry")).toBe("false");
