@@ -14,11 +14,11 @@ import {
 import { jsonOf, type Traffic } from "./traffic.ts";
 import { SOAK_PATHS } from "./worker.ts";
 
-/** What `/v1/usage` says. */
+/** The sums of `/v1/usage`. */
 interface Usage {
   spentToday: MicroDollars;
   days: number;
-  /** What each caller was charged. */
+  /** The amount that each caller was charged. */
   charged: Map<string, MicroDollars>;
 }
 
@@ -34,13 +34,13 @@ export interface Money {
 
 const SETTLED_WITHIN_MS = 45_000;
 const ALARMS_WITHIN_MS = 180_000;
-/** How many objects and prompts are looked at at once. */
+/** The number of objects and prompts that are audited concurrently. */
 const AT_ONCE = 8;
 const DAY_MS = 24 * 60 * 60 * 1000;
 /** Longer than any job is stored. */
 const LATER_MS = 8 * DAY_MS;
 
-/** Waits until each account was charged what its calls cost, and notes those that never are. */
+/** Waits until each account was charged the cost of its calls. Reports the accounts that never are. */
 export async function auditMoney(traffic: Traffic): Promise<Money> {
   const { books, gateway } = traffic;
   for (const untilMs = Date.now() + SETTLED_WITHIN_MS; ;) {
@@ -52,7 +52,7 @@ export async function auditMoney(traffic: Traffic): Promise<Money> {
       const charged = usage.charged.get(account.name) ?? 0;
       const charge = chargeOf(account, charged, books, gateway.kills);
       withoutCall += charge.withoutCall;
-      if (charge.isRight) continue;
+      if (charge.isCorrect) continue;
       const prompts = books.promptsOf(account).map((prompt) => prompt.text);
       problems.push(
         `${account.name} was charged ${charged}, not ${charge.expected}: ${prompts.join()}`,
@@ -73,7 +73,7 @@ export async function auditMoney(traffic: Traffic): Promise<Money> {
   }
 }
 
-/** Notes each prompt that was generated more often than its client, a fault or a kill explains. */
+/** Reports each prompt that was generated more often than its client, a fault or a kill explains. */
 export function auditRepeats(traffic: Traffic): void {
   const { books, gateway } = traffic;
   for (const prompt of books.prompts.values()) {
@@ -106,7 +106,7 @@ async function usageOf(traffic: Traffic): Promise<Usage> {
   };
 }
 
-/** Returns what is open according to the API: spent today, less the sum of the rows. */
+/** Returns the reserved amount according to the API: today's spending, less the sum of the rows. */
 export async function openToday(traffic: Traffic): Promise<MicroDollars | undefined> {
   const { spentToday, days, charged } = await usageOf(traffic);
   // At midnight UTC the sum of today starts at 0, and the rows of yesterday stay.
@@ -114,7 +114,7 @@ export async function openToday(traffic: Traffic): Promise<MicroDollars | undefi
   return spentToday - [...charged.values()].reduce((sum, each) => sum + each, 0);
 }
 
-/** Lets eight days pass, until no object that cleans up after itself has an alarm. */
+/** Sets the clock ahead by eight days, and waits until no object that cleans up after itself has an alarm. */
 export async function letTimePass(traffic: Traffic, directory: string): Promise<void> {
   await traffic.send("clock", `${SOAK_PATHS.clock}${LATER_MS}`, {});
   let left = Object.entries(PASSING).flatMap(([binding, className]) =>
@@ -131,7 +131,7 @@ export async function letTimePass(traffic: Traffic, directory: string): Promise<
     left = withAlarm;
     if (left.length > 0) await sleep(500);
   }
-  for (const object of left) traffic.find(`an alarm that does not end: ${object}`);
+  for (const object of left) traffic.find(`an alarm that is never deleted: ${object}`);
 }
 
 /** Checks that each image that was paid for and stored is still served, and by KV alone. */
@@ -146,15 +146,15 @@ export async function auditServed(traffic: Traffic): Promise<number> {
     );
     const headers = { "cache-control": "only-if-cached" };
     const codes = isSure && prompt.isStored ? [] : ["not_cached"];
-    const answer = await traffic.obtain(prompt, "url", headers, { codes });
-    if (answer.kind !== "images") return;
-    if (!prompt.isStored) traffic.find(`stored in spite of no-store`, prompt);
+    const result = await traffic.obtain(prompt, "url", headers, { codes });
+    if (result.kind !== "images") return;
+    if (!prompt.isStored) traffic.find(`stored despite no-store`, prompt);
     served += 1;
   });
   return served;
 }
 
-/** Does some work for each item, a few at once. */
+/** Runs `work` for each item, a few concurrently. */
 async function forEach<Item>(
   items: readonly Item[],
   work: (item: Item) => Promise<void>,
@@ -167,26 +167,29 @@ async function forEach<Item>(
   );
 }
 
-/** Checks that the keys of KV belong together; returns how many there are. */
+/** Checks that the keys of KV are consistent. Returns their number. */
 export async function auditKeys(traffic: Traffic): Promise<number> {
   const { books, gateway, halfDeleted } = traffic;
   const keys = await gateway.ask<StoredKey[]>("stored keys");
-  const refusals = [...books.prompts.values()].filter(
+  const moderationBlocks = [...books.prompts.values()].filter(
     ({ fault }) => fault.code === "moderation_blocked",
   ).length;
-  const problems = problemsOfKeys(keys, { refusals, mayLackRecord: halfDeleted });
+  const problems = problemsOfKeys(keys, {
+    moderationBlocks,
+    mayLackRecord: halfDeleted,
+  });
   for (const problem of problems) traffic.find(problem);
   return keys.length;
 }
 
-/** A reservation is made at most this long before a kill that leaves it open. */
+/** The longest time between a reservation and the kill that leaves it open. */
 const RESERVING_MS = 5000;
 
 /**
  * Checks the directory of a gateway that was stopped: no object has rows, the sums of the accounts are
- * right, and each reservation that is still open was left so by a kill.
+ * right, and a kill explains each reservation that is still open.
  *
- * @param openToday what the API said is open; `undefined` if it cannot be compared
+ * @param openToday the reserved amount according to the API; `undefined` if it cannot be compared
  * @returns the reservations that are open
  */
 export function auditDirectory(
@@ -217,7 +220,7 @@ export function auditDirectory(
   return [...open.values()];
 }
 
-/** Returns true if a kill came while a generation was reserved, and before it was noted. */
+/** Returns true if a kill came between the reservation and the first stored row of its generation. */
 function isLeftByKill({ amount, at }: OpenReservation, { books, gateway }: Traffic): boolean {
   return gateway.kills.some(({ atMs }) => {
     const reservedMs = at * 1000;

@@ -3,7 +3,7 @@ import type { UpstreamCall } from "../support/upstream/simulator.ts";
 import type { Fault } from "./faults.ts";
 import type { Kill } from "./killable.ts";
 
-/** A caller of its own: `/v1/usage` has one row for it, because it requests one model only. */
+/** A caller. `/v1/usage` has one row for it, because it requests only one model. */
 export interface Account {
   /** The subject of its token. */
   name: string;
@@ -13,7 +13,7 @@ export interface Account {
   width: number;
   /** Milliseconds since the epoch, as every time here. */
   startedMs: number;
-  /** The time at which its last request was answered. */
+  /** The time of its last response. */
   endedMs: number | undefined;
 }
 
@@ -28,14 +28,14 @@ export interface Prompt {
   format: "png" | "jpeg" | "webp";
   /** Generations beyond the first that the client itself requested, as with `no-cache`. */
   permits: number;
-  /** True if KV must have it in the end; false with `no-store`. */
+  /** True if KV must store it; false with `no-store`. */
   isStored: boolean;
   startedMs: number;
 }
 
-/** A call of the upstream, and what the clients had of it. */
+/** An upstream call, and its delivery to the clients. */
 export interface Call extends UpstreamCall {
-  /** The time at which a client first had its images in full. */
+  /** The time at which a client first received all its images. */
   deliveredMs?: number;
   /** True if its generation was deleted. */
   isDeleted?: boolean;
@@ -54,13 +54,13 @@ const SLOW_MS = 6000;
 const PER_IMAGE: Record<Model, MicroDollars> = { "dall-e-2": 16_000, "gpt-image-1.5": 0 };
 const PER_TOKEN = { input: 5, output: 32 };
 
-/** Who requested what, and what the upstream did for it. */
+/** The accounts of a run, their prompts and the upstream calls for them. */
 export class Books {
   readonly accounts: Account[] = [];
   readonly prompts = new Map<string, Prompt>();
   readonly #calls = new Map<string, Call[]>();
 
-  /** Takes down a call of the upstream. */
+  /** Records an upstream call. */
   add(call: Call): void {
     const text = String(call.body["prompt"]);
     const calls = this.#calls.get(text);
@@ -89,13 +89,13 @@ export class Books {
   }
 }
 
-/** Returns true if a call was answered with images that the gateway must take. */
+/** Returns true if the response to a call holds images that the gateway must accept. */
 export function isGood(call: Call): boolean {
-  return call.images.length > 0 && call.isWhole && !isSpoilt(call);
+  return call.images.length > 0 && call.isWhole && !isBroken(call);
 }
 
-/** Returns true if the directives spoil a response after its images were painted. */
-function isSpoilt({ directives }: Call): boolean {
+/** Returns true if the directives break a response after its images were generated. */
+function isBroken({ directives }: Call): boolean {
   const answer = directives.get("answer");
   return (
     directives.has("reset") ||
@@ -117,7 +117,7 @@ export function isSlow({ startedMs, endedMs }: Call): boolean {
   return (endedMs ?? Number.POSITIVE_INFINITY) - startedMs > SLOW_MS;
 }
 
-/** Returns the money that the upstream charges for a call: for each image that it painted. */
+/** Returns the money that the upstream charges for a call: for each image that it generated. */
 export function paidFor(call: Call): MicroDollars {
   if (call.images.length === 0) return 0;
   const model = String(call.body["model"]) as Model;
@@ -139,8 +139,8 @@ function reservedFor(body: Call["body"]): MicroDollars {
   return costOf(request, new Map()).worst();
 }
 
-/** Statuses after which the upstream has made nothing (docs/errors.md). */
-function isRefusal(status: number | undefined): boolean {
+/** Returns true for a status after which the upstream has generated nothing (docs/errors.md). */
+function isWithoutImage(status: number | undefined): boolean {
   return (
     status !== undefined && ((status >= 400 && status < 500) || [500, 502, 503].includes(status))
   );
@@ -150,23 +150,23 @@ function isRefusal(status: number | undefined): boolean {
 function chargesFor(call: Call, kills: readonly Kill[]): MicroDollars[] {
   const reserved = reservedFor(call.body);
   const isUnknown = isUncertain(call, kills) || isSlow(call);
-  const known = isGood(call) ? paidFor(call) : isRefusal(call.status) ? 0 : reserved;
+  const known = isGood(call) ? paidFor(call) : isWithoutImage(call.status) ? 0 : reserved;
   return isUnknown ? [known, reserved] : [known];
 }
 
-/** What an account was charged, held against the calls of its prompts. */
+/** The charges of an account, compared with the calls of its prompts. */
 export interface Charge {
-  isRight: boolean;
-  /** How many reservations were charged without a call: a kill came just before it. */
+  isCorrect: boolean;
+  /** The number of reservations that were charged without a call, because a kill came just before it. */
   withoutCall: number;
-  /** The charges that would be right, in words. */
+  /** The correct charges, as text. */
   expected: string;
 }
 
 /**
- * Compares what an account was charged with the calls of the upstream: it must be the sum of one
- * right amount for each call. A kill between the gateway's note that it calls and the call itself
- * charges a reservation as well.
+ * Compares the charges of an account with its upstream calls: they must be the sum of one correct
+ * amount for each call. The gateway stores that it calls the upstream before it does. A kill between
+ * the two also charges a reservation.
  */
 export function chargeOf(
   account: Account,
@@ -189,14 +189,14 @@ export function chargeOf(
   const reservations = new Set(bodies.map(reservedFor));
   const most = killedBeforeCall(account, calls, kills);
   for (let withoutCall = 0; withoutCall <= most; withoutCall += 1) {
-    if (sums.has(charged)) return { isRight: true, withoutCall, expected: "" };
+    if (sums.has(charged)) return { isCorrect: true, withoutCall, expected: "" };
     sums = new Set([...sums].flatMap((sum) => [...reservations].map((each) => sum + each)));
   }
   const each = calls.map((call) => `${call.status}: ${chargesFor(call, kills).join(" or ")}`);
-  return { isRight: false, withoutCall: 0, expected: each.join(" + ") || "0" };
+  return { isCorrect: false, withoutCall: 0, expected: each.join(" + ") || "0" };
 }
 
-/** Returns how many generations of an account a kill may have met before their call. */
+/** Returns the number of generations of an account that a kill may have stopped before their call. */
 function killedBeforeCall(
   account: Account,
   calls: readonly Call[],

@@ -1,4 +1,4 @@
-/** A fault that a prompt asks the simulator for, and the error that documentation promises for it. */
+/** A fault that a prompt requests from the simulator, and its documented error. */
 export interface Fault {
   /** Directives of the prompt; `test/support/upstream/README.md` explains them. */
   directives: string;
@@ -7,53 +7,53 @@ export interface Fault {
   status?: number;
   /** True if the error carries `x-should-retry: false`. */
   isFinal?: boolean;
-  /** True if the next request is generated well. */
+  /** True if the next request succeeds. */
   recovers: boolean;
 }
 
-const GONE = { recovers: true } as const;
+const RECOVERS = { recovers: true } as const;
 
 const invalid = (directives: string): Fault => ({
   directives: `${directives} times=1`,
   code: "upstream_invalid_response",
   status: 502,
   isFinal: true,
-  ...GONE,
+  ...RECOVERS,
 });
 
 /** No fault, in several forms of a good response. */
 export const WELL: readonly [Fault, ...Fault[]] = [
-  { directives: "", ...GONE },
-  { directives: "delay=200", ...GONE },
-  { directives: "delay=900", ...GONE },
-  { directives: "slice=30000", ...GONE },
-  { directives: "bytes=2500000", ...GONE },
-  { directives: "dialect=url", ...GONE },
-  { directives: "dialect=url image=flaky", ...GONE },
-  { directives: "dialect=chat-markdown", ...GONE },
-  { directives: "answer=escaped", ...GONE },
+  { directives: "", ...RECOVERS },
+  { directives: "delay=200", ...RECOVERS },
+  { directives: "delay=900", ...RECOVERS },
+  { directives: "slice=30000", ...RECOVERS },
+  { directives: "bytes=2500000", ...RECOVERS },
+  { directives: "dialect=url", ...RECOVERS },
+  { directives: "dialect=url image=flaky", ...RECOVERS },
+  { directives: "dialect=chat-markdown", ...RECOVERS },
+  { directives: "answer=escaped", ...RECOVERS },
 ];
 
-/** Faults that the gateway hides by another attempt. */
+/** Faults that the gateway hides by a retry. */
 const HIDDEN: readonly Fault[] = [
-  { directives: "status=429 retry-after=0 times=1", ...GONE },
-  { directives: "status=429 times=1", ...GONE },
-  { directives: "status=500 times=1", ...GONE },
-  { directives: "status=502 error=html times=1", ...GONE },
-  { directives: "status=503 error=text times=2", ...GONE },
+  { directives: "status=429 retry-after=0 times=1", ...RECOVERS },
+  { directives: "status=429 times=1", ...RECOVERS },
+  { directives: "status=500 times=1", ...RECOVERS },
+  { directives: "status=502 error=html times=1", ...RECOVERS },
+  { directives: "status=503 error=text times=2", ...RECOVERS },
 ];
 
-/** Faults that the client gets as an error. */
+/** Faults that the client receives as an error. */
 const SHOWN: readonly Fault[] = [
-  { directives: "status=503 times=3", code: "upstream_failed", status: 502, ...GONE },
+  { directives: "status=503 times=3", code: "upstream_failed", status: 502, ...RECOVERS },
   {
     directives: "status=429 retry-after=3600 times=1",
     code: "upstream_rate_limited",
     status: 429,
-    ...GONE,
+    ...RECOVERS,
   },
-  { directives: "status=400 times=1", code: "some_code", status: 400, ...GONE },
-  { directives: "status=401 times=1", code: "upstream_unauthorized", status: 502, ...GONE },
+  { directives: "status=400 times=1", code: "some_code", status: 400, ...RECOVERS },
+  { directives: "status=401 times=1", code: "upstream_unauthorized", status: 502, ...RECOVERS },
   {
     directives: "status=400 code=moderation_blocked",
     code: "moderation_blocked",
@@ -65,14 +65,14 @@ const SHOWN: readonly Fault[] = [
     code: "upstream_failed",
     status: 502,
     isFinal: true,
-    ...GONE,
+    ...RECOVERS,
   },
   {
     directives: "reset=before times=1",
     code: "upstream_unreachable",
     status: 502,
     isFinal: true,
-    ...GONE,
+    ...RECOVERS,
   },
   invalid("reset=body"),
   invalid("reset=chunked-body"),
@@ -89,7 +89,7 @@ const TIMEOUT: Fault = {
   code: "upstream_timeout",
   status: 504,
   isFinal: true,
-  ...GONE,
+  ...RECOVERS,
 };
 
 export const FAULTS: readonly [Fault, ...Fault[]] = [
@@ -109,13 +109,13 @@ export const STREAM_FAULTS: readonly [Fault, ...Fault[]] = [
     code: "upstream_unreachable",
     status: 502,
     isFinal: true,
-    ...GONE,
+    ...RECOVERS,
   },
   {
     directives: "gap=100 partials=1 then=error times=1",
     code: "upstream_failed",
     status: 502,
     isFinal: true,
-    ...GONE,
+    ...RECOVERS,
   },
 ];

@@ -3,21 +3,21 @@
  *
  *     node gateway-process.ts BUNDLE DIRECTORY VARS-AS-JSON
  *
- * It sends its URL to its parent, then answers the parent's questions.
+ * It sends its URL to its parent, then responds to the parent's questions.
  */
 import { withWorkerd } from "../bench/process.ts";
 import { startGateway } from "../support/gateway.ts";
 import { soakWorker } from "./worker.ts";
 
-/** What the parent asks for. */
+/** A question of the parent. */
 export type Question = "resident bytes" | "error lines" | "stored keys" | "close";
 
-/** A key of KV, with what its record says if it is the key of a record. */
+/** A key of KV, with fields of its record if it is the key of a record. */
 export interface StoredKey {
   name: string;
-  /** The generation that the record is of. */
+  /** The generation of the record. */
   id?: string;
-  /** How many images the record has. */
+  /** The number of images in the record. */
   images?: number;
   /** The request key that the generation is stored under. */
   requestKey?: string;
@@ -32,7 +32,7 @@ const { started: gateway, workerd } = await withWorkerd(() =>
 );
 const send = (message: Message) => process.send?.(message);
 
-async function answerTo(question: Question): Promise<unknown> {
+async function responseTo(question: Question): Promise<unknown> {
   switch (question) {
     case "resident bytes":
       return workerd.residentBytes();
@@ -88,7 +88,7 @@ process.on("message", ({ question, ask }: { question: number; ask: Question }) =
 
 async function respond(question: number, ask: Question): Promise<void> {
   try {
-    send({ question, value: await answerTo(ask) });
+    send({ question, value: await responseTo(ask) });
   } catch (error) {
     send({ question, value: String(error) });
   }

@@ -7,12 +7,12 @@ import type { Message, Question } from "./gateway-process.ts";
 /** One kill of the whole process group; times in milliseconds since the epoch. */
 export interface Kill {
   atMs: number;
-  /** The time at which the gateway answered again; `undefined` until then. */
+  /** The time at which the gateway was up again; `undefined` until then. */
   upMs: number | undefined;
 }
 
 const START_WITHIN_MS = 60_000;
-const ANSWER_WITHIN_MS = 60_000;
+const RESPONSE_WITHIN_MS = 60_000;
 const GONE_WITHIN_MS = 10_000;
 
 interface Running {
@@ -21,7 +21,7 @@ interface Running {
   questions: Map<number, PromiseWithResolvers<unknown>>;
 }
 
-/** A gateway in a process group of its own, which can be killed and started again on its directory. */
+/** A gateway in its own process group, which can be killed and restarted on its directory. */
 export class KillableGateway {
   readonly kills: Kill[] = [];
   readonly #file = join(import.meta.dirname, "gateway-process.ts");
@@ -30,7 +30,7 @@ export class KillableGateway {
   #running: Running | undefined;
   /** The process that was started last. */
   #child: ChildProcess | undefined;
-  #asked = 0;
+  #lastQuestion = 0;
 
   /** @param vars on top of those that `test/support/gateway.ts` sets */
   constructor(bundle: string, directory: string, vars: Record<string, string>) {
@@ -59,7 +59,7 @@ export class KillableGateway {
 
   /** Starts the process, and waits until the gateway listens. */
   async start(): Promise<void> {
-    // A group of its own: then one signal ends Node and workerd at once.
+    // In its own group, one signal ends Node and workerd at once.
     const child = fork(this.#file, this.#arguments, { detached: true });
     this.#child = child;
     const questions: Running["questions"] = new Map();
@@ -103,23 +103,27 @@ export class KillableGateway {
     await untilGone(running.child);
   }
 
-  /** Asks the process something. */
+  /** Sends a question to the process and returns the response. */
   async ask<Value>(ask: Question): Promise<Value> {
     const running = this.#running;
     if (running === undefined) throw new Error("the gateway is down");
-    this.#asked += 1;
-    const question = this.#asked;
-    const answer = Promise.withResolvers<unknown>();
-    running.questions.set(question, answer);
+    this.#lastQuestion += 1;
+    const question = this.#lastQuestion;
+    const response = Promise.withResolvers<unknown>();
+    running.questions.set(question, response);
     running.child.send({ question, ask });
     try {
-      return (await within(ANSWER_WITHIN_MS, answer.promise, `no answer to: ${ask}`)) as Value;
+      return (await within(
+        RESPONSE_WITHIN_MS,
+        response.promise,
+        `no response to: ${ask}`,
+      )) as Value;
     } finally {
       running.questions.delete(question);
     }
   }
 
-  /** Stops the gateway in good order. */
+  /** Stops the gateway gracefully. */
   async stop(): Promise<void> {
     const running = this.#running;
     if (running === undefined) return;
@@ -128,7 +132,7 @@ export class KillableGateway {
     await untilGone(running.child);
   }
 
-  /** Ends whatever is left of the process group, at once. */
+  /** Kills all remaining processes of the group. */
   destroy(): void {
     if (this.#child !== undefined) signalGroup(this.#child, "SIGKILL");
   }
@@ -139,7 +143,11 @@ export class KillableGateway {
   }
 }
 
-/** Waits for a promise for so long at most. */
+/**
+ * Waits for a promise.
+ *
+ * @throws if it takes longer than `ms`
+ */
 export async function within<Value>(
   ms: number,
   promise: Promise<Value>,
@@ -168,7 +176,7 @@ function signalGroup({ pid }: ChildProcess, signal: NodeJS.Signals): void {
 async function untilGone({ pid = 0 }: ChildProcess): Promise<void> {
   for (const untilMs = Date.now() + GONE_WITHIN_MS; groupMembers(pid).length > 0;) {
     if (Date.now() > untilMs)
-      throw new Error(`processes outlived the kill: ${groupMembers(pid).join(", ")}`);
+      throw new Error(`processes survived the kill: ${groupMembers(pid).join(", ")}`);
     await sleep(20);
   }
 }

@@ -1,6 +1,6 @@
-/** A source of random numbers that repeats itself for the same seed. */
+/** A source of random numbers, the same for the same seed. */
 export interface Random {
-  /** Returns a number from 0 up to, and without, 1. */
+  /** Returns a number from 0 (included) to 1 (excluded). */
   next(): number;
   /** Returns a whole number from `min` to `max`, both included. */
   integer(min: number, max: number): number;

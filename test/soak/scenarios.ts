@@ -7,9 +7,9 @@ import { FAULTS, STREAM_FAULTS, WELL, type Fault } from "./faults.ts";
 import type { Random } from "./random.ts";
 import { jsonOf, type Answer, type Form, type Traffic } from "./traffic.ts";
 
-/** The means of a scenario. */
+/** The environment of a scenario. */
 export interface Stage {
-  /** Its name, which its accounts bear. */
+  /** The scenario's name, which is part of its accounts' names. */
   name: string;
   traffic: Traffic;
   random: Random;
@@ -17,7 +17,7 @@ export interface Stage {
   receiver: string;
 }
 
-/** One client's business with the gateway, from its token to its last answer. */
+/** One client's requests to the gateway, from its token to its last response. */
 type Scenario = (stage: Stage) => Promise<Account>;
 
 const DALL_E_FORMS: readonly [Form, ...Form[]] = ["base64", "url", "image", "async", "wait"];
@@ -34,7 +34,7 @@ function anyModel(random: Random): Model {
   return random.chance(0.8) ? "dall-e-2" : "gpt-image-1.5";
 }
 
-/** Returns a form that the prompt can have: one response holds one image file. */
+/** Returns a response form for a prompt. A response of type `image/*` holds only one image. */
 function anyForm({ account, n }: Prompt, random: Random): Form {
   const form = random.pick(account.model === "dall-e-2" ? DALL_E_FORMS : GPT_FORMS);
   return form === "image" && n > 1 ? "base64" : form;
@@ -55,7 +55,7 @@ async function twice({ name, traffic, random }: Stage): Promise<Account> {
   return account;
 }
 
-/** Meets a fault of the upstream, then requests the same again. */
+/** Causes a fault of the upstream, then repeats the request. */
 async function fault({ name, traffic, random }: Stage): Promise<Account> {
   const isStream = random.chance(0.2);
   const account = await traffic.account(name, isStream ? "gpt-image-1.5" : "dall-e-2");
@@ -77,16 +77,16 @@ async function duplicates({ name, traffic, random }: Stage): Promise<Account> {
   const account = await traffic.account(name, anyModel(random));
   const prompt = traffic.prompt(account, random, anyFault(random));
   const forms = Array.from({ length: random.integer(3, 6) }, () => anyForm(prompt, random));
-  const answers = await Promise.all(forms.map((form) => traffic.obtain(prompt, form)));
+  const results = await Promise.all(forms.map((form) => traffic.obtain(prompt, form)));
   if (traffic.isDisturbed(account.startedMs)) return account;
-  const first = callOf(answers[0]);
-  if (answers.some((answer) => callOf(answer) !== first)) {
+  const first = callOf(results[0]);
+  if (results.some((result) => callOf(result) !== first)) {
     traffic.find("duplicates with different images", prompt);
   }
   return account;
 }
 
-/** Leaves in the middle, and comes back. */
+/** Disconnects during a request, then repeats it. */
 async function leaver({ name, traffic, random }: Stage): Promise<Account> {
   const account = await traffic.account(name, anyModel(random));
   const prompt = traffic.prompt(account, random, { directives: "delay=600", recovers: true });
@@ -121,7 +121,7 @@ async function idempotent({ name, traffic, random }: Stage): Promise<Account> {
   return account;
 }
 
-/** Has images generated again with `no-cache`, then takes the newest. */
+/** Regenerates images with `no-cache`, then requests the newest. */
 async function regenerated({ name, traffic, random }: Stage): Promise<Account> {
   const account = await traffic.account(name, anyModel(random));
   const prompt = traffic.prompt(account, random, anyFault(random));
@@ -134,7 +134,7 @@ async function regenerated({ name, traffic, random }: Stage): Promise<Account> {
   });
   prompt.permits += traffic.gateway.killsWithin(sentMs, Date.now()).length;
   if (first.kind === "images" && callOf(first) === callOf(fresh)) {
-    traffic.find("no-cache brought the old images", prompt);
+    traffic.find("no-cache returned the old images", prompt);
   }
   await sleep(500);
   const newest = await traffic.obtain(prompt, anyForm(prompt, random));
@@ -157,7 +157,7 @@ async function privately({ name, traffic, random }: Stage): Promise<Account> {
   return account;
 }
 
-/** Accepts images only if they are new enough, or already there. */
+/** Requests images with `only-if-cached` and with `max-age`. */
 async function choosy({ name, traffic, random }: Stage): Promise<Account> {
   const account = await traffic.account(name, "dall-e-2");
   const prompt = traffic.prompt(account, random, anyFault(random));
@@ -181,7 +181,7 @@ async function choosy({ name, traffic, random }: Stage): Promise<Account> {
   return account;
 }
 
-/** Deletes a generation, and requests the same again. */
+/** Deletes a generation, then repeats its request. */
 async function deleted({ name, traffic, random }: Stage): Promise<Account> {
   const account = await traffic.account(name, "dall-e-2");
   const prompt = traffic.prompt(account, random, anyFault(random));
@@ -206,7 +206,7 @@ async function deleted({ name, traffic, random }: Stage): Promise<Account> {
   prompt.permits += 1;
   const second = await traffic.obtain(prompt, anyForm(prompt, random));
   if (callOf(first) === callOf(second) && !traffic.isDisturbed(sentMs)) {
-    traffic.find("deleted images came back", prompt);
+    traffic.find("deleted images were returned", prompt);
   }
   return account;
 }
@@ -233,7 +233,7 @@ interface BadBody {
   code: string;
 }
 
-/** Sends requests that are wrong, and some without a right to send any. */
+/** Sends invalid requests, and requests without a valid token or enough budget. */
 async function bad({ name, traffic, random }: Stage): Promise<Account> {
   const account = await traffic.account(name, "dall-e-2", { max_n: 2 });
   const path = "/v1/images/generations";
@@ -253,12 +253,12 @@ async function bad({ name, traffic, random }: Stage): Promise<Account> {
   traffic.expectError(wrong, 401, "invalid_token", "a request with a forged token");
   const poor = await traffic.account(name, "dall-e-2", { budget_usd: 0.001 });
   const money = { body: { ...body, n: 1 }, headers: { authorization: `Bearer ${poor.token}` } };
-  const refused = await traffic.send("no money", path, money);
-  traffic.expectError(refused, 429, "budget_exceeded", "a request above the token's budget");
+  const rejected = await traffic.send("no money", path, money);
+  traffic.expectError(rejected, 429, "budget_exceeded", "a request above the token's budget");
   poor.endedMs = Date.now();
   const sub = `/v1/tokens?sub=${account.name}`;
   await traffic.send("token", sub, { method: "DELETE", headers: ADMIN });
-  // The gateway may take a token for good for a second.
+  // The gateway may accept a revoked token for one second.
   await sleep(1500);
   const revoked = await traffic.send("no token", path, { body, headers: { authorization } });
   traffic.expectError(revoked, 401, "invalid_token", "a request with a revoked token");
@@ -286,20 +286,20 @@ async function job({ name, traffic, random, receiver }: Stage): Promise<Account>
     return account;
   }
   await follow(traffic, [id], account, async () => {
-    const answer = await traffic.poll(prompt, `/v1/images/generations/${id}`);
+    const result = await traffic.poll(prompt, `/v1/images/generations/${id}`);
     const event = await deliveredEvent(traffic, hook, account, prompt.text);
     const isCompleted = event?.type === "image.generation.completed";
-    if (event !== undefined && isCompleted !== (answer.kind === "images")) {
-      traffic.find(`event ${event.type} for ${answer.kind}`, prompt);
+    if (event !== undefined && isCompleted !== (result.kind === "images")) {
+      traffic.find(`event ${event.type} for ${result.kind}`, prompt);
     }
   });
-  // The same submission is the same job.
+  // The same submission returns the same job.
   const same = jsonOf(await submit())["job"];
   if (same !== id) traffic.find(`job ${String(same)} instead of ${id}`, prompt);
   return account;
 }
 
-/** Submits a batch with a webhook, and looks at each of its results. */
+/** Submits a batch with a webhook, and polls each of its results. */
 async function batch({ name, traffic, random, receiver }: Stage): Promise<Account> {
   const account = await traffic.account(name, "dall-e-2", { width: 3 });
   const prompts = [0, 1, 2].map(() => traffic.prompt(account, random, anyFault(random)));
@@ -354,12 +354,12 @@ async function completedBatch(
     const view = jsonOf(reply) as unknown as BatchView;
     if (reply.status !== 200) throw new Error(`batch ${id}: status ${reply.status}`);
     if (view.status === "completed") return view;
-    if (Date.now() > untilMs) throw new Error(`batch ${id} did not end`);
+    if (Date.now() > untilMs) throw new Error(`batch ${id} did not complete`);
     await sleep(300);
   }
 }
 
-/** Does something while jobs are in progress; after a kill their Workflows run again. */
+/** Runs `work` while jobs are in progress. After a kill, their Workflows are run again. */
 async function follow(
   traffic: Traffic,
   jobs: readonly string[],
@@ -368,7 +368,7 @@ async function follow(
 ): Promise<void> {
   for (const id of jobs) traffic.openJobs.add(id);
   try {
-    // A kill came before this client knew the jobs: their Workflows may stand still.
+    // A kill before this client knew the jobs may have stopped their Workflows.
     if (traffic.isDisturbed(startedMs)) {
       for (const id of jobs) await traffic.resumeJob(id);
     }
@@ -378,7 +378,7 @@ async function follow(
   }
 }
 
-/** Waits for the event of a job or a batch, and checks its signature and its copies. */
+/** Waits for the event of a job or a batch, and checks its signature and its repeated deliveries. */
 async function deliveredEvent(
   traffic: Traffic,
   hook: { url: string; received(): Promise<Received[]> },
@@ -427,8 +427,8 @@ async function revisit({ traffic, random }: Stage): Promise<Account> {
   return prompt.account;
 }
 
-function callOf(answer: Answer | undefined) {
-  return answer?.kind === "images" ? answer.calls[0] : undefined;
+function callOf(result: Answer | undefined) {
+  return result?.kind === "images" ? result.calls[0] : undefined;
 }
 
 const SCENARIOS: readonly [weight: number, name: string, scenario: Scenario][] = [
@@ -461,6 +461,6 @@ export async function runScenario(stage: Omit<Stage, "name">, mayCreate: boolean
     const account = await scenario({ ...stage, name });
     account.endedMs ??= Date.now();
   } catch (error) {
-    traffic.find(`the scenario "${name}" broke: ${String(error)}`);
+    traffic.find(`the scenario "${name}" failed: ${String(error)}`);
   }
 }

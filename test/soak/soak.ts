@@ -27,14 +27,14 @@ import { clockTime, Traffic } from "./traffic.ts";
 const CLIENTS = 8;
 /** `/v1/usage` has at most 2,000 rows a day, and needs one for each account. */
 const MAX_ACCOUNTS = 1900;
-/** The share of the time in which the gateway is killed; in the rest memory may settle. */
+/** The share of the time in which the gateway is killed; in the rest, memory may settle. */
 const KILLING_SHARE = 0.6;
 const KILL_PAUSE_MS = { min: 4000, max: 14_000 };
 const SCENARIO_PAUSE_MS = 400;
 const SCENARIOS_END_WITHIN_MS = 180_000;
 const REST_MS = 3000;
 const MIB = 1024 * 1024;
-/** A short run ends before workerd has warmed up: up to here its memory is not compared. */
+/** Memory up to this size is not compared, because a short run ends before workerd has warmed up. */
 const MEMORY_FREE_BYTES = 512 * MIB;
 /** Above the memory after the warm-up, and for each upstream call since; README.md has the figures. */
 const MEMORY_SLACK_BYTES = 96 * MIB;
@@ -43,7 +43,7 @@ const MEMORY_PER_CALL_BYTES = 0.35 * MIB;
 const VARS = {
   ACCESS: "token",
   UPSTREAM_TIMEOUT_SECONDS: "8",
-  // The day of the run must make no difference.
+  // The result must not depend on the date of the run.
   RETIRED_MODELS: "keep",
 };
 
@@ -56,7 +56,7 @@ if (!(minutes > 0) || !Number.isInteger(seed)) {
   console.error("Usage: npm run soak -- [--minutes NUMBER] [--seed INTEGER]");
   process.exit(2);
 }
-console.log(`Soaking for ${minutes} min; --seed ${seed} repeats it as nearly as possible.`);
+console.log(`Soaking for ${minutes} min; --seed ${seed} repeats it as closely as possible.`);
 
 const startedMs = Date.now();
 const random = randomFrom(seed);
@@ -78,7 +78,7 @@ const progress = setInterval(() => void report(), 10_000);
 try {
   await run();
 } catch (error) {
-  traffic.find(`the soak itself broke: ${error instanceof Error ? error.stack : String(error)}`);
+  traffic.find(`the soak itself failed: ${error instanceof Error ? error.stack : String(error)}`);
 } finally {
   clearInterval(progress);
   gateway.destroy();
@@ -96,7 +96,7 @@ async function run(): Promise<void> {
     sendUntil(endMs, random.fork(`client ${index}`)),
   );
   await killing;
-  // By the middle of the calm every kind of request has warmed the gateway up.
+  // Halfway through the time without kills, every kind of request has warmed the gateway up.
   await sleep(Math.max(0, (endMs - Date.now()) / 2));
   const warmBytes = await gateway.ask<number>("resident bytes");
   const warmCalls = books.allCalls().length;
@@ -118,9 +118,9 @@ async function run(): Promise<void> {
     traffic.find(`memory grew from ${mib(warmBytes)} to ${mib(drainedBytes)}`);
   }
   const fullBytes = bytesIn(directory);
-  phase("letting eight days pass");
+  phase("setting the clock ahead by eight days");
   await letTimePass(traffic, directory);
-  phase("looking for each image");
+  phase("requesting each image from KV");
   const served = await auditServed(traffic);
   const keys = await auditKeys(traffic);
   const lines = await gateway.ask<string[]>("error lines");
@@ -135,8 +135,8 @@ async function run(): Promise<void> {
       "error responses": listOf(traffic.errors),
       "upstream calls": `${books.allCalls().length} for ${books.prompts.size} prompts of ${books.accounts.length} callers`,
       kills: `${gateway.kills.length} of the whole process group`,
-      paid: `${usd(money.paid)} for every image that the upstream painted`,
-      charged: `${usd(money.charged)}; ${money.withoutCall} reservations in it met a kill before their call`,
+      paid: `${usd(money.paid)} for every image that the upstream generated`,
+      charged: `${usd(money.charged)}; it includes ${money.withoutCall} reservations that a kill left without a call`,
       open: `${usd(openAmount)} in ${open.length} reservations, each left by a kill (a known gap)`,
       served: `${served} prompts from KV alone, eight days later`,
       memory: `${mib(warmBytes)} warm, ${mib(drainedBytes)} after ${callsSince} more calls and the drain`,
@@ -146,7 +146,7 @@ async function run(): Promise<void> {
   );
 }
 
-/** Prints how far the run is. */
+/** Prints the progress of the run. */
 async function report(): Promise<void> {
   const seconds = Math.round((Date.now() - startedMs) / 1000);
   // A gateway that is down has no memory.
@@ -161,7 +161,7 @@ async function report(): Promise<void> {
   console.log(`${seconds} s: ${counts.join(", ")}`);
 }
 
-/** Kills the gateway at random moments, and starts it again. */
+/** Kills the gateway at random moments, and restarts it. */
 async function killUntil(untilMs: number, random: Random): Promise<void> {
   for (;;) {
     const pauseMs = random.integer(KILL_PAUSE_MS.min, KILL_PAUSE_MS.max);
@@ -173,7 +173,7 @@ async function killUntil(untilMs: number, random: Random): Promise<void> {
   }
 }
 
-/** Runs one scenario after the other. */
+/** Runs scenarios in sequence. */
 async function sendUntil(untilMs: number, random: Random): Promise<void> {
   for (let index = 0; Date.now() < untilMs; index += 1) {
     const mayCreate = books.accounts.length < MAX_ACCOUNTS;
@@ -185,7 +185,7 @@ async function sendUntil(untilMs: number, random: Random): Promise<void> {
 
 function conclude(): void {
   if (traffic.findings.length === 0) {
-    console.log("All is well.");
+    console.log("No findings.");
     void rm(directory, { recursive: true, force: true });
     return;
   }

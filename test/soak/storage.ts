@@ -32,16 +32,16 @@ export function objectsWithRows(directory: string, className: string): string[] 
 
 /** A reservation that was never settled or released. */
 export interface OpenReservation {
-  /** The generation that it was made for. */
+  /** The id of its generation. */
   id: string;
   amount: MicroDollars;
   /** Unix seconds. */
   at: number;
 }
 
-/** What the account of everybody holds. */
+/** The reservations and sums of the accounts. */
 export interface Ledgers {
-  /** Reservations that are open in the account of everybody. */
+  /** Reservations that are open in the account of the whole gateway. */
   openForAll: OpenReservation[];
   /** Reservations that are open in any account, by the id of their generation. */
   open: Map<string, OpenReservation>;
@@ -66,7 +66,7 @@ export function ledgersIn(directory: string): Ledgers {
       );
       for (const each of open) ledgers.open.set(each.id, each);
       const [usage] = rowsOf(database, "SELECT COUNT(*) AS rows, SUM(spent) AS spent FROM usage");
-      // Only the account of everybody counts the usage.
+      // Only the account of the whole gateway counts the usage.
       if (Number(usage?.["rows"]) === 0) return;
       ledgers.openForAll.push(...open);
       ledgers.spent += Number(usage?.["spent"]);
@@ -77,20 +77,23 @@ export function ledgersIn(directory: string): Ledgers {
   return ledgers;
 }
 
-/** Returns what is wrong with the keys of KV: each image must have its record, and the other way round. */
+/** Returns the inconsistencies of the keys of KV: each image needs its record, and each record its images. */
 export function problemsOfKeys(
   keys: readonly StoredKey[],
-  { refusals, mayLackRecord }: { refusals: number; mayLackRecord: ReadonlySet<string> },
+  {
+    moderationBlocks,
+    mayLackRecord,
+  }: { moderationBlocks: number; mayLackRecord: ReadonlySet<string> },
 ): string[] {
   const problems: string[] = [];
   const names = new Set(keys.map((key) => key.name));
   const generations = new Map(
     keys.filter((key) => key.name.startsWith("generation/")).map((key) => [key.id, key]),
   );
-  let foundRefusals = 0;
+  let storedBlocks = 0;
   for (const { name, id, images = 0 } of keys) {
     const [kind, rest = "", index = ""] = name.split("/");
-    if (kind === "refusal") foundRefusals += 1;
+    if (kind === "refusal") storedBlocks += 1;
     else if (kind === "image") {
       const isLess = Number(index) < (generations.get(rest)?.images ?? 0);
       if (!isLess && !mayLackRecord.has(rest)) problems.push(`an image without a record: ${name}`);
@@ -105,8 +108,8 @@ export function problemsOfKeys(
       if (requestKey !== rest) problems.push(`a request key without its generation: ${name}`);
     } else problems.push(`an unknown key: ${name}`);
   }
-  if (foundRefusals > refusals)
-    problems.push(`${foundRefusals} moderation blocks, not ${refusals}`);
+  if (storedBlocks > moderationBlocks)
+    problems.push(`${storedBlocks} moderation blocks, not ${moderationBlocks}`);
   return problems;
 }
 
@@ -147,7 +150,7 @@ function reading<Result>(
   }
 }
 
-/** Returns the tables that hold data of the Worker; the platform keeps an alarm in another. */
+/** Returns the tables that hold data of the Worker; the platform stores an alarm in another. */
 function tablesOf(database: DatabaseSync): string[] {
   return rowsOf(database, "SELECT name FROM sqlite_master WHERE type = 'table'")
     .map(({ name }) => String(name))

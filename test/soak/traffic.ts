@@ -25,24 +25,24 @@ export interface Reply {
   startedMs: number;
 }
 
-/** What a response says. */
+/** The outcome of a request. */
 export type Answer =
   | { kind: "images"; id: string | undefined; calls: Call[] }
   | { kind: "pending"; location: string; body: Record<string, unknown> }
   | { kind: "error"; status: number; code: string | null };
 
-/** How a client wants its images. */
+/** The form in which a client requests its images. */
 export type Form = "base64" | "url" | "image" | "stream" | "async" | "wait";
 
 export interface SendOptions {
   method?: string;
   body?: unknown;
   headers?: Record<string, string>;
-  /** Leaves after so many milliseconds. */
+  /** The number of milliseconds after which the client disconnects. */
   leaveAfterMs?: number;
 }
 
-/** Codes of errors that a request may get beside those of its prompt's fault. */
+/** Error codes that a request may get in addition to its prompt's fault. */
 interface Allowed {
   codes?: readonly string[];
 }
@@ -51,7 +51,7 @@ const REPLY_WITHIN_MS = 60_000;
 const POLL_WITHIN_MS = 60_000;
 const POLL_PAUSE_MS = 250;
 const MAX_BROKEN = 6;
-/** So few bytes that every image is longer: the padding makes the images of each call different. */
+/** Longer than any image without padding: the padding makes the images of each call different. */
 const PADDED_BYTES: Record<Model, number> = { "dall-e-2": 150_000, "gpt-image-1.5": 400_000 };
 const TOKEN_SECONDS = 30 * 24 * 60 * 60;
 
@@ -64,7 +64,7 @@ const DOCUMENTED_CODES = new Set(
     ),
 );
 
-/** Sends requests, reads responses, and notes everything that is wrong with them. */
+/** Sends requests, reads responses, and reports everything that is wrong with them. */
 export class Traffic {
   /** Requests by kind. */
   readonly sent = new Map<string, number>();
@@ -85,7 +85,7 @@ export class Traffic {
     this.gateway = gateway;
   }
 
-  /** Notes something that is wrong, with the calls for the prompt that it is about. */
+  /** Reports a problem, with the upstream calls of its prompt. */
   find(finding: string, prompt?: Prompt): void {
     const about =
       prompt === undefined
@@ -149,8 +149,8 @@ export class Traffic {
   }
 
   /**
-   * Sends a request until there is a response: a connection that a kill broke is no finding, and the
-   * client repeats its request, as any client does.
+   * Sends a request, and repeats it if the connection breaks, as any client does. A connection that a
+   * kill broke is no finding.
    */
   async send(kind: string, path: string, options: SendOptions): Promise<Reply> {
     for (let broken = 0; broken < MAX_BROKEN; broken += 1) {
@@ -160,7 +160,7 @@ export class Traffic {
     throw new Error(`${kind} ${path}: no response after ${MAX_BROKEN} requests`);
   }
 
-  /** Sends a request once; returns `undefined` if the connection broke, or the client left. */
+  /** Sends a request once; returns `undefined` if the connection broke, or the client disconnected. */
   async sendOnce(
     kind: string,
     path: string,
@@ -193,7 +193,7 @@ export class Traffic {
   }
 
   /**
-   * Requests the images of a prompt in a form, waits for the end, and checks the answer.
+   * Requests the images of a prompt in a form, waits for its completion, and checks the response.
    *
    * @returns images or an error, never a pending generation
    */
@@ -203,8 +203,8 @@ export class Traffic {
     headers: Record<string, string> = {},
     allowed: Allowed = {},
   ): Promise<Exclude<Answer, { kind: "pending" }>> {
-    const answer = await this.read(prompt, await this.post(prompt, form, headers), allowed);
-    return answer.kind === "pending" ? this.poll(prompt, answer.location, allowed) : answer;
+    const result = await this.read(prompt, await this.post(prompt, form, headers), allowed);
+    return result.kind === "pending" ? this.poll(prompt, result.location, allowed) : result;
   }
 
   /** Requests the images of a prompt in a form. */
@@ -232,7 +232,7 @@ export class Traffic {
     }
   }
 
-  /** Polls a generation or a job until it has ended, and checks its answer. */
+  /** Polls a generation or a job until it has ended, and checks its response. */
   async poll(
     prompt: Prompt,
     location: string,
@@ -241,8 +241,8 @@ export class Traffic {
     const headers = { authorization: `Bearer ${prompt.account.token}` };
     for (const untilMs = Date.now() + POLL_WITHIN_MS; ;) {
       const reply = await this.send("poll", location, { headers });
-      const answer = await this.read(prompt, reply, allowed);
-      if (answer.kind !== "pending") return answer;
+      const result = await this.read(prompt, reply, allowed);
+      if (result.kind !== "pending") return result;
       if (Date.now() > untilMs) throw new Error(`${location} did not end: ${prompt.text}`);
       await sleep(POLL_PAUSE_MS);
     }
@@ -259,7 +259,7 @@ export class Traffic {
     if (reply.status !== 200) return this.#error(prompt, reply, jsonOf(reply), allowed);
     if (type.startsWith("text/event-stream")) return this.#streamed(prompt, reply, allowed);
     if (type.startsWith("image/")) {
-      if (type !== `image/${prompt.format}`) this.find(`${type} came`, prompt);
+      if (type !== `image/${prompt.format}`) this.find(`response of type ${type}`, prompt);
       const id = /gen_[\w-]+/.exec(reply.headers.get("content-location") ?? "")?.[0];
       return this.#images(prompt, id, [reply.body]);
     }
@@ -312,7 +312,7 @@ export class Traffic {
       return this.#images(prompt, undefined, await this.#bytesOf(prompt, [last]));
     }
     if (last?.type === "error") return this.#error(prompt, reply, { error: last.error }, allowed);
-    this.find(`a stream without an end`, prompt);
+    this.find(`a stream without a final event`, prompt);
     return { kind: "error", status: 200, code: null };
   }
 
@@ -345,11 +345,11 @@ export class Traffic {
     return { kind: "error", status, code };
   }
 
-  /** Checks an error of a request that costs nothing, whatever the upstream does. */
+  /** Checks the error of a request that must not reach the upstream. */
   expectError(reply: Reply, status: number, code: string, about: string): void {
-    const found = envelopeOf(jsonOf(reply));
-    count(this.errors, String(found.code));
-    if (reply.status !== status || found.code !== code || !found.isWellFormed) {
+    const envelope = envelopeOf(jsonOf(reply));
+    count(this.errors, String(envelope.code));
+    if (reply.status !== status || envelope.code !== code || !envelope.isWellFormed) {
       const text = reply.body.toString().slice(0, 300);
       this.find(`${about}: expected ${status} ${code}, got ${reply.status} ${text}`);
     }

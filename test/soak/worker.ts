@@ -1,8 +1,8 @@
 /** The paths of the entry module's own endpoints. */
 export const SOAK_PATHS = {
-  /** Sets the clock ahead by so many milliseconds. */
+  /** Sets the clock ahead by a number of milliseconds. */
   clock: "/soak/clock/",
-  /** Moves the alarm of an object, given as `<binding>/<hex id>`, to where the clock is now. */
+  /** Moves the alarm of an object, given as `<binding>/<hex id>`, to the clock's current time. */
   alarm: "/soak/alarm/",
   /** Runs the Workflow of a job again, given the job's id. */
   job: "/soak/job/",
@@ -12,8 +12,8 @@ export const SOAK_PATHS = {
  * Returns the entry module of the Worker that the soak runs: the bundle, and the parts of the
  * platform that Miniflare lacks.
  *
- * - Time passes when the soak says so. The platform's alarms know nothing of this clock, so the soak
- *   moves each alarm when it has set the clock ahead.
+ * - The soak sets the Worker's clock ahead. The platform's alarms do not follow this clock, so the soak
+ *   then moves each alarm.
  * - Cloudflare resumes a Workflow after a restart; Miniflare does not. The soak runs it again.
  *
  * @param bundle the module name of the bundle
@@ -34,7 +34,7 @@ export function soakWorker(bundle: string): string {
         super(ctx, env);
       }
 
-      /** Moves an alarm that was set before the clock was; returns true if there is one. */
+      /** Moves an alarm to the current time of the clock. Returns true if there is an alarm. */
       async moveAlarm() {
         const time = await this.ctx.storage.getAlarm();
         if (time === null) return false;
@@ -64,7 +64,7 @@ export function soakWorker(bundle: string): string {
         }
         const job = after("${SOAK_PATHS.job}");
         if (job !== undefined) {
-          // There is no instance yet if the gateway was killed before it began one.
+          // There is no instance yet if the gateway was killed before it created one.
           const instance = await env.IMAGE_JOB.get(job).catch(() => undefined);
           if (instance === undefined) return Response.json("none");
           const { status } = await instance.status();
