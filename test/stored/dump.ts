@@ -9,14 +9,14 @@ import {
 
 /** Returns the bindings of one kind, by name. */
 function bindingsOf<Binding extends object>(kind: string): Map<string, Binding> {
-  const found = new Map<string, Binding>();
+  const bindings = new Map<string, Binding>();
   for (const [name, binding] of Object.entries<unknown>({ ...env })) {
     const isOfKind =
       typeof binding === "object" && binding !== null && binding.constructor.name === kind;
-    // The test runner has objects of its own.
-    if (isOfKind && !name.startsWith("__")) found.set(name, binding as Binding);
+    // The test runner has its own objects.
+    if (isOfKind && !name.startsWith("__")) bindings.set(name, binding as Binding);
   }
-  return found;
+  return bindings;
 }
 
 /** Returns the namespaces of Durable Objects, by the name of their binding. */
@@ -29,14 +29,14 @@ export function kvNamespaces(): Map<string, KVNamespace> {
   return bindingsOf("KvNamespace");
 }
 
-/** Returns what all bindings of a kind inherit: a test that replaces a method there replaces it everywhere. */
+/** Returns the prototype of all bindings of a kind. A test that replaces a method there replaces it for all. */
 export function sharedPrototype<Binding>(bindings: ReadonlyMap<string, Binding>): Binding {
   const [first] = bindings.values();
   return Object.getPrototypeOf(first) as Binding;
 }
 
 /**
- * Returns what every Durable Object has stored. Objects that have stored nothing are left out.
+ * Returns the storage of every Durable Object. Objects with empty storage are left out.
  *
  * @param names the names of the objects by their ids
  */

@@ -1,7 +1,7 @@
 /** A request that a scene sends, with its response. */
 export interface Exchange {
   request: { method: string; url: string; headers: Record<string, string>; body: string | null };
-  /** The body is text; of bytes it is the hash. */
+  /** The body as text, or the hash of its bytes. */
   response: { status: number; headers: Record<string, string>; body: string };
 }
 
@@ -23,7 +23,7 @@ export interface StoredTable {
   rows: Record<string, Encoded>[];
 }
 
-/** What a Durable Object has stored. */
+/** The storage of a Durable Object. */
 export interface StoredObject {
   binding: string;
   className: string;
@@ -44,7 +44,7 @@ export interface StoredKvEntry {
   /** Text, or bytes if it is not UTF-8. */
   value: Encoded;
   metadata: Encoded;
-  /** Seconds that were left when the fixture was taken; `null` if it does not expire. */
+  /** Seconds until its expiry when the fixture was taken; `null` if it does not expire. */
   expiresInSeconds: number | null;
 }
 
@@ -59,7 +59,7 @@ export interface StoredWorkflow {
   className: string;
   instanceId: string;
   payload: Encoded;
-  /** In the order in which they began. */
+  /** In the order of their start. */
   steps: StoredStep[];
 }
 
@@ -89,7 +89,7 @@ export function encode(value: unknown): Encoded {
   if (typeof value === "object" && Object.getPrototypeOf(value) === Object.prototype) {
     return Object.fromEntries(Object.entries(value).map(([name, each]) => [name, encode(each)]));
   }
-  throw new Error("a fixture has no form for this value");
+  throw new Error("a fixture cannot hold this value");
 }
 
 /** Restores a value from its encoded form. */

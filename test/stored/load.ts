@@ -24,7 +24,7 @@ export class LoadedScene {
   readonly scene: Scene;
   /** The webhook deliveries since then. */
   readonly deliveries: { eventId: string; body: string }[] = [];
-  /** What Workflow instances do that a test has created, by id. */
+  /** The work of the Workflow instances that a test has created, by id. */
   readonly #work = new Map<string, (job: ImageJob) => Promise<void>>();
 
   // oxlint-disable-next-line typescript/unbound-method -- called with its own `this` below
@@ -54,19 +54,19 @@ export class LoadedScene {
     return loaded;
   }
 
-  /** The exchange of a name, with its body as JSON. */
+  /** Returns the exchange with a name. */
   exchange(name: string): Exchange {
     const exchange = this.scene.exchanges[name];
     if (exchange === undefined) throw new Error(`the scene has no exchange ${name}`);
     return exchange;
   }
 
-  /** The names of the exchanges that begin so. */
+  /** Returns the names of the exchanges with a prefix. */
   named(prefix: string): string[] {
     return Object.keys(this.scene.exchanges).filter((name) => name.startsWith(prefix));
   }
 
-  /** The prompt of a request. */
+  /** Returns the prompt of a request. */
   promptOf(name: string): string {
     return String(JSON.parse(String(this.exchange(name).request.body)).prompt);
   }
@@ -90,7 +90,7 @@ export class LoadedScene {
     return notedResponse(response, await response.clone().arrayBuffer());
   }
 
-  /** Expects that a request of the scene has the same response as then. */
+  /** Expects that a request of the scene has the recorded response. */
   async expectSame(name: string): Promise<void> {
     expectSameResponse(name, await this.repeat(name), this.exchange(name).response);
   }
@@ -103,7 +103,7 @@ export class LoadedScene {
     }
   }
 
-  /** Continues the Workflows: steps that had ended have their results, all others run. */
+  /** Continues the Workflows: steps with a recorded outcome are replayed, all others run. */
   async continueWorkflows(): Promise<Replay> {
     const replay: Replay = { ran: [], replayed: [] };
     for (const workflow of this.scene.workflows) {
@@ -117,7 +117,7 @@ export class LoadedScene {
     return replay;
   }
 
-  /** Has a Workflow instance do some work: the platform alone makes instances of the class. */
+  /** Runs work in a Workflow instance, because only the platform can create instances of the class. */
   async #inWorkflow(work: (job: ImageJob) => Promise<void>): Promise<void> {
     const id = crypto.randomUUID();
     const ended: PromiseSettledResult<void>[] = [];
@@ -130,7 +130,7 @@ export class LoadedScene {
     for (const each of ended) if (each.status === "rejected") throw new Error(String(each.reason));
   }
 
-  /** Keeps Workflows from running, except where a test continues them. */
+  /** Prevents Workflows from running, except those that a test continues. */
   #holdWorkflows(): void {
     const work = this.#work;
     vi.spyOn(ImageJob.prototype, "run").mockImplementation(async function (this: ImageJob, event) {
@@ -153,7 +153,7 @@ export class LoadedScene {
   }
 }
 
-/** The headers that do not depend on what the cache does. */
+/** The headers that do not depend on the state of the cache. */
 const FIXED_HEADERS = ["cache-control", "content-type", "etag"];
 
 function expectSameResponse(
@@ -179,7 +179,7 @@ function withoutMessages(json: unknown): unknown {
   );
 }
 
-/** Returns a Workflow's step that returns recorded results by name, and runs what has none. */
+/** Returns a WorkflowStep that replays recorded outcomes by name, and runs the other steps. */
 function replayingStep({ steps }: StoredWorkflow, replay: Replay): WorkflowStep {
   const known = new Map(steps.map((step) => [step.name, step.outcome]));
   const step = {
@@ -228,7 +228,7 @@ async function loadKv({ kv }: Scene): Promise<void> {
   }
 }
 
-/** Writes the rows under the class, which opens them afterwards as a new instance. */
+/** Writes the storage of an object, then evicts the object, so that a new instance opens it. */
 async function loadObject(
   { binding, id, name, alarmMs, tables, entries }: StoredObject,
   offsetMs: number,
@@ -257,7 +257,7 @@ async function loadObject(
   await evictDurableObject(object);
 }
 
-/** Sets alarms by the clock of the scene. */
+/** Translates the times of alarms from the scene's clock to the platform's. */
 function translateAlarms(storage: DurableObjectStorage, offsetMs: number): void {
   const prototype = Object.getPrototypeOf(storage) as DurableObjectStorage;
   // oxlint-disable-next-line typescript/unbound-method -- called with its own `this` below

@@ -1,6 +1,6 @@
 import { unstable_readConfig } from "wrangler";
 
-/** The names by which the platform finds what it has stored for a deployment. */
+/** The names under which the platform stores a deployment's data. */
 interface Platform {
   name: string;
   /** KV namespaces by binding. */

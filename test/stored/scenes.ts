@@ -27,7 +27,7 @@ function pathOf({ id }: { id: string }): string {
   return `${GENERATIONS}/${id}`;
 }
 
-/** Everything that the Worker stores, each in every state that it has. */
+/** Scenes that together store every kind of data, in each of its states. */
 export const SCENES: Record<string, (stage: Stage) => Promise<void>> = {
   async "generation-queued"(stage) {
     stage.holdAlarms();
@@ -51,22 +51,22 @@ export const SCENES: Record<string, (stage: Stage) => Promise<void>> = {
 
   async "generation-completed"(stage) {
     const body = { ...bodyOf("Two boats"), n: 2 };
-    const made = await stage.generate("request", body);
-    await stage.until(pathOf(made), ({ http }) => http === 200);
+    const generated = await stage.generate("request", body);
+    await stage.until(pathOf(generated), ({ http }) => http === 200);
     await stage.generate("hit", body);
     await stage.until("/v1/usage", ({ days }) => days.some(({ hits }) => hits === 1), ADMIN);
-    await stage.exchange("poll", pathOf(made));
-    for (const [index, { url }] of (made.data ?? []).entries())
+    await stage.exchange("poll", pathOf(generated));
+    for (const [index, { url }] of (generated.data ?? []).entries())
       await stage.exchange(`file ${index}`, url);
     await stage.exchange("usage", "/v1/usage", { headers: ADMIN });
   },
 
   async "generation-not-copied"(stage) {
     const failed = stage.failKv();
-    const made = await stage.generate("request", bodyOf("A bridge"));
+    const generated = await stage.generate("request", bodyOf("A bridge"));
     await failed();
-    await stage.exchange("poll", pathOf(made));
-    for (const [index, { url }] of (made.data ?? []).entries())
+    await stage.exchange("poll", pathOf(generated));
+    for (const [index, { url }] of (generated.data ?? []).entries())
       await stage.exchange(`file ${index}`, url);
   },
 
@@ -80,9 +80,9 @@ export const SCENES: Record<string, (stage: Stage) => Promise<void>> = {
 
   async "generation-private"(stage) {
     const headers = { "cache-control": "no-store" };
-    const made = await stage.generate("request", bodyOf("A closed door"), headers);
-    await stage.exchange("poll", pathOf(made));
-    for (const [index, { url }] of (made.data ?? []).entries())
+    const generated = await stage.generate("request", bodyOf("A closed door"), headers);
+    await stage.exchange("poll", pathOf(generated));
+    for (const [index, { url }] of (generated.data ?? []).entries())
       await stage.exchange(`file ${index}`, url);
   },
 
@@ -96,7 +96,7 @@ export const SCENES: Record<string, (stage: Stage) => Promise<void>> = {
     };
     for (const [name, each] of Object.entries(directives)) {
       const body = bodyOf("A storm", each);
-      // The second failure replaces none: both are found by id.
+      // The second failure does not replace the first: a lookup by id returns each.
       for (const round of name === "rejected" ? ["", " again"] : [""]) {
         const started = await stage.generate(`request ${name}${round}`, body, ASYNC);
         await stage.until(pathOf(started), ({ http }) => http >= 400);
@@ -135,7 +135,7 @@ export const SCENES: Record<string, (stage: Stage) => Promise<void>> = {
     const authorization = `Bearer ${token}`;
     await stage.generate("request", bodyOf("A shop"), { authorization });
     await stage.until("/v1/usage", ({ days }) => days.some(({ images }) => images === 1), ADMIN);
-    // What is left of the token's budget does not pay for another image.
+    // The rest of the token's budget is too small for another image.
     await stage.generate("refused", bodyOf("A second shop"), { authorization });
     await stage.exchange("usage", "/v1/usage", { headers: ADMIN });
   },

@@ -27,11 +27,11 @@ export default async function setup(project: TestProject): Promise<() => Promise
   const write = (name: string, content: unknown) =>
     writeFileSync(join(folder, `${name}.json`), `${JSON.stringify(content, null, 1)}\n`);
   write("platform", platformOf("wrangler.toml"));
-  const answer = async (request: IncomingMessage, response: ServerResponse) => {
+  const writeFixture = async (request: IncomingMessage, response: ServerResponse) => {
     write(String(request.url).slice(1), await json(request));
     response.end();
   };
-  const server = createServer((request, response) => void answer(request, response));
+  const server = createServer((request, response) => void writeFixture(request, response));
   server.listen(0, "127.0.0.1");
   await once(server, "listening");
   project.provide("fixtureWriter", `http://127.0.0.1:${(server.address() as AddressInfo).port}`);

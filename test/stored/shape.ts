@@ -1,6 +1,6 @@
 import { decode, type Scene } from "./fixture.ts";
 
-/** How often a field occurs, and with which types. */
+/** The number of occurrences of a field, and its types. */
 interface Field {
   count: number;
   types: Set<string>;
@@ -9,7 +9,7 @@ interface Field {
 /** The fields of everything that is stored, by their path. */
 type Shape = Map<string, Field>;
 
-/** What differs from one to the next of a kind: ids and hashes. */
+/** Ids and hashes, which differ between values of the same kind. */
 const NAMES =
   /\b[a-z]+_[\w-]{32,}|\b[0-9a-f]{64}\b|\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b/g;
 
@@ -29,7 +29,7 @@ export function shapeOf(scenes: readonly Scene[]): Shape {
       }
       for (const { name, rows } of tables) {
         for (const row of rows) {
-          // What a row has depends on its state.
+          // The fields of a row depend on its state.
           const state = typeof row["state"] === "string" ? ` ${row["state"]}` : "";
           add(shape, `${path} ${name}${state}`, decode(row));
         }
@@ -39,7 +39,7 @@ export function shapeOf(scenes: readonly Scene[]): Shape {
   return shape;
 }
 
-/** Adds a value and all that is in it, JSON in texts too. */
+/** Adds a value and everything in it, including JSON in strings. */
 function add(shape: Shape, path: string, value: unknown): void {
   const field = shape.get(path) ?? { count: 0, types: new Set() };
   shape.set(path, field);
@@ -77,7 +77,7 @@ export function problemsFor(reader: Shape, written: Shape): string[] {
   for (const [path, { count, types }] of reader) {
     const field = written.get(path);
     if (field === undefined) {
-      // A parent that is missing says it all.
+      // A missing parent is reported once, without its fields.
       const parent = parentOf(path);
       if (parent === undefined || written.has(parent)) problems.push(`${path} is missing`);
       continue;

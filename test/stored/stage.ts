@@ -51,9 +51,9 @@ export interface ResponseJson {
 }
 
 /**
- * Where a scene is played: sends requests to the Worker, stops it in the middle of its work, and takes
- * down what is stored then. Of the Worker it knows the routes, the exported classes and the methods that
- * the platform calls, so that it survives a redesign.
+ * Plays a scene: sends requests to the Worker, interrupts its work, and records its storage. It uses only
+ * the Worker's routes, its exported classes and the methods that the platform calls, so that it survives a
+ * redesign.
  */
 export class Stage {
   readonly vars: Record<string, string>;
@@ -71,13 +71,13 @@ export class Stage {
     this.#noteSteps();
   }
 
-  /** Plays a scene and returns what is stored at its end. */
+  /** Plays a scene and returns the storage at its end. */
   static async play(scene: (stage: Stage) => Promise<void>): Promise<Scene> {
     const stage = new Stage({});
     try {
       await scene(stage);
       const taken = await stage.#taken();
-      // A hit is counted a second later: the next scene must not find it.
+      // A hit is counted a second later, and must not be counted in the next scene.
       for (const context of stage.#running) await waitOnExecutionContext(context);
       return taken;
     } finally {
@@ -102,7 +102,7 @@ export class Stage {
     };
   }
 
-  /** Sends a request and notes it with its response. */
+  /** Sends a request and records it with its response. */
   async exchange(name: string, path: string, options: SendOptions = {}): Promise<ResponseJson> {
     const { response, exchange } = await this.#send(path, options);
     this.#exchanges[name] = exchange;
@@ -110,7 +110,7 @@ export class Stage {
     return (isJson ? await response.json() : {}) as ResponseJson;
   }
 
-  /** Sends a request without noting it. */
+  /** Sends a request without recording it. */
   async ask(path: string, options: SendOptions = {}): Promise<{ http: number } & ResponseJson> {
     const { response } = await this.#send(path, options);
     return { ...(await response.json<ResponseJson>()), http: response.status };
@@ -151,7 +151,7 @@ export class Stage {
     await response.body?.getReader().read();
   }
 
-  /** Returns a body's webhook_url. */
+  /** Returns the `webhook_url` field of a body, for a new hook of the receiver. */
   hook(plan?: string): { webhook_url: string } {
     const hook = hookAt(inject("receiverUrl"), plan);
     this.#hooks.push(hook);
@@ -189,12 +189,12 @@ export class Stage {
     await reached(async () => isReached(await this.ask(path, { headers })));
   }
 
-  /** Keeps alarms from doing anything. */
+  /** Prevents alarms from running. */
   holdAlarms(): void {
     vi.spyOn(Generation.prototype, "alarm").mockResolvedValue();
   }
 
-  /** Keeps Workflows from doing anything. */
+  /** Prevents Workflows from running. */
   holdWorkflows(): void {
     vi.spyOn(ImageJob.prototype, "run").mockImplementation((event) => {
       this.#noteWorkflow(event);
@@ -202,7 +202,7 @@ export class Stage {
     });
   }
 
-  /** Has KV refuse everything; waits until a write has failed. */
+  /** Makes KV writes fail. Returns a function that waits until one has failed. */
   failKv(): () => Promise<void> {
     const put = vi
       .spyOn(sharedPrototype(kvNamespaces()), "put")
@@ -210,7 +210,7 @@ export class Stage {
     return () => reached(() => put.mock.calls.length > 0);
   }
 
-  /** Makes the objects of a binding unreachable; waits until a call has failed. */
+  /** Makes the objects of a binding unreachable. Returns a function that waits until a call has failed. */
   failObjects(binding: string): () => Promise<void> {
     const prototype = sharedPrototype(namespaces());
     const namespace = namespaces().get(binding);
@@ -234,7 +234,7 @@ export class Stage {
     return () => reached(() => failed > 0);
   }
 
-  /** Breaks every object of a binding, as a machine does that fails. */
+  /** Aborts every object of a binding, as a failure of its machine does. */
   async breakObjects(binding: string): Promise<void> {
     const namespace = namespaces().get(binding);
     if (namespace === undefined) throw new Error(`nothing is bound to ${binding}`);
@@ -245,7 +245,7 @@ export class Stage {
     }
   }
 
-  /** Has the first step of every Workflow fail for good. */
+  /** Makes the first step of every Workflow fail. */
   failFirstStep(): void {
     this.#failsFirstStep = true;
   }
@@ -287,7 +287,7 @@ export class Stage {
     return workflow;
   }
 
-  /** Notes the steps of Workflows. A Workflow that sleeps stays asleep. */
+  /** Records the steps of Workflows. A sleep never ends. */
   #noteSteps(): void {
     // oxlint-disable-next-line typescript/unbound-method -- called with its own `this` below
     const { run } = ImageJob.prototype;

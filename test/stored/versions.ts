@@ -9,7 +9,7 @@ declare global {
 
 const files = import.meta.glob("./*/*.json", { eager: true, import: "default" });
 
-/** The versions whose fixtures are committed, the oldest first, with their scenes by name. */
+/** The versions whose fixtures are committed, oldest first, with their scenes by name. */
 export const VERSIONS: [string, Record<string, Scene>][] = [
   ...Map.groupBy(
     Object.entries(files).toSorted(([a], [b]) => (a < b ? -1 : 1)),
