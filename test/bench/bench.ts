@@ -14,12 +14,12 @@ import { startServers } from "./servers.ts";
 import { measureWaits, WAITS, WAITS_HEAD, waitsLine, type WaitsRow } from "./waits.ts";
 
 /*
- * npm run bench: measures the gateway against a bare Worker in the same run, and how many calls a request
- * waits for in sequence. Each row of the two tables is printed as soon as it is measured.
+ * npm run bench: measures the gateway against a bare Worker in the same run, and the number of calls that
+ * a request waits for in sequence. Each row of the two tables is printed as soon as it is measured.
  *
  * --only <text>  measures only the rows whose name contains the text
  * --json         prints one JSON document at the end instead
- * --smoke        measures a little of every row of the first table: whether the benchmark works
+ * --smoke        measures a little of every row of the first table, to check that the benchmark works
  */
 const { values: flags } = parseArgs({
   options: {
@@ -31,7 +31,7 @@ const { values: flags } = parseArgs({
 const { json, only, smoke } = flags;
 const effort = smoke ? SMOKE : FULL;
 
-/** What a row of waits is called here, so that `--only waits` measures that table alone. */
+/** Returns the name of a row of waits for `--only`, so that `--only waits` measures only that table. */
 const waitsName = (name: string) => `waits: ${name}`;
 const isSelected = (name: string) => name.includes(only);
 
@@ -71,7 +71,7 @@ if (cases.length + waits.length === 0) {
     closeConnections();
     await rm(dirname(bundle), { recursive: true });
   }
-  print("", "In bold what is above its target.");
+  print("", "Figures above their target are in bold.");
   if (smoke) {
     process.stdout.write(`${rows.length} cases can be measured.\n`);
   } else if (json) {

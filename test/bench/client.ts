@@ -5,39 +5,39 @@ export interface Call {
   method?: "GET" | "POST";
   headers?: Record<string, string>;
   body?: string;
-  /** What must come back; anything else is no measurement. */
+  /** The expected response. Any other is an error. */
   expect: Expectation;
 }
 
 export interface Expectation {
   status: number;
-  /** The size of the body at least: an answer without its picture is not the answer. */
+  /** The minimum size of the body, so that a response without its image is an error. */
   minBytes?: number;
-  /** How Cache-Status must begin, after the cache's name. */
+  /** The beginning of Cache-Status, after the cache's name. */
   cache?: string;
 }
 
 export interface Answered {
   headers: IncomingHttpHeaders;
   bytes: number;
-  /** To the last byte of the body. */
+  /** Time to the last byte of the body. */
   ms: number;
-  /** To the first byte of the body; to the end of a response without one. */
+  /** Time to the first byte of the body, or to the end of a response without a body. */
   firstByteMs: number;
   /** The first chunk of the body. */
   beginning: Buffer;
 }
 
-/** Long enough for the slowest case; nothing waits for ever. */
+/** Longer than the slowest case takes. */
 const TIMEOUT_MS = 60_000;
 
-/** Connections stay open, as a browser's do: what is measured is the Worker and not TCP. */
+/** Connections stay open, as a browser's do, so that TCP is not measured. */
 const agent = new Agent({ keepAlive: true });
 
 /**
- * Sends a request and reads its answer to the end.
+ * Sends a request and reads its response to the end.
  *
- * @throws when there is no answer, or another one than expected
+ * @throws if there is no response, or not the expected one
  */
 export function send({ url, method = "GET", headers = {}, body, expect }: Call): Promise<Answered> {
   const { promise, resolve, reject } = Promise.withResolvers<Answered>();
@@ -58,20 +58,22 @@ export function send({ url, method = "GET", headers = {}, body, expect }: Call):
       response.on("error", reject);
       response.on("end", () => {
         const ms = performance.now() - startMs;
-        const answered = {
+        const result = {
           headers: response.headers,
           bytes,
           ms,
           firstByteMs: firstByteMs ?? ms,
           beginning,
         };
-        const problem = differs(response.statusCode, answered, expect);
-        if (problem === undefined) resolve(answered);
+        const problem = differs(response.statusCode, result, expect);
+        if (problem === undefined) resolve(result);
         else reject(new Error(`${method} ${url}: ${problem}`));
       });
     },
   );
-  outgoing.on("timeout", () => outgoing.destroy(new Error(`${method} ${url}: no answer in time`)));
+  outgoing.on("timeout", () =>
+    outgoing.destroy(new Error(`${method} ${url}: no response in time`)),
+  );
   outgoing.on("error", reject);
   outgoing.end(body);
   return promise;
@@ -91,7 +93,7 @@ function differs(
   return undefined;
 }
 
-/** Lets the connections go. */
+/** Closes all connections. */
 export function closeConnections(): void {
   agent.destroy();
 }

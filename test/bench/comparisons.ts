@@ -4,7 +4,7 @@ import type { Figure, Row } from "./row.ts";
 import { cachedRecords, generation, type Servers } from "./servers.ts";
 import { IMAGE_BYTES, picture } from "./upstream.ts";
 
-/** What is there before the first case is measured: cached generations, and the same for the bare Worker. */
+/** The servers with cached generations, and the same data for the bare Worker. */
 interface Stage {
   servers: Servers;
   /** The URL of a cached image. */
@@ -19,11 +19,11 @@ type Calls = (stage: Stage) => Call;
 /** A request to the gateway, and its floor: the request to the bare Worker. */
 interface Case {
   name: string;
-  /** Calls in a batch: so many that a batch takes a good part of a second. */
+  /** The number of calls in a batch, so that a batch takes a good part of a second. */
   calls: number;
   ours: Calls;
   bare: Calls;
-  held: (result: Comparison) => Figure[];
+  figuresOf: (result: Comparison) => Figure[];
 }
 
 const cpu = ({ cpuRatio: value }: Comparison, target?: number): Figure => ({
@@ -40,11 +40,11 @@ const growth = ({ growthBytes }: Comparison, targetBytes: number): Figure => ({
   target: targetBytes / 1e6,
 });
 
-/** Base64 of that many bytes is longer by a third; the rest of an answer is not counted. */
+/** Returns the size of images as base64, which is a third longer. The rest of a body is not counted. */
 const base64 = (images: number) => (images * IMAGE_BYTES * 4) / 3;
 
-const ONE = { prompt: "one picture", response_format: "url" };
-const TEN = { prompt: "ten pictures", response_format: "url", n: 10 };
+const ONE = { prompt: "one image", response_format: "url" };
+const TEN = { prompt: "ten images", response_format: "url", n: 10 };
 
 const hit =
   (body: object, images: number): Calls =>
@@ -56,7 +56,7 @@ const miss =
   ({ servers }) =>
     generation(
       servers,
-      { prompt: `picture ${crypto.randomUUID()}`, n },
+      { prompt: `image ${crypto.randomUUID()}`, n },
       { status: 200, cache: "fwd=miss", minBytes: base64(n) },
     );
 
@@ -86,59 +86,59 @@ export const COMPARISONS: readonly Case[] = [
     calls: 300,
     ours: hit(ONE, 0),
     bare: bareCall("/record", { status: 200, minBytes: 100 }),
-    held: (result) => [
+    figuresOf: (result) => [
       cpu(result, 1.6),
       { what: "p50", value: result.latencyRatio, unit: "×", target: 1.5 },
     ],
   },
   {
-    name: "hit, by URL, floor that asks a rate limit too",
+    name: "hit, by URL, floor that calls a rate limit too",
     calls: 300,
     ours: hit(ONE, 0),
     bare: bareCall("/limited-record", { status: 200, minBytes: 100 }),
-    held: (result) => [cpu(result)],
+    figuresOf: (result) => [cpu(result)],
   },
   {
     name: "hit, base64, 1.5 MB",
     calls: 60,
     ours: hit({ ...ONE, response_format: "b64_json" }, 1),
     bare: bareCall("/image", { status: 200, minBytes: IMAGE_BYTES }),
-    held: (result) => [cpu(result, 2)],
+    figuresOf: (result) => [cpu(result, 2)],
   },
   {
     name: "hit, base64, n = 10",
     calls: 10,
     ours: hit({ ...TEN, response_format: "b64_json" }, 10),
     bare: bareCall("/images?n=10", { status: 200, minBytes: 10 * IMAGE_BYTES }),
-    held: (result) => [cpu(result, 2.5), growth(result, 3 * IMAGE_BYTES)],
+    figuresOf: (result) => [cpu(result, 2.5), growth(result, 3 * IMAGE_BYTES)],
   },
   {
     name: "image file, 1.5 MB",
     calls: 100,
     ours: ({ imageUrl: url }) => ({ url, expect: { status: 200, minBytes: IMAGE_BYTES } }),
     bare: bareCall("/image", { status: 200, minBytes: IMAGE_BYTES }),
-    held: (result) => [cpu(result, 1.15)],
+    figuresOf: (result) => [cpu(result, 1.15)],
   },
   {
     name: "304 on an image file",
     calls: 300,
     ours: notModified,
     bare: bareCall("/not-modified", { status: 304 }),
-    held: (result) => [cpu(result, 2.5)],
+    figuresOf: (result) => [cpu(result, 2.5)],
   },
   {
     name: "304 on an image file, floor that looks it up",
     calls: 300,
     ours: notModified,
     bare: bareCall("/looked-up", { status: 304 }),
-    held: (result) => [cpu(result)],
+    figuresOf: (result) => [cpu(result)],
   },
   {
     name: "miss, 2 MB",
     calls: 20,
     ours: miss(1),
     bare: bareMiss("/upstream", 1),
-    held: (result) => [
+    figuresOf: (result) => [
       cpu(result, 4),
       { what: "p50 added", value: result.addedMs, unit: " ms", target: 25 },
     ],
@@ -148,34 +148,34 @@ export const COMPARISONS: readonly Case[] = [
     calls: 5,
     ours: miss(4),
     bare: bareMiss("/upstream", 4),
-    held: (result) => [cpu(result, 4), growth(result, base64(4) + 2 * IMAGE_BYTES)],
+    figuresOf: (result) => [cpu(result, 4), growth(result, base64(4) + 2 * IMAGE_BYTES)],
   },
   {
-    name: "miss, 2 MB, floor that keeps it",
+    name: "miss, 2 MB, floor that stores it",
     calls: 20,
     ours: miss(1),
     bare: bareMiss("/kept", 1),
-    held: (result) => [cpu(result)],
+    figuresOf: (result) => [cpu(result)],
   },
   {
-    name: "miss, n = 4, 8 MB, floor that keeps it",
+    name: "miss, n = 4, 8 MB, floor that stores it",
     calls: 5,
     ours: miss(4),
     bare: bareMiss("/kept", 4),
-    held: (result) => [cpu(result)],
+    figuresOf: (result) => [cpu(result)],
   },
   {
     name: "rejected input",
     calls: 300,
     ours: ({ servers }) => generation(servers, { prompt: "" }, { status: 400 }),
     bare: bareCall("/bad-request", { status: 400 }),
-    held: (result) => [cpu(result, 2)],
+    figuresOf: (result) => [cpu(result, 2)],
   },
 ];
 
 /** Measures one case. */
 export async function compared(
-  { name, calls, ours, bare, held }: Case,
+  { name, calls, ours, bare, figuresOf }: Case,
   stage: Stage,
   effort: Effort,
 ): Promise<Row> {
@@ -187,13 +187,13 @@ export async function compared(
     effort,
   );
   const { cpuMs, floorMs } = result;
-  return { name, cpuMs, floorMs, figures: held(result) };
+  return { name, cpuMs, floorMs, figures: figuresOf(result) };
 }
 
-/** Creates and caches what the cases need. */
+/** Creates and caches the generations that the cases need. */
 export async function prepared(servers: Servers): Promise<Stage> {
-  const imageUrl = await made(servers, ONE);
-  await made(servers, TEN);
+  const imageUrl = await createImage(servers, ONE);
+  await createImage(servers, TEN);
   await cachedRecords(servers.gateway, 2);
   await seedBareWorker(servers);
   const expect = { status: 200, minBytes: IMAGE_BYTES };
@@ -201,21 +201,21 @@ export async function prepared(servers: Servers): Promise<Stage> {
   return { servers, imageUrl, etag: String(headers.etag) };
 }
 
-/** Makes a generation, and gives the address of its first image. */
-async function made(servers: Servers, request: object): Promise<string> {
+/** Creates a generation and returns the URL of its first image. */
+async function createImage(servers: Servers, request: object): Promise<string> {
   const { beginning } = await send(generation(servers, request, { status: 200 }));
   const { data }: { data: { url: string }[] } = JSON.parse(beginning.toString());
   const [image] = data;
-  if (image === undefined) throw new Error("the gateway has made no image");
+  if (image === undefined) throw new Error("the gateway has generated no image");
   return image.url;
 }
 
-/** The same record and an image of the same size. */
+/** Stores the same record and an image of the same size for the bare Worker. */
 async function seedBareWorker({ gateway, bare }: Servers): Promise<void> {
   const { keys } = await gateway.cache.list({ prefix: "request/" });
   const [first] = keys;
   const record = first === undefined ? null : await gateway.cache.get(first.name, "text");
-  if (record === null) throw new Error("the gateway has kept no record");
+  if (record === null) throw new Error("the gateway has cached no record");
   await bare.cache.put("record", record);
   await bare.cache.put("image", picture(IMAGE_BYTES));
 }

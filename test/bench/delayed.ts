@@ -1,4 +1,4 @@
-/** How long each call of a kind of binding waits first, in milliseconds. */
+/** The delay before each call of a kind of binding, in milliseconds. */
 export interface Delays {
   /** Every method of a KV namespace. */
   kv: number;
@@ -15,7 +15,7 @@ const CLASSES = ["Generation", "IdempotencyKey", "Budget", "Revocations", "Jobs"
 
 /**
  * Returns the source of an entry module that delays every call of KV, of a Durable Object and of a rate
- * limit, by a time that `setDelays` sets. The fetch handler, every Durable Object class and the Workflow
+ * limit, by the times that `setDelays` sets. The fetch handler, every Durable Object class and the Workflow
  * class get the delayed bindings.
  *
  * @param bundle the module name of the bundle

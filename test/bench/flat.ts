@@ -5,19 +5,19 @@ import { cachedRecords, generation, type Servers } from "./servers.ts";
 import { SMALL } from "./upstream.ts";
 
 const ENTRIES = 2000;
-/** Generations that are made at once, to have the entries. */
+/** The number of generations that are created concurrently. */
 const AT_ONCE = 10;
 const DRIFT = 1.1;
 /** Passes over all entries. */
 const PASSES = 3;
 
-/** The name of its row. */
+/** The name of the row. */
 export const FLAT = `${ENTRIES} distinct small hits`;
 
-/** Distinct small hits, one after another: the last quarter costs what the first does. */
+/** Measures distinct small hits in sequence: the last quarter must cost the same as the first. */
 export async function flat(servers: Servers, effort: Effort): Promise<Row> {
   const count = some(ENTRIES, effort);
-  await makeEntries(count, servers);
+  await createEntries(count, servers);
   const { workerd } = servers.gateway;
   const expect = { status: 200, cache: "hit" };
   const quarter = Math.ceil(count / 4);
@@ -43,8 +43,8 @@ export async function flat(servers: Servers, effort: Effort): Promise<Row> {
   };
 }
 
-async function makeEntries(count: number, servers: Servers): Promise<void> {
-  const kept = await cachedRecords(servers.gateway, 0);
+async function createEntries(count: number, servers: Servers): Promise<void> {
+  const earlier = await cachedRecords(servers.gateway, 0);
   let entry = 0;
   const worker = async () => {
     while (entry < count) {
@@ -55,9 +55,9 @@ async function makeEntries(count: number, servers: Servers): Promise<void> {
     }
   };
   await Promise.all(Array.from({ length: AT_ONCE }, worker));
-  await cachedRecords(servers.gateway, kept + count);
+  await cachedRecords(servers.gateway, earlier + count);
 }
 
 function entryPrompt(entry: number): string {
-  return `${SMALL} picture ${entry}`;
+  return `${SMALL} image ${entry}`;
 }

@@ -7,23 +7,23 @@ import { SLOW, SLOW_MS, SMALL_BYTES } from "./upstream.ts";
 const CLIENTS = 200;
 const ADDED_MS = 150;
 
-/** The name of its row. */
+/** The name of the row. */
 export const HERD = `${CLIENTS} identical misses at once`;
 
-/** Many identical misses at once: one upstream call, and all are answered about when it ends. */
+/** Measures many identical misses at once: one upstream call, and all responses soon after its end. */
 export async function herd(servers: Servers, effort: Effort): Promise<Row> {
   const count = some(CLIENTS, effort);
   const calls: number[] = [];
   const added: number[] = [];
   for (let round = 0; round < effort.rounds; round += 1) {
     const before = servers.upstream.calls();
-    const prompt = `${SLOW} picture ${round}`;
+    const prompt = `${SLOW} image ${round}`;
     const expect = { status: 200, cache: "fwd=miss", minBytes: SMALL_BYTES };
-    const answers = await Promise.all(
+    const responses = await Promise.all(
       Array.from({ length: count }, () => send(generation(servers, { prompt }, expect))),
     );
     calls.push(servers.upstream.calls() - before);
-    const latencies = answers.map((answer) => answer.ms);
+    const latencies = responses.map((response) => response.ms);
     added.push(percentile(latencies, 99) - SLOW_MS);
   }
   return {

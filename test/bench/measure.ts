@@ -2,20 +2,20 @@ import { setTimeout as wait } from "node:timers/promises";
 import { send, type Call } from "./client.ts";
 import type { OsProcess } from "./process.ts";
 
-/** One side of a comparison: a server, and what is asked of it. */
+/** One side of a comparison: a server and its requests. */
 export interface Side {
   workerd: OsProcess;
-  /** A new call; each may be another one. */
+  /** Returns the next call. Calls may differ. */
   call: () => Call;
 }
 
-/** What a batch of calls, one after another, took. */
+/** The costs of a batch of sequential calls. */
 export interface Batch {
-  /** Of the server, per call, with what it still did after its answers. */
+  /** CPU time of the server per call, including its work after the responses. */
   cpuMs: number;
-  /** From the request to the last byte; the median. */
+  /** Median time from the request to the last byte. */
   p50Ms: number;
-  /** How far memory rose above what was resident before. */
+  /** Peak memory above the memory that was resident before. */
   growthBytes: number;
 }
 
@@ -31,36 +31,36 @@ export interface Comparison {
   growthBytes: number;
 }
 
-/** A server that spent no more than this in a pause has come to rest. */
+/** A server that used at most this much CPU time in a pause is idle. */
 const REST_CPU_MS = 0.5;
 const REST_PAUSE_MS = 50;
 const REST_WITHIN_MS = 10_000;
 
-/** How much is measured. */
+/** The extent of a measurement. */
 export interface Effort {
   rounds: number;
-  /** Calls before the first round: compilers come to rest too. */
+  /** The number of calls before the first round, so that JIT compilation is done. */
   warmUpCalls: number;
-  /** How many of a case's calls and entries: all of them, or a few. */
+  /** The share of a case's calls and entries, at most 1. */
   share: number;
 }
 
-/** Of a case whose calls are slow, this is enough. */
+/** Enough for a case with slow calls. */
 const WARM_UP_BATCHES = 2;
 
 export const FULL: Effort = { rounds: 5, warmUpCalls: 300, share: 1 };
-/** Whether all of it works. */
+/** Only checks that every case works. */
 export const SMOKE: Effort = { rounds: 1, warmUpCalls: 1, share: 0.02 };
 
-/** So many of `count`, at least two. */
+/** Returns the share of `count` for an effort, at least two. */
 export function some(count: number, { share }: Effort): number {
   return Math.max(2, Math.round(count * share));
 }
 
 /**
- * Compares two sides, round by round in turns, so that a machine that slows down slows both.
+ * Compares two sides in alternating batches, so that a slow machine slows both.
  *
- * @param calls in a batch
+ * @param calls the number of calls in a batch
  */
 export async function compare(
   ours: Side,
@@ -87,7 +87,7 @@ export async function compare(
   };
 }
 
-/** Calls one after another, and what they cost until the server is at rest again. */
+/** Sends calls in sequence. Returns their costs until the server is idle again. */
 export async function batch({ workerd, call }: Side, calls: number): Promise<Batch> {
   await rest(workerd);
   const residentBytes = workerd.residentBytes();
@@ -103,14 +103,14 @@ export async function batch({ workerd, call }: Side, calls: number): Promise<Bat
   };
 }
 
-/** Waits until a server does nothing more: what goes on after an answer is a part of its cost. */
+/** Waits until a server is idle: its work after a response is part of the cost. */
 async function rest(workerd: OsProcess): Promise<void> {
   const untilMs = Date.now() + REST_WITHIN_MS;
   for (let cpuMs = workerd.cpuMs(); ;) {
     await wait(REST_PAUSE_MS);
     const spentMs = workerd.cpuMs() - cpuMs;
     if (spentMs < REST_CPU_MS) return;
-    if (Date.now() > untilMs) throw new Error("the server does not come to rest");
+    if (Date.now() > untilMs) throw new Error("the server does not become idle");
     cpuMs += spentMs;
   }
 }
@@ -119,7 +119,7 @@ export function median(values: readonly number[]): number {
   return percentile(values, 50);
 }
 
-/** The smallest value that so many per cent of all do not exceed. */
+/** Returns the smallest value that at least `percent` of the values do not exceed (nearest rank). */
 export function percentile(values: readonly number[], percent: number): number {
   const sorted = values.toSorted((a, b) => a - b);
   const value = sorted[Math.max(0, Math.ceil((percent / 100) * sorted.length) - 1)];

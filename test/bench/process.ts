@@ -1,21 +1,21 @@
 import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 
-/** What the operating system knows of a process. */
+/** The operating system's figures for a process. */
 export interface OsProcess {
   /** CPU time of all its threads so far, in milliseconds. */
   cpuMs(): number;
   /** Memory that is resident now, in bytes. */
   residentBytes(): number;
-  /** Begins to look for the peak anew. */
+  /** Resets the peak. */
   resetPeak(): void;
-  /** The most that was resident since the last reset, in bytes. */
+  /** Peak memory since the last reset, in bytes. */
   peakBytes(): number;
 }
 
 /**
- * Starts something that starts a workerd, and finds that workerd.
+ * Calls `start`, which starts one workerd, and returns the process of that workerd.
  *
- * @throws where /proc is not what Linux has, or no workerd was started
+ * @throws without Linux's /proc, or if not exactly one workerd was started
  */
 export async function withWorkerd<Started>(
   start: () => Promise<Started>,
@@ -28,7 +28,7 @@ export async function withWorkerd<Started>(
   return { started, workerd: osProcess(id) };
 }
 
-/** The workerds that this process has started. */
+/** Returns the process ids of the workerds that this process has started. */
 function workerdIds(): string[] {
   return readdirSync("/proc").filter((id) => /^\d+$/.test(id) && isOwnWorkerd(id));
 }
@@ -40,12 +40,12 @@ function isOwnWorkerd(id: string): boolean {
       /\((.*)\) \S (\d+)/.exec(readFileSync(`/proc/${id}/stat`, "utf8")) ?? [];
     return name === "workerd" && parent === String(process.pid);
   } catch {
-    // Gone since it was listed.
+    // The process has ended since it was listed.
     return false;
   }
 }
 
-/** Linux's own figures (proc(5)): nanoseconds on the CPU of each thread, and the high-water mark. */
+/** Returns Linux's figures (proc(5)): CPU nanoseconds of each thread, and the high-water mark of memory. */
 function osProcess(id: string): OsProcess {
   const status = (field: string) => {
     const kib = new RegExp(`^${field}:\\s+(\\d+) kB`, "m").exec(

@@ -1,32 +1,32 @@
 /** One row of the table. */
 export interface Row {
   name: string;
-  /** CPU time per call of the gateway, in milliseconds; absent where a case has no calls to count. */
+  /** CPU time per call of the gateway, in milliseconds; absent if a case does not measure it. */
   cpuMs?: number;
   /** The same of the bare Worker. */
   floorMs?: number;
   figures: Figure[];
 }
 
-/** What was measured, and what it may be at most. */
+/** A measured value and its upper bound. */
 export interface Figure {
   what: string;
   value: number;
   unit: "×" | " ms" | " MB" | "";
-  /** Absent where a row only informs. */
+  /** Absent if the figure has no upper bound. */
   target?: number;
 }
 
 /** The head of the table in Markdown. */
 export const TABLE_HEAD: readonly string[] = [
-  "| case | CPU, ms | floor, ms | held (at most) |",
+  "| case | CPU, ms | floor, ms | measured (target) |",
   "| --- | ---: | ---: | --- |",
 ];
 
 /** Returns a row in Markdown. A figure above its target is in bold. */
 export function tableLine({ name, cpuMs, floorMs, figures }: Row): string {
-  const held = figures.map(inWords).join(", ");
-  return `| ${[name, milliseconds(cpuMs), milliseconds(floorMs), held].join(" | ")} |`;
+  const measured = figures.map(inWords).join(", ");
+  return `| ${[name, milliseconds(cpuMs), milliseconds(floorMs), measured].join(" | ")} |`;
 }
 
 function isMissed({ value, target }: Figure): boolean {

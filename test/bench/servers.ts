@@ -7,7 +7,7 @@ import type { Call, Expectation } from "./client.ts";
 import { withWorkerd, type OsProcess } from "./process.ts";
 import { startUpstream, type InstantUpstream } from "./upstream.ts";
 
-/** What runs during a benchmark, each workerd in a process of its own. */
+/** The servers of a benchmark, each workerd in its own process. */
 export interface Servers {
   upstream: InstantUpstream;
   gateway: Gateway & { workerd: OsProcess };
@@ -23,7 +23,7 @@ interface BareWorker {
 }
 
 /**
- * Starts them all: the gateway as it is deployed, on Miniflare without a development proxy.
+ * Starts all servers: the gateway as it is deployed, on Miniflare without a development proxy.
  *
  * @param bundle the path of the bundle
  */
@@ -67,7 +67,7 @@ async function startBareWorker(upstreamUrl: string): Promise<BareWorker> {
   return { url: origin, cache, close: () => miniflare.dispose() };
 }
 
-/** A generation request to the gateway. */
+/** Returns a generation request to the gateway. */
 export function generation({ gateway }: Servers, body: object, expect: Expectation): Call {
   return {
     url: `${gateway.url}/v1/images/generations`,
@@ -80,7 +80,7 @@ export function generation({ gateway }: Servers, body: object, expect: Expectati
 
 const CACHED_WITHIN_MS = 60_000;
 
-/** Waits until KV has so many records, whose requests are hits from then on; tells how many. */
+/** Waits until KV has `least` records, so that their requests are hits. Returns the number of records. */
 export async function cachedRecords(
   { cache }: Pick<Gateway, "cache">,
   least: number,
@@ -89,12 +89,12 @@ export async function cachedRecords(
   for (;;) {
     const count = await countRecords(cache);
     if (count >= least) return count;
-    if (Date.now() > untilMs) throw new Error("the gateway does not keep what it makes");
+    if (Date.now() > untilMs) throw new Error("the gateway does not cache its generations");
     await wait(200);
   }
 }
 
-/** KV lists at most a thousand at a time. */
+/** Counts the records in KV, which lists at most 1000 keys at a time. */
 async function countRecords(cache: Gateway["cache"]): Promise<number> {
   let count = 0;
   for (let cursor: string | undefined; ;) {

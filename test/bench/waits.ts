@@ -33,7 +33,7 @@ export interface WaitsRow extends ColdAndHot {
   atMost: ColdAndHot;
 }
 
-/** What one measurement of a kind of request has for itself. */
+/** The data of one measurement, which no other measurement shares. */
 interface Subject {
   /** Without a slash at its end. */
   gatewayUrl: string;
@@ -68,11 +68,11 @@ interface Case {
 
 /** Large compared with the noise of a busy machine. */
 const DELAY_MS = 400;
-/** Each has a cold and a hot latency; the least of all is the latency without delay. */
+/** The number of runs without delay. The lowest of their latencies, cold or hot, is the latency without delay. */
 const UNDELAYED_RUNS = 2;
 /**
- * Cases that are measured at the same time, in the first try and in each retry. They compete for the CPU, which
- * only adds to their latencies: a row with a figure above its bound is measured again with less beside it.
+ * The number of cases that are measured concurrently, in the first attempt and in each retry. They compete for the
+ * CPU, which only adds to their latencies. A row with a figure above its bound is measured again with fewer others.
  */
 const AT_ONCE: readonly number[] = [6, 3, 1, 1];
 
@@ -88,7 +88,7 @@ const MISS: Expectation = { status: 200, cache: "fwd=miss; stored" };
 const JOINED: Expectation = { status: 202, cache: "fwd=miss; collapsed" };
 const ASYNC = { prefer: "respond-async" };
 
-/** Every kind of request, with the waits that it has today. */
+/** Every kind of request, with the waits that it may have. */
 const CASES: readonly Case[] = [
   {
     name: "hit, by URL",
@@ -131,7 +131,7 @@ const CASES: readonly Case[] = [
     atMost: { cold: { storage: 2, rateLimits: 1 }, hot: { storage: 1, rateLimits: 1 } },
     async steps(subject) {
       const cold = await freshToken();
-      // A revocation lookup is remembered for a second only, so the hot request has a newer token.
+      // A revocation lookup is cached for only a second, so the hot request has a newer token.
       const hot = await freshToken();
       return {
         cold: post(subject, byUrl(subject), HIT, cold),
@@ -223,7 +223,7 @@ export const WAITS: readonly string[] = CASES.map(({ name }) => name);
  * Measures the sequential waits of requests: (latency - latency without delay) / delay, rounded.
  *
  * Generations that must be in KV are created by another gateway on the same storage, so that they are cold in
- * the one that is measured. A row with a figure above its bound is measured again, and the least counts.
+ * the one that is measured. A row with a figure above its bound is measured again, and the lowest figure counts.
  *
  * @param bundle the path of the bundle
  * @param names of the rows
@@ -247,7 +247,7 @@ export async function measureWaits(
   }
 }
 
-/** Closes a gateway after its use. */
+/** Calls `use`, then closes the gateway. */
 async function closing<Result>(gateway: Gateway, use: () => Promise<Result>): Promise<Result> {
   try {
     return await use();
@@ -298,7 +298,7 @@ const UNMEASURED: Waits = {
   rateLimits: Number.POSITIVE_INFINITY,
 };
 
-/** One for all runs without delay, where cold and hot take the same, and one for each delayed run. */
+/** The number of subjects of a case: one for all runs without delay, and one for each delayed run. */
 const SUBJECTS = 1 + AT_ONCE.length * KINDS.length;
 
 /** Returns the subjects of each case, one for each measurement. Those that must be stored are in KV. */
@@ -405,7 +405,7 @@ function byUrl({ prompt }: Subject): object {
   return { prompt, response_format: "url" };
 }
 
-/** Two misses of one caller: the first finds its account cold. */
+/** Returns two misses of one caller. Its account is cold for the first. */
 function misses(
   subject: Subject,
   more: object,
@@ -449,7 +449,7 @@ async function freshToken(limits: { budget_usd?: number } = {}): Promise<Headers
   return { authorization: `Bearer ${(await mintToken([TOKEN_SECRET], options)).token}` };
 }
 
-/** A request that is rejected after the token's revocation was looked up, without any other wait. */
+/** Returns a request that is rejected after the token's revocation was looked up, without any other wait. */
 function beyondLimits(subject: Subject, token: Headers): Call {
   return post(subject, { prompt: subject.prompt, n: 2 }, { status: 400 }, token);
 }

@@ -35,7 +35,10 @@ describe("the cache key", () => {
   it.each([
     [{ prompt: "a man walks" }, "6bf82536eecb548a647b618fb826ea18e8b5fbbc0fb6004bf5377d28f5772a4a"],
     [FULL, "8ad3102e9d363cf4c49a0f75ee25655f551389e684b41fc1f1dff421ba5557da"],
-    [{ model: "alias", prompt: "a man walks", stream: true, partial_images: 2, user: "u-1" }, "9e77cc7a5e6f5b1ecd6f7fcaca0a320bbe5cb99542e41bfcbd468152e1d3ec2d"],
+    [
+      { model: "alias", prompt: "a man walks", stream: true, partial_images: 2, user: "u-1" },
+      "9e77cc7a5e6f5b1ecd6f7fcaca0a320bbe5cb99542e41bfcbd468152e1d3ec2d",
+    ],
     [
       {
         model: "dall-e-3",
@@ -46,7 +49,10 @@ describe("the cache key", () => {
       },
       "4f02ec15968724355756091e0bccd2c076cc632f1fae1f2a54008c6b9d8b869b",
     ],
-    [{ model: "dall-e-2", prompt: "é🦊", n: 3, size: "256x256" }, "ee7a740a23189bca2e3b3820049bfabf8b5f3e69f14a9051a5b9d982cb2c523d"],
+    [
+      { model: "dall-e-2", prompt: "é🦊", n: 3, size: "256x256" },
+      "ee7a740a23189bca2e3b3820049bfabf8b5f3e69f14a9051a5b9d982cb2c523d",
+    ],
   ])("is the key of earlier versions for %o", async (body, key) => {
     expect(await keyOf(body)).toBe(key);
   });
