@@ -134,9 +134,9 @@ describe("a signed URL", () => {
     expect((await fetch(await urlSignedWith("a".repeat(32)))).status).toBe(403);
   });
 
-  it("is accepted from the README's snippet of at most twelve lines", async () => {
-    const readme = readFileSync(join(root, "README.md"), "utf8");
-    const [, snippet = ""] = /```js\n(import \{ createHmac \}[\s\S]*?)```/.exec(readme) ?? [];
+  it("is accepted from the snippet in docs/api.md of at most twelve lines", async () => {
+    const reference = readFileSync(join(root, "docs/api.md"), "utf8");
+    const [, snippet = ""] = /```js\n(import \{ createHmac \}[\s\S]*?)```/.exec(reference) ?? [];
     expect(snippet.trim().split("\n").length).toBeLessThanOrEqual(12);
     const code = snippet.replace("process.env.TOKEN_SECRET", JSON.stringify(TOKEN_SECRET));
     const module = (await import(`data:text/javascript,${encodeURIComponent(code)}`)) as {
