@@ -12,14 +12,14 @@ const BATCHES = "https://gateway.example/v1/images/batches";
 
 quietAndFresh();
 
-// After the hooks above, so that jobs are over before everything is reset.
+// Registered after the hooks above, so that jobs end before the reset.
 const jobs = jobsWithoutPauses();
 
 function request(customId: string, prompt: string) {
   return { custom_id: customId, body: { ...SMALL, prompt } };
 }
 
-function order(body: unknown, headers: Record<string, string> = {}, environment = env) {
+function submit(body: unknown, headers: Record<string, string> = {}, environment = env) {
   const init = {
     method: "POST",
     headers: { "content-type": "application/json", ...headers },
@@ -34,9 +34,9 @@ async function poll(id: string): Promise<BatchView> {
   return response.json();
 }
 
-/** Has a batch run to its end. */
+/** Submits a batch and returns it after all of its jobs have ended. */
 async function run(body: object): Promise<BatchView> {
-  const response = await order(body);
+  const response = await submit(body);
   expect(response.status).toBe(202);
   const { id } = await response.json<BatchView>();
   await jobs.done();
@@ -44,8 +44,8 @@ async function run(body: object): Promise<BatchView> {
 }
 
 describe("a batch", () => {
-  it("is taken at once, with nothing made yet", async () => {
-    const response = await order({
+  it("responds 202 with its URL while its requests are still in progress", async () => {
+    const response = await submit({
       requests: [request("a", newPrompt("[upstream delay=500]"))],
     });
     const batch = await response.json<BatchView>();
@@ -62,7 +62,7 @@ describe("a batch", () => {
     await eventually(async () => expect((await poll(batch.id)).status).toBe("completed"));
   });
 
-  it("has every result in the order of its requests, and tells once", async () => {
+  it("lists its results in the order of its requests, and delivers one webhook without image data", async () => {
     const hook = hookAt(inject("receiverUrl"));
     const prompts = [
       newPrompt("[upstream delay=200]"),
@@ -92,12 +92,12 @@ describe("a batch", () => {
     expect(received[0]?.body).not.toContain("b64_json");
   });
 
-  it("shows each result as it comes", async () => {
+  it("shows each result as soon as its job ends", async () => {
     const requests = [
       request("fast", newPrompt()),
       request("slow", newPrompt("[upstream delay=1000]")),
     ];
-    const { id } = await (await order({ requests })).json<BatchView>();
+    const { id } = await (await submit({ requests })).json<BatchView>();
     await eventually(async () => {
       expect(await poll(id)).toMatchObject({
         status: "in_progress",
@@ -108,7 +108,7 @@ describe("a batch", () => {
     await eventually(async () => expect((await poll(id)).status).toBe("completed"));
   });
 
-  it("makes what is asked for twice once", async () => {
+  it("calls the upstream once for ten identical requests", async () => {
     const prompt = newPrompt();
     const requests = Array.from({ length: 10 }, (_, index) => request(String(index), prompt));
     const batch = await run({ requests });
@@ -118,7 +118,7 @@ describe("a batch", () => {
   });
 
   it(
-    "may have a hundred requests, each with a response of its own",
+    "completes 100 requests with one webhook and one upstream call for each prompt",
     { timeout: 60_000 },
     async () => {
       const hook = hookAt(inject("receiverUrl"));
@@ -132,20 +132,20 @@ describe("a batch", () => {
       const calls = await Promise.all(prompts.map((prompt) => upstreamCalls(prompt)));
       expect(new Set(calls)).toEqual(new Set([1]));
       const job = `https://gateway.example/v1/images/generations/${batch.results[99]?.job}`;
-      const answered = await callWorker(new Request(`${job}?response_format=url`), env);
-      expect(await answered.json()).toMatchObject({ data: batch.results[99]?.response?.data });
+      const polled = await callWorker(new Request(`${job}?response_format=url`), env);
+      expect(await polled.json()).toMatchObject({ data: batch.results[99]?.response?.data });
     },
   );
 
-  it("is the same under the same Idempotency-Key, and no other is", async () => {
+  it("is returned again for the same Idempotency-Key, which is rejected with 422 for other requests", async () => {
     const key = { "idempotency-key": crypto.randomUUID() };
     const requests = [request("a", newPrompt())];
-    const bodies = await Promise.all([order({ requests }, key), order({ requests }, key)]);
-    const batches = await Promise.all(bodies.map((each) => each.json<BatchView>()));
+    const responses = await Promise.all([submit({ requests }, key), submit({ requests }, key)]);
+    const batches = await Promise.all(responses.map((each) => each.json<BatchView>()));
     expect(batches[0]?.id).toBe(batches[1]?.id);
-    const other = await order({ requests: [request("a", newPrompt())] }, key);
+    const other = await submit({ requests: [request("a", newPrompt())] }, key);
     expect(await errorOf(other)).toEqual([422, "idempotency_key_reused", null]);
-    const renamed = await order(
+    const renamed = await submit(
       { requests: requests.map(({ body }) => ({ custom_id: "b", body })) },
       key,
     );
@@ -153,7 +153,7 @@ describe("a batch", () => {
   });
 });
 
-describe("a batch that is not valid", () => {
+describe("an invalid batch request", () => {
   const good = request("a", "a");
 
   it.each([
@@ -185,30 +185,33 @@ describe("a batch that is not valid", () => {
       "unsupported_parameter",
     ],
     [{ requests: [good], webhook_url: "https://evil.example/" }, "webhook_url", "invalid_value"],
-  ])("begins nothing: %j", async (body, param, code) => {
-    expect(await errorOf(await order(body))).toEqual([400, code, param]);
+  ])("is rejected with 400 if its body is %j: parameter %s, code %s", async (body, param, code) => {
+    expect(await errorOf(await submit(body))).toEqual([400, code, param]);
   });
 
-  it("is too large above sixteen times what one request may have", async () => {
+  it("is rejected with 413 if its body exceeds 16 times the limit of a single request", async () => {
     const padding = { ...good, padding: "a".repeat(16 * 64 * 1024) };
-    expect(await errorOf(await order({ requests: [padding] }))).toEqual([
+    expect(await errorOf(await submit({ requests: [padding] }))).toEqual([
       413,
       "request_too_large",
       null,
     ]);
   });
 
-  it("needs a token where tokens are wanted", async () => {
+  it("is rejected with 401 without a token if `ACCESS=token`", async () => {
     const closed = environment({ ACCESS: "token", TOKEN_SECRET: "x".repeat(32) });
-    expect(await errorOf(await order({ requests: [good] }, {}, closed))).toEqual([
+    expect(await errorOf(await submit({ requests: [good] }, {}, closed))).toEqual([
       401,
       "missing_token",
       null,
     ]);
   });
 
-  it.each(["batch_x", `batch_${"A".repeat(59)}`])("%s is none", async (id) => {
-    const response = await callWorker(new Request(`${BATCHES}/${id}`), env);
-    expect(await errorOf(response)).toEqual([404, "batch_not_found", null]);
-  });
+  it.each(["batch_x", `batch_${"A".repeat(59)}`])(
+    "is rejected with 404 if it reads the unknown batch %s",
+    async (id) => {
+      const response = await callWorker(new Request(`${BATCHES}/${id}`), env);
+      expect(await errorOf(response)).toEqual([404, "batch_not_found", null]);
+    },
+  );
 });

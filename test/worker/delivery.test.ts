@@ -27,12 +27,12 @@ describe("the pause after a delivery attempt", () => {
     [2, 60, 300],
     [1, 86_400, 36_000],
     [8, 60, undefined],
-  ])("is, after attempt %i with Retry-After %i, %s seconds", (attempt, retryAfter, pause) => {
+  ])("lasts, after attempt %i with Retry-After %i, %s seconds", (attempt, retryAfter, pause) => {
     expect(pauseSeconds(attempt, retryAfter)).toBe(pause);
   });
 });
 
-describe("the wait of a job that may not start yet", () => {
+describe("the wait of a job that cannot start yet", () => {
   it("doubles up to one minute, minus up to half at random", () => {
     const longestWaits = [1, 2, 3, 4, 5, 100].map((attempt) => waitSeconds(attempt, 0));
     expect(longestWaits).toEqual([5, 10, 20, 40, 60, 60]);
@@ -65,7 +65,7 @@ describe("attemptDelivery", () => {
   });
 
   it.each(["hang", "late"])(
-    "times out if the receiver does not respond in time: %s",
+    "reports `timeout` if the receiver does not complete its response in time: %s",
     async (plan) => {
       expect(await attempt(plan, 100)).toMatchObject({ outcome: "timeout", status: undefined });
     },
@@ -79,7 +79,7 @@ describe("attemptDelivery", () => {
     expect(await attempt("cut")).toMatchObject({ outcome: "unreachable", status: undefined });
   });
 
-  it("sends nothing to a host that is not allowed, or without a signing secret", async () => {
+  it("reports `not_allowed` and sends nothing to a forbidden host or without a signing secret", async () => {
     const hook = hookAt(inject("receiverUrl"));
     const delivery = { url: hook.url, eventId: "evt_1", body: "{}" };
     for (const vars of [{ WEBHOOK_HOSTS: "hooks.example.com" }, { WEBHOOK_SIGNING_SECRET: "" }]) {

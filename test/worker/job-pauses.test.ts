@@ -10,8 +10,8 @@ const env = environment();
 
 quietAndFresh();
 
-/** Orders a picture, and waits until its receiver was called for the first time. */
-async function called(hook: Hook): Promise<string> {
+/** Submits a job, waits for its first delivery attempt and returns its id. */
+async function attemptedJob(hook: Hook): Promise<string> {
   const body = { model: "dall-e-2", size: "256x256", prompt: crypto.randomUUID() };
   const request = generationRequest(
     { ...body, webhook_url: hook.url },
@@ -28,24 +28,24 @@ async function delivery(id: string): Promise<JobFields["delivery"]> {
   return (await response.json<JobFields>()).delivery;
 }
 
-describe("a job between two attempts to call back", () => {
+describe("a job between two delivery attempts", () => {
   it.each([
     ["503", 5],
     ["503+7200", 7200],
     ["429+1", 5],
-  ])("whose receiver did %s leaves it alone for %i seconds", async (plan, seconds) => {
+  ])("waits after the receiver's response %s for %i seconds", async (plan, seconds) => {
     await using _ = await introspectWorkflow(bindings().IMAGE_JOB);
-    const pending = await delivery(await called(hookAt(inject("receiverUrl"), plan)));
+    const pending = await delivery(await attemptedJob(hookAt(inject("receiverUrl"), plan)));
     expect(pending?.status).toBe("pending");
     const pause = Number(pending?.next_attempt_at) - Number(pending?.attempts[0]?.at);
     expect(pause).toBeGreaterThanOrEqual(seconds);
     expect(pause).toBeLessThanOrEqual(seconds + 1);
   });
 
-  it("goes on with the next when the engine was stopped meanwhile", async () => {
+  it("delivers at the next attempt if its Workflow was paused and resumed meanwhile", async () => {
     await using workflow = await introspectWorkflow(bindings().IMAGE_JOB);
     const hook = hookAt(inject("receiverUrl"), "503+7200,200");
-    const job = await called(hook);
+    const job = await attemptedJob(hook);
     const [instance] = await workflow.get();
     await instance?.modify((modifier) => modifier.disableSleeps());
     const handle = await bindings().IMAGE_JOB.get(job);

@@ -23,10 +23,10 @@ const env = environment();
 
 quietAndFresh();
 
-// After the hooks above, so that jobs are over before everything is reset.
+// Registered after the hooks above, so that jobs end before the reset.
 const jobs = jobsWithoutPauses();
 
-interface JobAnswer {
+interface JobBody {
   id: string;
   job: string;
   status: string;
@@ -44,35 +44,35 @@ function hookOf(plan?: string): Hook {
   return hookAt(inject("receiverUrl"), plan);
 }
 
-function order(body: object, headers: Record<string, string> = {}, environment = env) {
+function submit(body: object, headers: Record<string, string> = {}, environment = env) {
   return callWorker(generationRequest(body, { prefer: "respond-async", ...headers }), environment);
 }
 
-async function poll(id: string, query = ""): Promise<JobAnswer & { http: number }> {
+async function poll(id: string, query = ""): Promise<JobBody & { http: number }> {
   const url = `https://gateway.example/v1/images/generations/${id}${query}`;
   const response = await callWorker(new Request(url), env);
-  return { ...(await response.json<JobAnswer>()), http: response.status };
+  return { ...(await response.json<JobBody>()), http: response.status };
 }
 
-async function ordered(body: object, hook: Hook): Promise<JobAnswer> {
-  const response = await order({ ...body, webhook_url: hook.url });
+async function submitToHook(body: object, hook: Hook): Promise<JobBody> {
+  const response = await submit({ ...body, webhook_url: hook.url });
   expect(response.status).toBe(202);
   return response.json();
 }
 
-/** Has a job run to its end. */
-async function run(body: object, hook: Hook): Promise<JobAnswer & { http: number }> {
-  const { id } = await ordered(body, hook);
+/** Submits a job and polls it after it has ended. */
+async function run(body: object, hook: Hook): Promise<JobBody & { http: number }> {
+  const { id } = await submitToHook(body, hook);
   await jobs.done();
   return poll(id);
 }
 
 describe("a job", () => {
-  it("is taken at once, and says where it will be", async () => {
+  it("responds 202 with the URL of the job, which is queued", async () => {
     const hook = hookOf();
-    const response = await order({ ...newBody(), webhook_url: hook.url });
+    const response = await submit({ ...newBody(), webhook_url: hook.url });
     expect(response.status).toBe(202);
-    const job = await response.json<JobAnswer>();
+    const job = await response.json<JobBody>();
     expect(job).toMatchObject({
       id: expect.stringMatching(/^job_[\w-]{59}$/),
       job: job.id,
@@ -84,10 +84,10 @@ describe("a job", () => {
     expect(Number(response.headers.get("retry-after"))).toBeGreaterThan(0);
   });
 
-  it("calls back once when it is done, with pictures by URL", async () => {
+  it("delivers one webhook when it completes, with images by URL", async () => {
     const hook = hookOf();
     const body = newBody();
-    const done = await run({ ...body, response_format: "b64_json" }, hook);
+    const completed = await run({ ...body, response_format: "b64_json" }, hook);
     const [received, ...more] = await hook.received();
     expect(more).toEqual([]);
     const event = eventIn(received);
@@ -95,19 +95,19 @@ describe("a job", () => {
       id: received?.headers["webhook-id"],
       object: "event",
       type: "image.generation.completed",
-      data: { job: done.job, status: "completed", id: done.id, model: "dall-e-2" },
+      data: { job: completed.job, status: "completed", id: completed.id, model: "dall-e-2" },
     });
     expect(received?.body).not.toContain("b64_json");
     const { data } = event.data as { data: { url: string }[] };
-    const picture = await callWorker(new Request(data[0]?.url ?? ""), env);
-    expect(picture.headers.get("content-type")).toBe("image/png");
+    const image = await callWorker(new Request(data[0]?.url ?? ""), env);
+    expect(image.headers.get("content-type")).toBe("image/png");
     expect(await upstreamCalls(body.prompt)).toBe(1);
   });
 
-  it("answers a poll with the generation's own answer, as the request wanted it", async () => {
+  it("returns its generation when polled, in the submitted or the queried response_format", async () => {
     const body = newBody();
-    const done = await run({ ...body, response_format: "b64_json" }, hookOf());
-    expect(done).toMatchObject({
+    const completed = await run({ ...body, response_format: "b64_json" }, hookOf());
+    expect(completed).toMatchObject({
       http: 200,
       object: "chat.completion",
       id: expect.stringMatching(/^gen_/),
@@ -115,11 +115,11 @@ describe("a job", () => {
       data: [{ b64_json: expect.any(String) }],
       delivery: { status: "delivered", attempts: [{ outcome: "delivered", status: 200 }] },
     });
-    const byUrl = await poll(done.job, "?response_format=url");
+    const byUrl = await poll(completed.job, "?response_format=url");
     expect(byUrl.data?.[0]?.url).toMatch(/^https:\/\/gateway\.example\/v1\/images\/gen_/);
   });
 
-  it("of a picture that is there already costs nothing", async () => {
+  it("completes with a cached generation without calling the upstream again", async () => {
     const body = newBody();
     await callWorker(generationRequest(body), env);
     const hook = hookOf();
@@ -128,15 +128,15 @@ describe("a job", () => {
     expect(await upstreamCalls(body.prompt)).toBe(1);
   });
 
-  it("is waited for by who prefers to", async () => {
-    const { id } = await ordered(newBody("[upstream delay=300]"), hookOf());
+  it("holds a poll with `Prefer: wait` until it completes", async () => {
+    const { id } = await submitToHook(newBody("[upstream delay=300]"), hookOf());
     await eventually(async () => expect((await poll(id)).status).toBe("in_progress"));
     const url = `https://gateway.example/v1/images/generations/${id}`;
     const response = await callWorker(new Request(url, { headers: { prefer: "wait=10" } }), env);
     expect([response.status, response.headers.get("preference-applied")]).toEqual([200, "wait=10"]);
   });
 
-  it("that the upstream refuses fails, and says so", async () => {
+  it("fails with `moderation_blocked` and delivers the error if moderation blocks the prompt", async () => {
     const hook = hookOf();
     const failed = await run(newBody("[upstream status=400 code=moderation_blocked]"), hook);
     expect(failed).toMatchObject({
@@ -155,7 +155,7 @@ describe("a job", () => {
     });
   });
 
-  it("that there is no money for fails with that error, and the upstream is not called", async () => {
+  it("fails with `budget_exceeded` and delivers the error, without an upstream call", async () => {
     const hook = hookOf();
     const body = newBody();
     await changeEnvironment(await sharedObject(body), { BUDGET_USD_PER_DAY: "0" });
@@ -167,34 +167,34 @@ describe("a job", () => {
     expect(await upstreamCalls(body.prompt)).toBe(0);
   });
 
-  it("waits while its caller has too many going on", async () => {
+  it("waits while its caller has too many generations in progress, then completes", async () => {
     const reserve = vi.spyOn(Ledger.prototype, "reserve");
-    for (let refusals = 0; refusals < 5; refusals += 1) reserve.mockReturnValueOnce("busy");
+    for (let attempt = 0; attempt < 5; attempt += 1) reserve.mockReturnValueOnce("busy");
     const body = newBody();
     expect(await run(body, hookOf())).toMatchObject({ http: 200, status: "completed" });
     expect(await upstreamCalls(body.prompt)).toBe(1);
   });
 
-  it("waits while the upstream has too many", async () => {
+  it("waits while the upstream responds 429, then completes", async () => {
     const body = newBody("[upstream status=429 retry-after=60 times=4]");
     expect(await run(body, hookOf())).toMatchObject({ http: 200, status: "completed" });
     expect(await upstreamCalls(body.prompt)).toBeGreaterThan(4);
   });
 
-  it("survives trouble with what binds it to its generation, and pays once", async () => {
-    const trouble = () => {
+  it("calls the upstream once, although its IdempotencyKey object failed to claim and to bind", async () => {
+    const failOnce = () => {
       throw new Error("reset because its code was updated");
     };
-    vi.spyOn(IdempotencyKey.prototype, "claim").mockImplementationOnce(trouble);
-    vi.spyOn(IdempotencyKey.prototype, "bind").mockImplementationOnce(trouble);
+    vi.spyOn(IdempotencyKey.prototype, "claim").mockImplementationOnce(failOnce);
+    vi.spyOn(IdempotencyKey.prototype, "bind").mockImplementationOnce(failOnce);
     const body = newBody();
     expect(await run(body, hookOf())).toMatchObject({ http: 200, status: "completed" });
     expect(await upstreamCalls(body.prompt)).toBe(1);
   });
 
-  it("survives trouble with the store of its own end, and tells of it", async () => {
+  it("delivers its webhook once, although storing its outcome failed at first", async () => {
     const hook = hookOf();
-    const { id } = await ordered(newBody("[upstream delay=300]"), hook);
+    const { id } = await submitToHook(newBody("[upstream delay=300]"), hook);
     vi.spyOn(JobsStorage.prototype, "saveOrder").mockImplementationOnce(() => {
       throw new Error("the disk is full");
     });
@@ -203,7 +203,7 @@ describe("a job", () => {
     expect(await hook.received()).toHaveLength(1);
   });
 
-  it("whose making cannot be seen to its end fails, and says so", async () => {
+  it("fails with `internal_error` and delivers the error if its generate step fails", async () => {
     vi.spyOn(console, "error").mockImplementation(() => undefined);
     await jobs.failStep("generate 1");
     const hook = hookOf();
@@ -216,14 +216,14 @@ describe("a job", () => {
     expect(eventIn((await hook.received())[0]).type).toBe("image.generation.failed");
   });
 
-  it("whose call back cannot be made takes the next attempt of the schedule", async () => {
+  it("delivers at the next scheduled attempt if its first deliver step fails", async () => {
     await jobs.failStep("deliver 1");
     const hook = hookOf();
     expect((await run(newBody(), hook)).delivery?.status).toBe("delivered");
     expect(await hook.received()).toHaveLength(1);
   });
 
-  it("does not wait for ever", async () => {
+  it("fails with `rate_limit_exceeded` if its caller never has fewer generations in progress", async () => {
     vi.spyOn(Ledger.prototype, "reserve").mockReturnValue("busy");
     const body = newBody();
     const failed = await run(body, hookOf());
@@ -234,11 +234,11 @@ describe("a job", () => {
   it.each([
     ["job_", 404],
     [`job_${"A".repeat(59)}`, 404],
-  ])("%s is none", async (id, status) => {
+  ])("cannot be polled by the unknown id %s: %i", async (id, status) => {
     expect((await poll(id)).http).toBe(status);
   });
 
-  it("is known by all of its id, and not by its object's part alone", async () => {
+  it("cannot be polled by an id that differs in its last character", async () => {
     const { job } = await run(newBody(), hookOf());
     const last = job.endsWith("A") ? "E" : "A";
     expect((await poll(`${job.slice(0, -1)}${last}`)).http).toBe(404);
@@ -246,32 +246,32 @@ describe("a job", () => {
 });
 
 describe("an Idempotency-Key", () => {
-  it("is the same job, at the same moment too", async () => {
+  it("returns the same job for the same request, also concurrently", async () => {
     const body = { ...newBody(), webhook_url: hookOf().url };
     const key = { "idempotency-key": crypto.randomUUID() };
-    const responses = await Promise.all([order(body, key), order(body, key), order(body, key)]);
-    const taken = await Promise.all(responses.map((each) => each.json<JobAnswer>()));
+    const responses = await Promise.all([submit(body, key), submit(body, key), submit(body, key)]);
+    const submitted = await Promise.all(responses.map((each) => each.json<JobBody>()));
     await jobs.done();
-    const again = await (await order(body, key)).json<JobAnswer>();
-    expect(new Set([...taken, again].map(({ id }) => id)).size).toBe(1);
+    const again = await (await submit(body, key)).json<JobBody>();
+    expect(new Set([...submitted, again].map(({ id }) => id)).size).toBe(1);
     expect(again.status).toBe("completed");
     expect(await upstreamCalls(body.prompt)).toBe(1);
   });
 
   it.each([
-    ["another request", { prompt: "another" }],
-    ["another address", { webhook_url: `${inject("receiverUrl")}/other/200` }],
-  ])("of %s is refused", async (_, changes) => {
+    ["another prompt", { prompt: "another" }],
+    ["another webhook_url", { webhook_url: `${inject("receiverUrl")}/other/200` }],
+  ])("is rejected with 422 for %s", async (_, changes) => {
     const body = { ...newBody(), webhook_url: hookOf().url };
     const key = { "idempotency-key": crypto.randomUUID() };
-    await order(body, key);
-    const response = await order({ ...body, ...changes }, key);
+    await submit(body, key);
+    const response = await submit({ ...body, ...changes }, key);
     expect(await errorOf(response)).toEqual([422, "idempotency_key_reused", null]);
   });
 });
 
 describe("webhook_url", () => {
-  it("needs that nobody waits", async () => {
+  it("requires the header `Prefer: respond-async`", async () => {
     const body = { ...newBody(), webhook_url: hookOf().url };
     const response = await callWorker(generationRequest(body), env);
     expect(await errorOf(response)).toEqual([400, "unsupported_parameter", "webhook_url"]);
@@ -285,8 +285,8 @@ describe("webhook_url", () => {
     ["", "invalid_value"],
     [7, "invalid_type"],
     [`http://127.0.0.1/${"a".repeat(2048)}`, "string_above_max_length"],
-  ])("%j is refused", async (url, code) => {
-    const response = await order({ ...newBody(), webhook_url: url });
+  ])("is rejected with 400 if it is %j: %s", async (url, code) => {
+    const response = await submit({ ...newBody(), webhook_url: url });
     expect(await errorOf(response)).toEqual([400, code, "webhook_url"]);
   });
 
@@ -299,88 +299,95 @@ describe("webhook_url", () => {
     "https://[::1]/",
     "https://localhost/",
     "https://hooks.internal/",
-  ])("%s is refused on a deployed Worker, whatever hosts are allowed", async (url) => {
+  ])("is rejected on a deployed Worker that allows all hosts if it is %s", async (url) => {
     const deployed = environment({
       LOCAL_DEVELOPMENT: "false",
       UPSTREAM_BASE_URL: "https://api.example.com/v1",
       WEBHOOK_HOSTS: "*",
     });
-    const response = await order({ ...newBody(), webhook_url: url }, {}, deployed);
+    const response = await submit({ ...newBody(), webhook_url: url }, {}, deployed);
     expect(await errorOf(response)).toEqual([400, "invalid_value", "webhook_url"]);
   });
 
-  it("is refused where no host is allowed, and where there is nothing to sign with", async () => {
+  it("is rejected if no host is allowed, and if there is no signing secret", async () => {
     const body = { ...newBody(), webhook_url: hookOf().url };
-    const noHost = await order(body, {}, environment({ WEBHOOK_HOSTS: "" }));
+    const noHost = await submit(body, {}, environment({ WEBHOOK_HOSTS: "" }));
     expect(await errorOf(noHost)).toEqual([400, "invalid_value", "webhook_url"]);
-    const noSecret = await order(body, {}, environment({ WEBHOOK_SIGNING_SECRET: "" }));
+    const noSecret = await submit(body, {}, environment({ WEBHOOK_SIGNING_SECRET: "" }));
     expect(await errorOf(noSecret)).toEqual([500, "misconfigured", null]);
   });
 
-  it("may be null, which is the same as absent", async () => {
-    const response = await order({ ...newBody(), webhook_url: null });
-    expect((await response.json<JobAnswer>()).id).toMatch(/^gen_/);
+  it("submits no job if it is null", async () => {
+    const response = await submit({ ...newBody(), webhook_url: null });
+    expect((await response.json<JobBody>()).id).toMatch(/^gen_/);
   });
 
-  it("does not go with a stream", async () => {
+  it("is rejected together with `stream`", async () => {
     const body = { prompt: "a", stream: true, webhook_url: hookOf().url };
-    expect(await errorOf(await order(body))).toEqual([400, "unsupported_parameter", "stream"]);
+    expect(await errorOf(await submit(body))).toEqual([400, "unsupported_parameter", "stream"]);
   });
 });
 
-describe("a receiver", () => {
+describe("a webhook delivery", () => {
   it.each([
     ["500,503,200", ["failed", "failed", "delivered"], "delivered"],
     ["cut,200", ["unreachable", "delivered"], "delivered"],
     ["302-elsewhere,307-elsewhere,204", ["failed", "failed", "delivered"], "delivered"],
     ["410", ["gone"], "stopped"],
     ["400,410", ["failed", "gone"], "stopped"],
-  ])("that does %s is tried so often: %j", async (plan, outcomes, status) => {
-    const hook = hookOf(plan);
-    const { delivery } = await run(newBody(), hook);
-    expect(delivery?.attempts.map(({ outcome }) => outcome)).toEqual(outcomes);
-    expect(delivery?.status).toBe(status);
-    expect(delivery).not.toHaveProperty("next_attempt_at");
-    const received = await hook.received();
-    expect(received).toHaveLength(outcomes.length);
-    expect(new Set(received.map(({ headers }) => headers["webhook-id"]))).toEqual(
-      new Set([delivery?.event]),
-    );
-    expect(new Set(received.map(({ body }) => body)).size).toBe(1);
-  });
+  ])(
+    "repeats the same event for the responses %s: attempts %j, then `%s`",
+    async (plan, outcomes, status) => {
+      const hook = hookOf(plan);
+      const { delivery } = await run(newBody(), hook);
+      expect(delivery?.attempts.map(({ outcome }) => outcome)).toEqual(outcomes);
+      expect(delivery?.status).toBe(status);
+      expect(delivery).not.toHaveProperty("next_attempt_at");
+      const received = await hook.received();
+      expect(received).toHaveLength(outcomes.length);
+      expect(new Set(received.map(({ headers }) => headers["webhook-id"]))).toEqual(
+        new Set([delivery?.event]),
+      );
+      expect(new Set(received.map(({ body }) => body)).size).toBe(1);
+    },
+  );
 
-  it("that never takes it leaves the job there to be asked for", async () => {
+  it("fails after eight attempts, and the completed job can still be polled", async () => {
     const hook = hookOf("500");
     const body = newBody();
-    const done = await run(body, hook);
-    expect(done).toMatchObject({ http: 200, status: "completed", delivery: { status: "failed" } });
-    expect(done.delivery?.attempts).toHaveLength(8);
+    const completed = await run(body, hook);
+    expect(completed).toMatchObject({
+      http: 200,
+      status: "completed",
+      delivery: { status: "failed" },
+    });
+    expect(completed.delivery?.attempts).toHaveLength(8);
     expect(await hook.received()).toHaveLength(8);
     expect(await upstreamCalls(body.prompt)).toBe(1);
   });
 });
 
-describe("an engine that begins again", () => {
-  it("after all of it does nothing again: neither make nor tell", async () => {
+describe("a restarted job Workflow", () => {
+  it("neither generates nor delivers again after the webhook was delivered", async () => {
     const hook = hookOf();
     const body = newBody();
-    const { id } = await ordered(body, hook);
+    const { id } = await submitToHook(body, hook);
     await eventually(async () => expect((await poll(id)).delivery?.status).toBe("delivered"));
-    const asked = vi.spyOn(Jobs.prototype, "delivery");
+    const readDelivery = vi.spyOn(Jobs.prototype, "delivery");
     await (await bindings().IMAGE_JOB.get(id)).restart();
-    await eventually(() => expect(asked).toHaveBeenCalled());
+    await eventually(() => expect(readDelivery).toHaveBeenCalled());
     await jobs.done();
     expect(await hook.received()).toHaveLength(1);
     expect(await upstreamCalls(body.prompt)).toBe(1);
   });
 
-  it("in the middle of telling tells the same again, of the picture that was made", async () => {
+  it("repeats the same delivery, without generating again, if an attempt was not recorded", async () => {
     const hook = hookOf();
     const body = newBody();
     vi.spyOn(Jobs.prototype, "attempted").mockImplementationOnce(() => {
-      throw new Error("as if the machine were gone");
+      throw new Error("the machine failed");
     });
-    await ordered(body, hook);
+    await submitToHook(body, hook);
     await jobs.done();
     const [first, second, ...more] = await hook.received();
     expect(more).toEqual([]);
@@ -389,10 +396,10 @@ describe("an engine that begins again", () => {
     expect(await upstreamCalls(body.prompt)).toBe(1);
   });
 
-  it("while the picture is being made waits for the one that goes on", async () => {
+  it("joins the generation in progress and delivers one webhook", async () => {
     const hook = hookOf();
     const body = newBody("[upstream delay=500]");
-    const { id } = await ordered(body, hook);
+    const { id } = await submitToHook(body, hook);
     await eventually(async () => expect((await poll(id)).status).toBe("in_progress"));
     await (await bindings().IMAGE_JOB.get(id)).restart();
     await eventually(async () => expect(await hook.received()).toHaveLength(1));
