@@ -40,15 +40,15 @@ afterEach(async () => {
 
 const NOW = Date.UTC(2026, 10, 25) / 1000;
 const TODAY = dayOf(NOW);
-const FREE = Number.MAX_SAFE_INTEGER;
+const UNLIMITED = Number.MAX_SAFE_INTEGER;
 const limits = (budget: number, more: Partial<Limits> = {}): Limits => ({
   budget,
   window: "day",
-  maxOpen: FREE,
+  maxOpen: UNLIMITED,
   ...more,
 });
 
-/** A ledger in an object of its own. */
+/** Calls a function with a new ledger in its own Durable Object. */
 function withLedger<Result>(name: string, use: (ledger: Ledger) => Result): Promise<Result> {
   const objects = bindings().BUDGET;
   return runInDurableObject(objects.get(objects.idFromName(name)), (_, state) =>
@@ -57,7 +57,7 @@ function withLedger<Result>(name: string, use: (ledger: Ledger) => Result): Prom
 }
 
 describe("a ledger", () => {
-  it("gives what there is, and not a micro-dollar more", async () => {
+  it("reserves up to the budget, and not a micro-dollar more", async () => {
     await withLedger("exact", (ledger) => {
       expect(ledger.reserve("a", 60, limits(100), NOW)).toBe("reserved");
       expect(ledger.reserve("b", 41, limits(100), NOW)).toBe("exceeded");
@@ -66,7 +66,7 @@ describe("a ledger", () => {
     });
   });
 
-  it("has again what was released, or reserved and not spent", async () => {
+  it("counts neither a released reservation nor the unspent part of a settled one", async () => {
     await withLedger("again", (ledger) => {
       ledger.reserve("a", 60, limits(100), NOW);
       ledger.reserve("b", 40, limits(100), NOW);
@@ -76,20 +76,20 @@ describe("a ledger", () => {
     });
   });
 
-  it("begins anew with the day, and never with a life", async () => {
+  it("renews a daily budget on the next day, and never renews a lifetime budget", async () => {
     await withLedger("days", (ledger) => {
       const tomorrow = NOW + 24 * 60 * 60;
       ledger.reserve("a", 100, limits(100), NOW);
       expect(ledger.reserve("b", 100, limits(100), tomorrow)).toBe("reserved");
-      const life = limits(100, { window: "life" });
-      ledger.reserve("c", 100, life, NOW);
-      expect(ledger.reserve("d", 1, life, tomorrow)).toBe("exceeded");
+      const lifetime = limits(100, { window: "life" });
+      ledger.reserve("c", 100, lifetime, NOW);
+      expect(ledger.reserve("d", 1, lifetime, tomorrow)).toBe("exceeded");
     });
   });
 
-  it("lets only so many be open at once, but for those that were forgotten", async () => {
+  it("limits the open reservations, and ignores those that are an hour old", async () => {
     await withLedger("open", (ledger) => {
-      const two = limits(FREE, { maxOpen: 2 });
+      const two = limits(UNLIMITED, { maxOpen: 2 });
       ledger.reserve("a", 1, two, NOW);
       ledger.reserve("b", 1, two, NOW);
       expect(ledger.reserve("c", 1, two, NOW)).toBe("busy");
@@ -99,7 +99,7 @@ describe("a ledger", () => {
     });
   });
 
-  it("is right whatever is done in whatever order, and however often", async () => {
+  it("matches a model on any sequence of reserve, settle and release, and never exceeds the budget", async () => {
     const step = fc.record({
       kind: fc.constantFrom("reserve" as const, "settle" as const, "release" as const),
       id: fc.constantFrom("a", "b", "c", "d", "e", "f"),
@@ -121,10 +121,10 @@ describe("a ledger", () => {
               const fits = spent + reservedSum() + amount <= budget;
               const isFirst = reserved === undefined && !closed.has(id);
               if (isFirst && fits) open.set(id, amount);
-              const holds = reserved !== undefined || (isFirst && fits);
-              expect(result).toBe(holds ? "reserved" : "exceeded");
+              const isReserved = reserved !== undefined || (isFirst && fits);
+              expect(result).toBe(isReserved ? "reserved" : "exceeded");
             } else {
-              // No more than was reserved: that is what the worst case is for.
+              // A cost never exceeds its reservation, which is an upper bound.
               const cost = Math.min(amount, reserved ?? amount);
               if (kind === "settle") expect(ledger.settle(id, cost)).toBe(reserved !== undefined);
               else ledger.release(id);
@@ -148,8 +148,8 @@ const ANN: ChargedAccounts = { caller: "ann", account: "subject/ann", token: und
 const BOB: ChargedAccounts = { caller: "bob", account: "subject/bob", token: undefined };
 
 describe("the budget", () => {
-  it("is never overspent by a thousand at once", async () => {
-    // Seven of them fit, and a rest does not.
+  it("is never exceeded by a thousand concurrent reservations", async () => {
+    // Seven reservations of 100 micro-dollars fit, with 50 left over.
     const config = testConfig({
       BUDGET_USD_PER_DAY: "0.000750",
       MAX_CONCURRENT_PER_CALLER: "100000",
@@ -165,7 +165,7 @@ describe("the budget", () => {
     });
   });
 
-  it("of a caller is its own, and what it is refused costs nobody anything", async () => {
+  it("is separate for each caller, and a rejected reservation charges no account", async () => {
     const config = testConfig({
       BUDGET_USD_PER_DAY: "0.001",
       BUDGET_USD_PER_DAY_PER_CALLER: "0.0003",
@@ -176,19 +176,19 @@ describe("the budget", () => {
     expect(await spentToday(config)).toBe(600);
   });
 
-  it("of a token holds for all its life", async () => {
+  it("of a token has no retry time, and regains the unspent part of a settled reservation", async () => {
     const config = testConfig();
-    const payer = { ...ANN, token: { jti: "tok_1", budget: 500 } };
-    expect(await reserveBudget(config, payer, "gen_1", 500)).toBeUndefined();
-    expect(await reserveBudget(config, payer, "gen_2", 1)).toEqual({
+    const caller = { ...ANN, token: { jti: "tok_1", budget: 500 } };
+    expect(await reserveBudget(config, caller, "gen_1", 500)).toBeUndefined();
+    expect(await reserveBudget(config, caller, "gen_2", 1)).toEqual({
       code: "budget_exceeded",
       retryAfterSeconds: undefined,
     });
-    await settleBudget(config, payer, "gen_1", { spent: 200, model: "m", images: 1 });
-    expect(await reserveBudget(config, payer, "gen_3", 300)).toBeUndefined();
+    await settleBudget(config, caller, "gen_1", { spent: 200, model: "m", images: 1 });
+    expect(await reserveBudget(config, caller, "gen_3", 300)).toBeUndefined();
   });
 
-  it("lets a caller have so many going on at once", async () => {
+  it("limits the concurrent generations of a caller", async () => {
     const config = testConfig({ MAX_CONCURRENT_PER_CALLER: "2" });
     await reserveBudget(config, ANN, "gen_1", 1);
     await reserveBudget(config, ANN, "gen_2", 1);
@@ -200,7 +200,7 @@ describe("the budget", () => {
     expect(await reserveBudget(config, ANN, "gen_4", 1)).toBeUndefined();
   });
 
-  it("counts a settled generation once, however often it is settled", async () => {
+  it("counts a generation once if it is settled twice", async () => {
     const config = testConfig();
     await reserveBudget(config, ANN, "gen_1", 500);
     const cost = { spent: 200, model: "m", images: 1 };
@@ -219,7 +219,7 @@ async function codeOf(response: Response): Promise<string> {
 }
 
 describe("a generation", () => {
-  it("costs what the upstream reports, and a hit costs nothing", async () => {
+  it("costs the tokens that the upstream reports, and a cache hit costs nothing", async () => {
     const env = environment();
     const body = { ...LOW, prompt: newPrompt() };
     const { usage } = await (
@@ -236,7 +236,7 @@ describe("a generation", () => {
     expect(rows).toMatchObject([{ caller: "public", images: 1, hits: 1, spent, saved: spent }]);
   });
 
-  it("that there is no money for is not made, and says when there will be", async () => {
+  it("fails with `budget_exceeded` and the seconds until midnight UTC, without an upstream call", async () => {
     const prompt = newPrompt();
     const body = { ...LOW, prompt };
     await changeEnvironment(await sharedObject(body), { BUDGET_USD_PER_DAY: "0.001" });
@@ -250,27 +250,27 @@ describe("a generation", () => {
     expect(await upstreamCalls(prompt)).toBe(0);
   });
 
-  it("that failed before anything was made costs nothing", async () => {
+  it("costs nothing if the upstream rejects it with 400", async () => {
     const prompt = newPrompt("[upstream status=400]");
     const response = await callWorker(generationRequest({ ...LOW, prompt }), environment());
     expect(response.status).toBe(400);
     await eventually(async () => expect(await spentToday(testConfig())).toBe(0));
   });
 
-  it("whose outcome nobody knows counts as the worst case", async () => {
+  it("is charged its upper bound if the upstream response is invalid", async () => {
     const prompt = newPrompt("[upstream answer=html]");
     const response = await callWorker(generationRequest({ ...LOW, prompt }), environment());
     expect(await codeOf(response)).toBe("upstream_invalid_response");
     const bytes = new TextEncoder().encode(prompt).byteLength;
-    const worst = (bytes + 100) * 5 + 272 * 32;
+    const upperBound = (bytes + 100) * 5 + 272 * 32;
     await eventually(async () => {
       const { rows, spentToday: spent } = await usageOf(testConfig());
-      expect(spent).toBe(worst);
-      expect(rows).toMatchObject([{ images: 0, spent: worst }]);
+      expect(spent).toBe(upperBound);
+      expect(rows).toMatchObject([{ images: 0, spent: upperBound }]);
     });
   });
 
-  it("that many ask for at once is paid by one", async () => {
+  it("is paid once for ten concurrent requests, on a budget for one", async () => {
     const prompt = newPrompt("[upstream delay=300]");
     const body = { ...LOW, prompt };
     const vars = { BUDGET_USD_PER_DAY: "0.015", MAX_CONCURRENT_PER_CALLER: "1" };
@@ -282,13 +282,13 @@ describe("a generation", () => {
     expect(await upstreamCalls(prompt)).toBe(1);
   });
 
-  it("that one may not pay for is made for the next who may", async () => {
+  it("starts for a caller within budget while it fails for a caller who exceeds theirs", async () => {
     const body = { ...LOW, prompt: newPrompt() };
     const object = await sharedObject(body);
     const vars = { BUDGET_USD_PER_DAY_PER_CALLER: "0.02" };
     await changeEnvironment(object, vars);
     await reserveBudget(testConfig(vars), ANN, "gen_before", 20_000);
-    const job = {
+    const start = {
       key: await keyOf(body),
       request: parseImageRequest(body, testConfig(), Date.now()),
       store: true,
@@ -296,15 +296,15 @@ describe("a generation", () => {
       maxAgeSeconds: 1000,
     };
     const [ann, bob] = await Promise.all([
-      object.start({ ...job, payer: ANN }),
-      object.start({ ...job, payer: BOB }),
+      object.start({ ...start, payer: ANN }),
+      object.start({ ...start, payer: BOB }),
     ]);
     expect(ann.failure).toMatchObject({ code: "budget_exceeded" });
     expect(bob).toMatchObject({ state: "queued", joined: false });
     await copied();
   });
 
-  it("is not made where the accounts cannot be asked", async () => {
+  it("cannot be reserved if the accounts are unreachable", async () => {
     const broken = {
       idFromName: () => "id",
       get: () => ({
@@ -317,12 +317,12 @@ describe("a generation", () => {
   });
 });
 
-describe("the tight limit", () => {
-  it("is for what may cost money: hits and only-if-cached are not counted", async () => {
+describe("the rate limit on cache misses", () => {
+  it("counts a request that may generate, and neither a cache hit nor `only-if-cached`", async () => {
     const body = { ...LOW, prompt: newPrompt() };
     await callWorker(generationRequest(body), environment());
     await copied();
-    // Within a minute the object answers for KV, and that counts.
+    // For a minute the Durable Object responds instead of KV, and such a request counts.
     passKvTime(60);
     const counted: string[] = [];
     const limit = ({ key }: { key: string }) => {
@@ -335,9 +335,9 @@ describe("the tight limit", () => {
     const other = { ...LOW, prompt: newPrompt() };
     expect((await callWorker(generationRequest(other, onlyCached), env)).status).toBe(504);
     expect(counted).toEqual([]);
-    const refused = await callWorker(generationRequest(other), env);
-    expect(refused.headers.get("ratelimit")).toBe('"generations";r=0;t=60');
-    expect(await codeOf(refused)).toBe("rate_limit_exceeded");
+    const limited = await callWorker(generationRequest(other), env);
+    expect(limited.headers.get("ratelimit")).toBe('"generations";r=0;t=60');
+    expect(await codeOf(limited)).toBe("rate_limit_exceeded");
     expect(counted).toEqual(["network/local"]);
     expect(await upstreamCalls(other.prompt)).toBe(0);
   });
@@ -352,7 +352,7 @@ describe("GET /v1/usage", () => {
       environment(),
     );
 
-  it("tells the owner what was made and spent, by day, caller and model", async () => {
+  it("reports images and costs by day, caller and model to the operator", async () => {
     const config = testConfig();
     await reserveBudget(config, ANN, "gen_1", 500_000);
     await settleBudget(config, ANN, "gen_1", { spent: 250_000, model: "dall-e-2", images: 2 });
@@ -376,9 +376,12 @@ describe("GET /v1/usage", () => {
   it.each([
     [undefined, "missing_token"],
     ["Bearer wrong", "invalid_token"],
-  ])("is for nobody else: %s", async (authorization, code) => {
-    const response = await usage(authorization);
-    expect(response.status).toBe(401);
-    expect(await codeOf(response)).toBe(code);
-  });
+  ])(
+    "rejects the Authorization header %s with 401 and the code %s",
+    async (authorization, code) => {
+      const response = await usage(authorization);
+      expect(response.status).toBe(401);
+      expect(await codeOf(response)).toBe(code);
+    },
+  );
 });

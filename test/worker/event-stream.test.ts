@@ -5,10 +5,10 @@ import { callWorker, environment, generationRequest } from "../support/worker/ha
 
 quietAndFresh();
 
-/** So much faster a stream's time passes here. */
-const FASTER = 100;
+/** The factor by which a stream's waits are shortened. */
+const SPEEDUP = 100;
 
-it("sends a comment for each fifteen seconds of silence, so that proxies keep the connection", async () => {
+it("sends a comment for every 15 seconds without an event, so that proxies keep the connection", async () => {
   // oxlint-disable-next-line typescript/unbound-method -- called with its own `this` below
   const { progress } = GenerationClient.prototype;
   const waits: number[] = [];
@@ -17,7 +17,7 @@ it("sends a comment for each fifteen seconds of silence, so that proxies keep th
     query,
   ) {
     waits.push(query.waitMs);
-    return progress.call(this, { ...query, waitMs: query.waitMs / FASTER });
+    return progress.call(this, { ...query, waitMs: query.waitMs / SPEEDUP });
   });
   const prompt = `[upstream delay=1000] ${crypto.randomUUID()}`;
   const body = { model: "gpt-image-2", quality: "low", size: "1024x1024", stream: true, prompt };

@@ -41,16 +41,16 @@ async function post(body: object, headers: Record<string, string> = {}, env = en
   return { response, status, body: await response.json<GenerationBody>() };
 }
 
-/** Makes a picture, and leaves it to KV alone. */
-async function made(body: object): Promise<GenerationBody> {
-  const { body: answered } = await post(body);
+/** Generates an image and deletes the Durable Objects, so that only KV has it. */
+async function generated(body: object): Promise<GenerationBody> {
+  const { body: generation } = await post(body);
   await copied();
   await deleteObjects();
-  return answered;
+  return generation;
 }
 
-describe("a miss", () => {
-  it("is made, kept, and says so", async () => {
+describe("a cache miss", () => {
+  it("generates the images, stores them in KV and reports `fwd=miss; stored`", async () => {
     const prompt = newPrompt();
     const { response, status, body } = await post({ prompt, n: 2 });
     expect(response.status).toBe(200);
@@ -68,7 +68,7 @@ describe("a miss", () => {
     ]);
   });
 
-  it("keeps raw bytes, and lets images outlive the record that names them", async () => {
+  it("stores raw image bytes, which expire at least an hour after the record that names them", async () => {
     const prompt = newPrompt();
     await changeEnvironment(await sharedObject({ ...SMALL, prompt }), { CACHE_TTL_SECONDS: "60" });
     const { body } = await post({ prompt });
@@ -84,7 +84,7 @@ describe("a miss", () => {
     expect(Number(expiry("image/")) - Number(expiry("request/"))).toBeGreaterThanOrEqual(3599);
   });
 
-  it("writes the record after its images", async () => {
+  it("writes the records to KV after the images", async () => {
     const prompt = newPrompt();
     const put = vi.spyOn(bindings().CACHE, "put");
     await changeEnvironment(await sharedObject({ ...SMALL, prompt, n: 2 }), {});
@@ -95,11 +95,14 @@ describe("a miss", () => {
   });
 });
 
-describe("a hit", () => {
+describe("a cache hit", () => {
   it.each([
-    ["in KV", () => deleteObjects()],
-    ["in its object, because KV's edge may still deny it", () => bindings().CACHE.delete("none")],
-  ])("%s is the same generation, for nothing", async (_, prepare) => {
+    ["KV", () => deleteObjects()],
+    [
+      "the Durable Object, while KV may still cache the miss",
+      () => bindings().CACHE.delete("none"),
+    ],
+  ])("returns the same generation from %s without calling the upstream", async (_, prepare) => {
     const prompt = newPrompt();
     const first = await post({ prompt });
     await copied();
@@ -111,9 +114,9 @@ describe("a hit", () => {
     expect(await upstreamCalls(prompt)).toBe(1);
   });
 
-  it("comes in the form that this caller asks for", async () => {
+  it("has the response_format of its own request", async () => {
     const prompt = newPrompt();
-    const { id, choices } = await made({ prompt });
+    const { id, choices } = await generated({ prompt });
     const url = `https://gateway.example/v1/images/${id}/0.png`;
     const byUrl = await post({ prompt, response_format: "url" });
     expect(byUrl.status).toContain("hit");
@@ -122,16 +125,16 @@ describe("a hit", () => {
     expect(byUrl.body.choices).toEqual(choices);
   });
 
-  it("needs no upstream key", async () => {
+  it("does not require an upstream API key", async () => {
     const prompt = newPrompt();
-    await made({ prompt });
+    await generated({ prompt });
     const hit = await post({ prompt }, {}, environment({ UPSTREAM_API_KEY: undefined }));
     expect(hit.status).toContain("hit");
   });
 
-  it("is none where an image is gone", async () => {
+  it("becomes a miss if an image is missing in KV", async () => {
     const prompt = newPrompt();
-    const { id } = await made({ prompt, n: 2 });
+    const { id } = await generated({ prompt, n: 2 });
     await bindings().CACHE.delete(`image/${id}/1`);
     const again = await post({ prompt, n: 2 });
     expect(again.status).toBe("darkroom; fwd=miss; stored");
@@ -139,25 +142,25 @@ describe("a hit", () => {
   });
 
   it.each([
-    ["of another version", '{"version":99}'],
-    ["that is broken", "{"],
-  ])("is none for a record %s", async (_, value) => {
+    ["has another version", '{"version":99}'],
+    ["is invalid JSON", "{"],
+  ])("becomes a miss if its record %s", async (_, value) => {
     const prompt = newPrompt();
-    await made({ prompt });
+    await generated({ prompt });
     await bindings().CACHE.put(`request/${await keyOf({ ...SMALL, prompt })}`, value);
     const again = await post({ prompt });
     expect(again.status).toBe("darkroom; fwd=miss; stored");
   });
 });
 
-describe("a hit for a retired model", () => {
+describe("a cache hit for a retired model", () => {
   const replacing = environment({ RETIRED_MODELS: "replace" });
   const RETIRED = { model: "gpt-image-1", size: "1024x1024", response_format: "b64_json" };
 
-  /** Caches an image of the retired model, and a record of its successor that is made from it. */
+  /** Caches a generation of the retired model, and a record derived from it under its successor's key. */
   async function cachedBoth(prompt: string, successor: (record: object) => object) {
     const body = { ...RETIRED, prompt };
-    const retired = await made(body);
+    const retired = await generated(body);
     const config = testConfig({ RETIRED_MODELS: "replace" });
     const { key, retiredKey } = await requestKeys(
       parseImageRequest(body, config, Date.now()),
@@ -170,7 +173,7 @@ describe("a hit for a retired model", () => {
     return { body, id: retired.id };
   }
 
-  it("comes from the retired model's record where the successor's images are gone", async () => {
+  it("uses the retired model's record if the successor's images are missing", async () => {
     const { body, id } = await cachedBoth(newPrompt(), (record) => ({
       ...record,
       id: "gen_without-images",
@@ -179,7 +182,7 @@ describe("a hit for a retired model", () => {
     expect([hit.status?.includes("hit"), hit.body.id]).toEqual([true, id]);
   });
 
-  it("comes from the retired model's record where the successor's is too old", async () => {
+  it("uses the retired model's record if the successor's is older than `max-age`", async () => {
     const { body, id } = await cachedBoth(newPrompt(), (record) => ({
       ...record,
       id: "gen_too-old",
@@ -193,36 +196,39 @@ describe("a hit for a retired model", () => {
   });
 });
 
-describe("expiry", () => {
+describe("a cached generation", () => {
   const shortLived = environment({ CACHE_TTL_SECONDS: "60" });
 
   it.each([
     [50, /^darkroom; hit; ttl=(?:10|9|8)$/],
     [60, /^darkroom; fwd=request; stored$/],
-  ])("after %i of 60 seconds it is %s", async (seconds, status) => {
-    const prompt = newPrompt();
-    await made({ prompt });
-    await ageCache(seconds);
-    expect((await post({ prompt }, {}, shortLived)).status).toMatch(status);
-  });
+  ])(
+    "expires after 60 seconds: after %i seconds the Cache-Status is %s",
+    async (seconds, status) => {
+      const prompt = newPrompt();
+      await generated({ prompt });
+      await ageCache(seconds);
+      expect((await post({ prompt }, {}, shortLived)).status).toMatch(status);
+    },
+  );
 });
 
-describe("request directives", () => {
-  it("no-store neither reads nor keeps", async () => {
+describe("a request with cache directives", () => {
+  it("neither reads nor writes the cache with `no-store`", async () => {
     const prompt = newPrompt();
     const first = await post({ prompt }, { "cache-control": "no-store" });
     expect(first.status).toBe("darkroom; fwd=request");
 
-    const kept = await post({ prompt });
+    const stored = await post({ prompt });
     await copied();
     const second = await post({ prompt }, { "cache-control": "no-store" });
-    expect(second.body.id).not.toBe(kept.body.id);
+    expect(second.body.id).not.toBe(stored.body.id);
     expect(await upstreamCalls(prompt)).toBe(3);
     const { keys } = await bindings().CACHE.list({ prefix: "generation/" });
-    expect(keys.map((key) => key.name)).toEqual([`generation/${kept.body.id}`]);
+    expect(keys.map((key) => key.name)).toEqual([`generation/${stored.body.id}`]);
   });
 
-  it("no-store by URL gives an address that its object answers, and nobody else may keep", async () => {
+  it("gets a `no-store` image by a URL that only the Durable Object serves, uncacheable", async () => {
     const { body } = await post(
       { prompt: newPrompt(), response_format: "url" },
       { "cache-control": "no-store" },
@@ -235,58 +241,58 @@ describe("request directives", () => {
     expect(gone.status).toBe(404);
   });
 
-  it("no-cache makes it anew and keeps that", async () => {
+  it("regenerates with `no-cache` and stores the new generation", async () => {
     const prompt = newPrompt();
-    const old = await made({ prompt });
-    const anew = await post({ prompt }, { "cache-control": "no-cache" });
-    expect(anew.status).toBe("darkroom; fwd=request; stored");
-    expect(anew.body.id).not.toBe(old.id);
+    const old = await generated({ prompt });
+    const regenerated = await post({ prompt }, { "cache-control": "no-cache" });
+    expect(regenerated.status).toBe("darkroom; fwd=request; stored");
+    expect(regenerated.body.id).not.toBe(old.id);
     await copied(2);
-    // For a minute KV returns the old one wherever that was read.
+    // For a minute KV returns the old generation in each location that has read it.
     passKvTime(60);
-    expect((await post({ prompt })).body.id).toBe(anew.body.id);
+    expect((await post({ prompt })).body.id).toBe(regenerated.body.id);
   });
 
-  it("max-age takes what is young enough, in KV or in the object", async () => {
+  it("accepts a cached generation within `max-age`, from KV or the Durable Object", async () => {
     const prompt = newPrompt();
-    const { id } = await made({ prompt });
+    const { id } = await generated({ prompt });
     await ageCache(10);
     const young = await post({ prompt }, { "cache-control": "max-age=20" });
     expect(Number(young.response.headers.get("age"))).toBeGreaterThanOrEqual(10);
     expect(young.body.id).toBe(id);
-    const old = await post({ prompt }, { "cache-control": "max-age=9" });
-    expect(old.status).toBe("darkroom; fwd=request; stored");
-    expect(old.body.id).not.toBe(id);
+    const regenerated = await post({ prompt }, { "cache-control": "max-age=9" });
+    expect(regenerated.status).toBe("darkroom; fwd=request; stored");
+    expect(regenerated.body.id).not.toBe(id);
     const again = await post({ prompt }, { "cache-control": "max-age=9" });
-    expect(again.body.id).toBe(old.body.id);
+    expect(again.body.id).toBe(regenerated.body.id);
   });
 
-  it("only-if-cached never spends", async () => {
+  it("never calls the upstream with `only-if-cached`, and gets 504 on a miss", async () => {
     const prompt = newPrompt();
-    const asked = () =>
+    const lookup = () =>
       callWorker(
         generationRequest({ ...SMALL, prompt }, { "cache-control": "only-if-cached" }),
         environment(),
       );
-    const missing = await asked();
+    const missing = await lookup();
     expect(missing.status).toBe(504);
     expect(await missing.json()).toMatchObject({ error: { code: "not_cached" } });
     expect(await upstreamCalls(prompt)).toBe(0);
 
     await post({ prompt });
-    // From the object: KV's edges may deny for a minute what they have just been asked for.
-    expect((await asked()).headers.get("cache-status")).toContain("hit");
+    // The Durable Object responds, because KV's edges may cache the miss above for a minute.
+    expect((await lookup()).headers.get("cache-status")).toContain("hit");
     await copied();
     await deleteObjects();
-    expect((await asked()).headers.get("cache-status")).toContain("hit");
+    expect((await lookup()).headers.get("cache-status")).toContain("hit");
     expect(await upstreamCalls(prompt)).toBe(1);
   });
 
   it.each(["only-if-cached, no-cache", "only-if-cached, no-store", "only-if-cached, max-age=4"])(
-    "%s never spends either",
+    "gets 504 with `%s`, without an upstream call",
     async (directives) => {
       const prompt = newPrompt();
-      await made({ prompt });
+      await generated({ prompt });
       await ageCache(5);
       const response = await callWorker(
         generationRequest({ ...SMALL, prompt }, { "cache-control": directives }),
@@ -298,19 +304,22 @@ describe("request directives", () => {
   );
 });
 
-describe("a KV that fails", () => {
-  it.each(["get", "getWithMetadata"] as const)("in %s is a miss, and is logged", async (method) => {
-    const prompt = newPrompt();
-    await made({ prompt });
-    const env = environment({ CACHE: failingKv(method) });
-    const { response, status } = await post({ prompt }, {}, env);
-    expect(response.status).toBe(200);
-    expect(status).toBe("darkroom; fwd=miss; stored");
-    expect(logged.join()).toContain('"event":"cache_read_failed"');
-    expect(logged.join()).not.toContain("KV is down");
-  });
+describe("a failing KV", () => {
+  it.each(["get", "getWithMetadata"] as const)(
+    "reports a miss and logs `cache_read_failed` if %s fails",
+    async (method) => {
+      const prompt = newPrompt();
+      await generated({ prompt });
+      const env = environment({ CACHE: failingKv(method) });
+      const { response, status } = await post({ prompt }, {}, env);
+      expect(response.status).toBe(200);
+      expect(status).toBe("darkroom; fwd=miss; stored");
+      expect(logged.join()).toContain('"event":"cache_read_failed"');
+      expect(logged.join()).not.toContain("KV is down");
+    },
+  );
 
-  it("on write costs no picture, is logged, and is tried again without the upstream", async () => {
+  it("still serves the image if a write fails, logs it and retries without the upstream", async () => {
     const prompt = newPrompt();
     const object = await sharedObject({ ...SMALL, prompt });
     await changeEnvironment(object, { CACHE: failingKv("put") });
@@ -326,8 +335,8 @@ describe("a KV that fails", () => {
   });
 });
 
-describe("a gateway that is not configured", () => {
-  it("says which secret is missing, and how to set it", async () => {
+describe("a misconfigured gateway", () => {
+  it("responds with the name of the missing secret and the command that sets it", async () => {
     const prompt = newPrompt();
     const object = await sharedObject({ ...SMALL, prompt });
     await changeEnvironment(object, { UPSTREAM_API_KEY: undefined });
@@ -339,7 +348,7 @@ describe("a gateway that is not configured", () => {
     expect(error.message).toContain("wrangler secret put UPSTREAM_API_KEY");
   });
 
-  it("says so to a page of any origin as well", async () => {
+  it("names an invalid variable without its value, to a page of any origin", async () => {
     const env = environment({ PROMPT_MAX_CHARS: "secret-value" });
     const response = await callWorker(new Request("https://gateway.example/health"), env);
     expect(response.status).toBe(500);
@@ -350,8 +359,8 @@ describe("a gateway that is not configured", () => {
   });
 });
 
-describe("our own fault", () => {
-  it("is a 500 that says nothing of itself, and a log line that says where", async () => {
+describe("an internal error", () => {
+  it("responds 500 without details, and logs the type of the error", async () => {
     const env = environment({ GENERATION: { idFromName: "not a function" } });
     const response = await callWorker(generationRequest({ ...SMALL, prompt: newPrompt() }), env);
     expect(response.status).toBe(500);
@@ -365,7 +374,7 @@ describe("our own fault", () => {
 });
 
 describe("the log", () => {
-  it("has one line for a request and one for a generation, without the prompt", async () => {
+  it("has one line for each request and one for each generation, without the prompt", async () => {
     const prompt = newPrompt("a secret wish");
     const { body } = await post({ prompt });
     await copied();

@@ -8,8 +8,8 @@ let etag = "";
 
 beforeAll(async () => {
   const body = { prompt: crypto.randomUUID(), model: "dall-e-2", size: "256x256" };
-  const made = await callWorker(generationRequest(body), environment());
-  const { data } = await made.json<{ data: { url: string }[] }>();
+  const generated = await callWorker(generationRequest(body), environment());
+  const { data } = await generated.json<{ data: { url: string }[] }>();
   url = String(data[0]?.url);
   const response = await get();
   whole = new Uint8Array(await response.arrayBuffer());
@@ -18,12 +18,12 @@ beforeAll(async () => {
 
 afterAll(() => reset());
 
-function get(headers: Record<string, string> = {}, address = url, method = "GET") {
-  return callWorker(new Request(address, { method, headers }), environment());
+function get(headers: Record<string, string> = {}, fileUrl = url, method = "GET") {
+  return callWorker(new Request(fileUrl, { method, headers }), environment());
 }
 
-describe("an image as a file", () => {
-  it("has the contract's headers", async () => {
+describe("an image file", () => {
+  it("has the documented headers", async () => {
     const response = await get();
     expect(response.status).toBe(200);
     expect(Object.fromEntries(response.headers)).toMatchObject({
@@ -39,14 +39,14 @@ describe("an image as a file", () => {
     });
   });
 
-  it("is open to every origin, whatever the API is open to", async () => {
+  it("is readable from every origin, even if ALLOWED_ORIGINS limits the API", async () => {
     const env = environment({ ALLOWED_ORIGINS: "https://app.example" });
     const request = new Request(url, { headers: { origin: "https://other.example" } });
     const response = await callWorker(request, env);
     expect(response.headers.get("access-control-allow-origin")).toBe("*");
   });
 
-  it("answers HEAD with the same headers and no body", async () => {
+  it("has the same length and ETag in a HEAD response, without a body", async () => {
     const response = await get({}, url, "HEAD");
     expect(response.status).toBe(200);
     expect(response.headers.get("content-length")).toBe(String(whole.byteLength));
@@ -55,11 +55,11 @@ describe("an image as a file", () => {
   });
 
   it.each([
-    ["the tag", () => etag],
-    ["the tag, weak", () => `W/${etag}`],
-    ["the tag among others", () => `"a", ${etag}`],
-    ["any", () => "*"],
-  ])("is not sent again to who has %s", async (_, tag) => {
+    ["its ETag", () => etag],
+    ["its ETag marked as weak", () => `W/${etag}`],
+    ["its ETag among others", () => `"a", ${etag}`],
+    ["an asterisk", () => "*"],
+  ])("is not sent again if If-None-Match has %s: 304 without a body", async (_, tag) => {
     const response = await get({ "if-none-match": tag() });
     expect(response.status).toBe(304);
     expect(response.headers.get("etag")).toBe(etag);
@@ -67,19 +67,19 @@ describe("an image as a file", () => {
     expect(await response.text()).toBe("");
   });
 
-  it("is sent to who has another one", async () => {
+  it("is sent if If-None-Match has another ETag", async () => {
     expect((await get({ "if-none-match": '"other"' })).status).toBe(200);
   });
 });
 
-describe("a range", () => {
+describe("a range request", () => {
   it.each([
     ["bytes=0-9", 0, 10],
     ["bytes=5-5", 5, 6],
     ["bytes=100-", 100, undefined],
     ["bytes=-7", -7, undefined],
     ["bytes=10-999999999", 10, undefined],
-  ])("%s", async (range, start, end) => {
+  ])("returns the bytes of %s with 206", async (range, start, end) => {
     const response = await get({ range });
     const expected = whole.slice(start, end);
     const first = start < 0 ? whole.length + start : start;
@@ -91,7 +91,7 @@ describe("a range", () => {
     expect(new Uint8Array(await response.arrayBuffer())).toEqual(expected);
   });
 
-  it("beyond the end cannot be satisfied", async () => {
+  it("is rejected with 416 and the image's length if it starts beyond the end", async () => {
     const response = await get({ range: `bytes=${whole.length}-` });
     expect(response.status).toBe(416);
     expect(response.headers.get("content-range")).toBe(`bytes */${whole.length}`);
@@ -99,7 +99,7 @@ describe("a range", () => {
   });
 
   it.each([["bytes=9-5"], ["bytes=x"], ["bytes"], ["lines=1-2"], ["bytes=0-1,5-6"], [""]])(
-    "%j is ignored",
+    "returns the whole image if its Range header is %j",
     async (range) => {
       const response = await get({ range });
       expect(response.status).toBe(200);
@@ -107,23 +107,23 @@ describe("a range", () => {
     },
   );
 
-  it("holds only for the picture that it was begun with", async () => {
+  it("returns the range only if its If-Range is the image's ETag, else the whole image", async () => {
     expect((await get({ range: "bytes=0-9", "if-range": etag })).status).toBe(206);
     expect((await get({ range: "bytes=0-9", "if-range": '"other"' })).status).toBe(200);
   });
 });
 
-describe("an address at which there is nothing", () => {
+describe("an unknown image URL", () => {
   it.each([
     ["another index", () => url.replace("/0.png", "/1.png")],
-    ["another type than the picture has", () => url.replace(".png", ".webp")],
+    ["another type than the image has", () => url.replace(".png", ".webp")],
     ["a type that is never served", () => url.replace(".png", ".svg")],
     ["no type", () => url.replace(".png", "")],
     ["an unknown id", () => url.replace(/gen_[\w-]{4}/, "gen_0000")],
-    ["an id that is none", () => url.replace(/gen_[\w-]+/, "gen_x")],
-    ["a path that climbs", () => url.replace(/gen_[\w-]+/, "..%2f..%2frequest")],
-  ])("%s: 404", async (_, address) => {
-    const response = await get({}, address());
+    ["an invalid id", () => url.replace(/gen_[\w-]+/, "gen_x")],
+    ["a path traversal", () => url.replace(/gen_[\w-]+/, "..%2f..%2frequest")],
+  ])("responds 404 and is readable from every origin: %s", async (_, fileUrl) => {
+    const response = await get({}, fileUrl());
     expect(response.status).toBe(404);
     expect(await response.json()).toMatchObject({ error: { code: "image_not_found" } });
     expect(response.headers.get("access-control-allow-origin")).toBe("*");
