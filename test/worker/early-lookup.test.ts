@@ -20,13 +20,14 @@ import type { GenerationBody } from "../support/stage.ts";
 import { newBody } from "../support/bodies.ts";
 
 /*
- * A location of KV that looked a key up too early denies it for a while. The object may be gone before that.
+ * A KV location that looks up a key too early caches the miss. The Durable Object may delete its copy before
+ * that miss expires.
  */
 
 quietAndFresh();
 
 const IMAGES = `${ORIGIN}/v1/images`;
-/** Slow enough to be asked for while it is generated. */
+/** Delays a generation, so that it can be looked up while it is in progress. */
 const SLOW = "[upstream delay=500]";
 
 function post(body: object, headers: Record<string, string> = {}): Promise<Response> {
@@ -37,7 +38,7 @@ function get(path: string): Promise<Response> {
   return callWorker(new Request(`${IMAGES}${path}`), environment());
 }
 
-/** Submits a generation, and looks for all that it will have before any of it is there. */
+/** Starts a generation, looks up its image and its id while it is in progress, and waits for KV. */
 async function lookedUpEarly(body: object): Promise<string> {
   const { id } = await (await post(body, { prefer: "respond-async" })).json<GenerationBody>();
   expect((await get(`/${id}/0.png`)).status).toBe(404);
@@ -46,10 +47,10 @@ async function lookedUpEarly(body: object): Promise<string> {
   return id;
 }
 
-/** KV still denies it; the object is gone; what is cached for an hour has expired. */
+/** Seconds: KV still caches the miss, the Durable Object has no copy, and one-hour caches have expired. */
 const MOMENTS = [59, 601, 3601];
 
-describe("a client that looked too early", () => {
+describe("a client that looked up a generation too early", () => {
   it.each(MOMENTS)("gets the image file %i seconds later", async (seconds) => {
     const id = await lookedUpEarly(newBody(SLOW));
     await passTime(seconds);
@@ -74,14 +75,14 @@ describe("a client that looked too early", () => {
   });
 });
 
-describe("a generation that KV got late", () => {
+describe("a generation that is copied to KV late", () => {
   it.each([0, 59, 61])(
     "is not generated again for a client whose location missed it %i seconds before",
     async (seconds) => {
       const body = newBody();
       setKvFault(OBJECTS, "put", "fails");
       const { id } = await (await post(body)).json<GenerationBody>();
-      // Every attempt fails for longer than the object keeps a generation that is copied.
+      // Copying fails for longer than the Durable Object keeps a generation after it is copied.
       await passTime(11 * 60);
       expect((await (await post(body)).json<GenerationBody>()).id).toBe(id);
       setKvFault(OBJECTS, "put", undefined);
@@ -96,7 +97,7 @@ describe("a generation that KV got late", () => {
 
 describe("a prompt that the upstream's moderation blocked", () => {
   it.each([1, 59, 61])(
-    "is not sent again %i seconds later, though KV denied the block before",
+    "is not sent to the upstream again %i seconds later, although KV missed the block before",
     async (seconds) => {
       const body = newBody("[upstream status=400 code=moderation_blocked]");
       const blocked = [400, "moderation_blocked", null];
@@ -111,7 +112,7 @@ describe("a prompt that the upstream's moderation blocked", () => {
     },
   );
 
-  it("is sent again with no-cache", async () => {
+  it("is sent to the upstream again with `no-cache`", async () => {
     const body = newBody("[upstream status=400 code=moderation_blocked]");
     await post(body);
     await post(body, { "cache-control": "no-cache" });
@@ -120,7 +121,7 @@ describe("a prompt that the upstream's moderation blocked", () => {
 });
 
 describe("a generation that is deleted as soon as it is cached", () => {
-  it("is gone, though KV accepts one write a second for each key and denied it before", async () => {
+  it("leaves no key in KV and responds 404, although KV accepts one write a second for each key", async () => {
     const body = newBody(SLOW);
     const id = await lookedUpEarly(body);
     const headers = ADMIN;
@@ -133,7 +134,7 @@ describe("a generation that is deleted as soon as it is cached", () => {
 });
 
 describe("the cache of a location", () => {
-  it("holds the bytes of an image for an hour once every location must know it", async () => {
+  it("serves an image that it read 3500 seconds ago, after KV and the Durable Object deleted it", async () => {
     const body = newBody();
     await post(body);
     await copied();
@@ -146,7 +147,7 @@ describe("the cache of a location", () => {
     expect((await (await post(body)).json<GenerationBody>()).id).toBe(first.id);
     setKvFault(CLIENTS, "getWithMetadata", "fails");
     const object = await sharedObject(body);
-    const isGone = await runInDurableObject(object, (instance) => instance.made(4200));
-    expect(isGone).toBeUndefined();
+    const inObject = await runInDurableObject(object, (instance) => instance.made(4200));
+    expect(inObject).toBeUndefined();
   });
 });

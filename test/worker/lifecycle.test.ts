@@ -19,14 +19,14 @@ import {
 import type { Ending, Trouble } from "../support/worker/lifecycle-model.ts";
 
 const RUNS = Number((env as unknown as { LIFECYCLE_RUNS: string }).LIFECYCLE_RUNS);
-/** A schedule that fails is shortened for so long. */
+/** The longest time for running schedules and shortening a failing one. */
 const MAX_MS = 120_000;
 
 quietAndFresh();
 
 beforeEach(() => {
   vi.spyOn(console, "error").mockImplementation(() => undefined);
-  // A pause between attempts decides nothing here: the clock of a run is set by hand.
+  // Pauses between attempts have no effect here, because each run sets the clock itself.
   vi.spyOn(scheduler, "wait").mockResolvedValue();
   holdAlarms(true);
 });
@@ -36,10 +36,10 @@ afterEach(() => {
 });
 
 it(
-  "keeps to the state machine on every schedule of requests, alarms, crashes and faults",
+  "follows the state machine on every schedule of requests, alarms, crashes and faults",
   { timeout: 300_000 },
   async () => {
-    const anIndex = fc.nat({ max: 3 });
+    const generationIndex = fc.nat({ max: 3 });
     const events = fc.commands(
       [
         fc.constant(post()),
@@ -48,8 +48,8 @@ it(
         fc.constant(alarm()),
         fc.constantFrom<Ending>("image", "image", "rejected", "blocked", "cut").map(upstream),
         fc.constant(crash()),
-        anIndex.map(poll),
-        anIndex.map(remove),
+        generationIndex.map(poll),
+        generationIndex.map(remove),
         fc.constantFrom(30, 61, 601).map(time),
         fc
           .tuple(fc.constantFrom<Trouble>("kvReads", "kvWrites", "accounts"), fc.boolean())
