@@ -64,8 +64,9 @@ export class Ledger {
     if (this.#openSince(nowSeconds - OPEN_SECONDS) >= maxOpen) return "busy";
     const day = window === "life" ? "life" : dayOf(nowSeconds);
     if (this.spent(day) + amount > budget) return "exceeded";
-    if (this.#total(day) === undefined)
+    if (this.#total(day) === undefined) {
       this.#deleteBefore(nowSeconds - RETENTION_DAYS * SECONDS_PER_DAY);
+    }
     this.#sql.exec(
       "INSERT INTO entry (id, day, amount, state, at) VALUES (?, ?, ?, 'open', ?)",
       id,

@@ -203,12 +203,13 @@ function reportConflicts(env: Environment, ctx: z.RefinementCtx): void {
   if (url.protocol !== "https:" && !(isLocal && isPublicUrl(url, true))) {
     report("UPSTREAM_BASE_URL", "must start with https://");
   }
-  const hasTokenSecret = env.TOKEN_SECRET.length > 0;
-  if (env.ACCESS === "token" && !hasTokenSecret) {
-    report("TOKEN_SECRET", "must be set if ACCESS is token");
+  if (env.TOKEN_SECRET.length === 0) {
+    if (env.ACCESS === "token") report("TOKEN_SECRET", "must be set if ACCESS is token");
+    else if (env.TURNSTILE_SECRET !== undefined) {
+      report("TOKEN_SECRET", "must be set if TURNSTILE_SECRET is set");
+    }
   }
   if (env.TURNSTILE_SECRET === undefined) return;
-  if (!hasTokenSecret) report("TOKEN_SECRET", "must be set if TURNSTILE_SECRET is set");
   if (TURNSTILE_TEST_SECRET.test(env.TURNSTILE_SECRET) && !isLocal) {
     report("TURNSTILE_SECRET", "must not be one of Turnstile's test secrets");
   }

@@ -4,7 +4,7 @@ import type { RequestEvent } from "../telemetry/event.ts";
 
 /** What Hono's context carries here. */
 export interface AppEnv {
-  /** Read by `config.ts` alone. */
+  /** Read by `config/environment.ts` alone. */
   Bindings: object;
   Variables: {
     event: RequestEvent;

@@ -1,5 +1,6 @@
 import type { Context } from "hono";
 import { GatewayError } from "../errors/failure.ts";
+import { jsonDepth, MAX_JSON_DEPTH } from "../lib/json-depth.ts";
 import { readAll, TooManyBytes } from "../lib/streams.ts";
 import type { AppEnv } from "./context.ts";
 
@@ -47,7 +48,7 @@ export async function jsonBytes(
  * @throws {GatewayError} `invalid_json`
  */
 export function parseJson(bytes: Uint8Array): unknown {
-  if (depthOf(bytes) > MAX_DEPTH) {
+  if (jsonDepth(bytes) > MAX_JSON_DEPTH) {
     throw new GatewayError({ code: "invalid_json", problem: "too_deep" });
   }
   try {
@@ -55,35 +56,4 @@ export function parseJson(bytes: Uint8Array): unknown {
   } catch {
     throw new GatewayError({ code: "invalid_json", problem: "malformed" });
   }
-}
-
-/** No request of the contract is deeper than three. */
-const MAX_DEPTH = 16;
-
-const QUOTE = 0x22;
-const BACKSLASH = 0x5c;
-/** `[` and `{`, `]` and `}`. */
-const OPENING: ReadonlySet<number> = new Set([0x5b, 0x7b]);
-const CLOSING: ReadonlySet<number> = new Set([0x5d, 0x7d]);
-
-/** How deeply JSON is nested, found before it is parsed: a parser recurses. */
-function depthOf(json: Uint8Array): number {
-  let depth = 0;
-  let deepest = 0;
-  let isString = false;
-  for (let index = 0; index < json.length; index += 1) {
-    const byte = json[index];
-    if (isString) {
-      if (byte === BACKSLASH) index += 1;
-      else if (byte === QUOTE) isString = false;
-    } else if (byte === QUOTE) {
-      isString = true;
-    } else if (byte !== undefined && OPENING.has(byte)) {
-      depth += 1;
-      deepest = Math.max(deepest, depth);
-    } else if (byte !== undefined && CLOSING.has(byte)) {
-      depth -= 1;
-    }
-  }
-  return deepest;
 }

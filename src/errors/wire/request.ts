@@ -1,3 +1,4 @@
+import { MAX_JSON_DEPTH } from "../../lib/json-depth.ts";
 import { shortened, type Rows } from "./row.ts";
 
 const INVALID = { status: 400, type: "invalid_request_error" } as const;
@@ -5,7 +6,7 @@ const INVALID = { status: 400, type: "invalid_request_error" } as const;
 const JSON_PROBLEMS = {
   malformed: "The body is not valid JSON. Send a JSON object in UTF-8.",
   not_an_object: "The body must be a JSON object.",
-  too_deep: "The body is nested too deeply. At most 16 levels are allowed.",
+  too_deep: `The body is nested too deeply. At most ${MAX_JSON_DEPTH} levels are allowed.`,
 };
 
 /** The errors of any JSON body and of its parameters. */
@@ -26,7 +27,7 @@ export const REQUEST_ROWS = {
       },
       {
         example: { code: "invalid_json", problem: "too_deep" },
-        cause: "The body is nested more than 16 levels deep.",
+        cause: `The body is nested more than ${MAX_JSON_DEPTH} levels deep.`,
         fix: "Send a body with fewer levels.",
       },
     ],

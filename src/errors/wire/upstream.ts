@@ -1,4 +1,4 @@
-import { mayHaveCharged, type Failure } from "../failure.ts";
+import { mayHaveCharged, type Failure, type UpstreamError } from "../failure.ts";
 import { DO_NOT_RETRY, type Rows } from "./row.ts";
 
 const UPSTREAM_ERROR = { status: 502, type: "upstream_error", headers: afterFailure } as const;
@@ -15,6 +15,13 @@ function advice(failure: Failure): string {
 }
 
 const RETRY_IF_WORTH_IT = "Retry if a second charge is acceptable.";
+
+const FORWARDED: UpstreamError = {
+  message: "The upstream's own message.",
+  type: "invalid_request_error",
+  param: null,
+  code: "as_upstream",
+};
 
 /** The errors of the upstream. */
 export const UPSTREAM_ROWS = {
@@ -43,12 +50,7 @@ export const UPSTREAM_ROWS = {
         example: {
           code: "upstream_rejected",
           status: 400,
-          error: {
-            message: "The upstream's own message.",
-            type: "invalid_request_error",
-            param: null,
-            code: "as_upstream",
-          },
+          error: FORWARDED,
         },
         shownCode: "the upstream's own, or `null`",
         shownStatus: "its own, 400 to 499",
@@ -60,12 +62,7 @@ export const UPSTREAM_ROWS = {
         example: {
           code: "upstream_rejected",
           status: 409,
-          error: {
-            message: "The upstream's own message.",
-            type: "invalid_request_error",
-            param: null,
-            code: "as_upstream",
-          },
+          error: FORWARDED,
         },
         shownCode: "the upstream's own, or `null`",
         shownStatus: "408 or 409",
