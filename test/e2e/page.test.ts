@@ -179,14 +179,14 @@ describe.skipIf(browserPath === undefined)("in a real browser", { timeout: 30_00
       await openPage();
       await page.fill("#size", "1x1");
       await generate(newPrompt());
-      await page.locator("#error-size").filter({ hasText: "size" }).waitFor();
+      await page.locator("#error-size").filter({ hasText: "not supported" }).waitFor();
       expect(await page.getAttribute("#size", "aria-invalid")).toBe("true");
       expect(await page.evaluate(() => Reflect.get(globalThis, "document").activeElement.id)).toBe(
         "size",
       );
       await page.fill("#size", "auto");
       await generate("");
-      await page.locator("#error-prompt").filter({ hasText: "empty" }).waitFor();
+      await page.locator("#error-prompt").filter({ hasText: "must not be empty" }).waitFor();
       expect(await page.textContent("#error-size")).toBe("");
     });
 
@@ -203,7 +203,7 @@ describe.skipIf(browserPath === undefined)("in a real browser", { timeout: 30_00
       await openPage();
       await generate(newPrompt("[upstream status=400 code=moderation_blocked]"));
       await expectState("No picture was generated");
-      expect(await page.textContent("#problem")).toContain("safety system");
+      expect(await page.textContent("#problem")).toContain("safety system blocked");
     });
 
     it("leaves the generation running when the user cancels", async () => {
@@ -264,7 +264,7 @@ describe.skipIf(browserPath === undefined)("in a real browser", { timeout: 30_00
       await expectState(/: cache miss/);
       await page.fill("#size", "1x1");
       await page.click("#generate");
-      await page.locator("#error-size").filter({ hasText: "size" }).waitFor();
+      await page.locator("#error-size").filter({ hasText: "not supported" }).waitFor();
       await page.evaluate(axe.source);
       const violations = await page.evaluate(async () => {
         const results = await Reflect.get(globalThis, "axe").run();

@@ -1,13 +1,6 @@
 import type { Scene } from "./fixture.ts";
 
-declare global {
-  interface ImportMeta {
-    /** Imports the modules whose path matches (Vite). */
-    glob(pattern: string, options: { eager: true; import: "default" }): Record<string, unknown>;
-  }
-}
-
-const files = import.meta.glob("./*/*.json", { eager: true, import: "default" });
+const files = import.meta.glob<unknown>("./*/*.json", { eager: true, import: "default" });
 
 /** The versions whose fixtures are committed, oldest first, with their scenes by name. */
 export const VERSIONS: [string, Record<string, Scene>][] = [

@@ -7,14 +7,11 @@ import {
   waitOnExecutionContext,
 } from "cloudflare:test";
 import { expect, inject } from "vitest";
-import type { Budget } from "../../../src/access/budget.ts";
 import { app } from "../../../src/app.ts";
 import { configOf, type Config } from "../../../src/config/environment.ts";
 import { parseImageRequest } from "../../../src/contract/request.ts";
 import { requestKey } from "../../../src/generation/key.ts";
-import type { IdempotencyKey } from "../../../src/generation/idempotency.ts";
 import type { Generation } from "../../../src/generation/object.ts";
-import type { Jobs } from "../../../src/jobs/object.ts";
 import { eventually } from "../eventually.ts";
 import { CLIENTS, kvAt, passKvTime, setKvFault, type KvMethod } from "./edge-kv.ts";
 import { VARS } from "../vars.ts";
@@ -23,15 +20,6 @@ import { VARS } from "../vars.ts";
 export const ORIGIN = "https://gateway.example";
 /** The headers of a request of the admin. */
 export const ADMIN = { authorization: `Bearer ${VARS.ADMIN_KEY}` };
-
-interface Bindings {
-  CACHE: KVNamespace;
-  GENERATION: DurableObjectNamespace<Generation>;
-  IDEMPOTENCY: DurableObjectNamespace<IdempotencyKey>;
-  BUDGET: DurableObjectNamespace<Budget>;
-  JOBS: DurableObjectNamespace<Jobs>;
-  IMAGE_JOB: Workflow;
-}
 
 /**
  * Returns the environment of the Worker: real objects, KV as one location of the platform sees it, the
@@ -47,7 +35,7 @@ export function testConfig(vars: Record<string, unknown> = {}): Config {
 }
 
 /** Returns the Worker's bindings. This KV namespace is the central one: every write is visible at once. */
-export function bindings(): Bindings {
+export function bindings(): Cloudflare.Env {
   return env;
 }
 
@@ -92,7 +80,7 @@ export async function upstreamCalls(prompt: string): Promise<number> {
 
 /** Returns the cache key of a request. */
 export function keyOf(body: unknown): Promise<string> {
-  const config = configOf(environment());
+  const config = testConfig();
   return requestKey(parseImageRequest(body, config, Date.now()), config.upstream.baseUrl);
 }
 

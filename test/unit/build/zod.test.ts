@@ -1,22 +1,12 @@
 import { describe, expect, it } from "vitest";
 import { z } from "zod";
 
-declare global {
-  interface ImportMeta {
-    /** Imports the matching files as text (Vite). */
-    glob(
-      pattern: string,
-      options: { eager: true; import: "default"; query: "?raw" },
-    ): Record<string, string>;
-  }
-}
-
 /** A variable specifier, because TypeScript has no declarations of a JavaScript module. */
 const ALIAS = "../../../scripts/build/zod.js";
 const alias = (await import(ALIAS)) as { z: Record<string, unknown> };
 const original: Record<string, unknown> = z;
 
-const sources = import.meta.glob("../../../src/**/*.ts", {
+const sources = import.meta.glob<string>("../../../src/**/*.ts", {
   eager: true,
   import: "default",
   query: "?raw",
