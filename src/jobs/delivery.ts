@@ -5,37 +5,37 @@ import type { AttemptOutcome } from "../contract/job.ts";
 import { retryAfterSeconds } from "../lib/retry-after.ts";
 import { signWebhook } from "./signature.ts";
 
-/** What is to be told, and to whom. */
+/** A webhook to deliver. */
 export interface Delivery {
   url: string;
-  /** The same on every attempt. */
+  /** The `webhook-id` header, the same on every attempt. */
   eventId: string;
   body: string;
 }
 
-/** What came of one attempt. */
+/** One delivery attempt and its outcome. */
 export interface Attempt {
   /** Unix seconds. */
   at: number;
   outcome: AttemptOutcome;
-  /** What the receiver answered, where it did. */
+  /** The status of the receiver's response; `undefined` without a response. */
   status: number | undefined;
-  /** How long the receiver wants to be left alone. */
+  /** The receiver's Retry-After; `undefined` if absent. */
   retryAfterSeconds: number | undefined;
 }
 
 const ATTEMPT_TIMEOUT_MS = 15_000;
 
-/** From each attempt to the next (contract.md: Standard Webhooks' own schedule). */
+/** The pause after each failed attempt, on the schedule of Standard Webhooks. */
 const PAUSES_SECONDS = [5, 5 * 60, 30 * 60, 2 * 3600, 5 * 3600, 10 * 3600, 10 * 3600] as const;
 const LONGEST_PAUSE_SECONDS = Math.max(...PAUSES_SECONDS);
 
 /**
- * How long to wait after an attempt that failed: what the schedule has, or what the receiver asked for,
- * if that is longer, up to the schedule's longest.
+ * Returns the pause after a failed attempt: the scheduled one, or the receiver's Retry-After if that
+ * is longer. The longest pause of the schedule is the upper bound.
  *
- * @param attempt attempts made so far, from 1
- * @returns seconds; `undefined` when that was the last
+ * @param attempt number of attempts so far, from 1
+ * @returns seconds; `undefined` after the last attempt
  */
 export function pauseSeconds(
   attempt: number,
@@ -46,12 +46,12 @@ export function pauseSeconds(
   return Math.min(Math.max(scheduled, retryAfterSeconds ?? 0), LONGEST_PAUSE_SECONDS);
 }
 
-/** Whether there is nothing to try again. */
+/** Returns true if the outcome rules out a retry. */
 export function isFinal(outcome: AttemptOutcome): boolean {
   return outcome === "delivered" || outcome === "gone";
 }
 
-/** Calls back once. Never throws: whatever happens is an outcome. */
+/** Sends a webhook once. Never throws: every error is an outcome. */
 export async function attemptDelivery(
   { url, eventId, body }: Delivery,
   config: Config,
@@ -65,7 +65,7 @@ export async function attemptDelivery(
   try {
     const response = await fetch(url, {
       method: "POST",
-      // Whoever may be called is known by its host: nobody is sent on to another.
+      // Only the host of this URL was checked. A redirect could lead to any other host.
       redirect: "manual",
       headers: {
         "content-type": "application/json",
@@ -75,7 +75,7 @@ export async function attemptDelivery(
       body,
       signal,
     });
-    // What a receiver has to say beside its status is of no use here.
+    // Only the status and the headers of the response are used.
     await response.body?.cancel();
     const { status } = response;
     const retryAfter = retryAfterSeconds(response.headers.get("retry-after"), Date.now());

@@ -1,7 +1,7 @@
 import { Webhook } from "standardwebhooks";
 import { GatewayError, type WebhookProblem } from "../errors/failure.ts";
 
-/** The headers of a webhook that say what it is and who sent it (Standard Webhooks, "Headers"). */
+/** The headers that identify and authenticate a webhook (Standard Webhooks, "Headers"). */
 export interface WebhookHeaders {
   "webhook-id": string;
   "webhook-timestamp": string;
@@ -9,8 +9,8 @@ export interface WebhookHeaders {
 }
 
 /**
- * The headers of a webhook that goes out: signed with every secret, so that a receiver may have any
- * of them.
+ * Returns the headers of an outgoing webhook. It is signed with every secret, so that a receiver can
+ * verify it with any of them.
  *
  * @param nowMs milliseconds since the epoch
  * @param secrets the values of `WEBHOOK_SIGNING_SECRET`
@@ -30,18 +30,18 @@ export function signWebhook(
   };
 }
 
-/** More than any sender needs for all its secrets, and nothing to spend hashes on. */
+/** Longer than any legitimate header, and short enough to bound the cost of verification. */
 const SIGNATURE_MAX_CHARS = 2048;
 const ID_MAX_CHARS = 255;
 
 /**
- * Verifies a webhook that came in: one of the secrets has signed its id, its time and its body, and
- * its time is within five minutes of now.
+ * Verifies a received webhook. One of the secrets must have signed its id, timestamp and body, and
+ * its timestamp must be within five minutes of now.
  *
- * @param header gives the value of a header
- * @param body as it was sent
+ * @param header returns the value of a header
+ * @param body the raw request body
  * @param secrets the values of `WEBHOOK_SECRET`
- * @returns its id: another delivery of the same message has the same
+ * @returns the webhook's id, which is the same on every delivery attempt
  * @throws {GatewayError} `invalid_signature` (401)
  */
 export function verifyWebhook(
@@ -55,7 +55,7 @@ export function verifyWebhook(
   if (id === undefined || timestamp === undefined || signature === undefined) {
     throw invalid("missing");
   }
-  // The library reads "12 monkeys" as 12.
+  // The library parses "12 monkeys" as 12.
   if (!/^\d{1,12}$/.test(timestamp)) throw invalid("timestamp");
   if (id.length > ID_MAX_CHARS || signature.length > SIGNATURE_MAX_CHARS) throw invalid("mismatch");
   const headers: WebhookHeaders = {
@@ -77,7 +77,7 @@ function problemOf(
     webhook.verify(body, { ...headers }, { jsonParse: false });
     return undefined;
   } catch (error) {
-    // The library tells its reasons apart by their words.
+    // The library distinguishes its reasons by the message only.
     const isTime = error instanceof Error && error.message.startsWith("Message timestamp");
     return isTime ? "timestamp" : "mismatch";
   }
