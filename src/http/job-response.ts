@@ -6,8 +6,8 @@ import type { ImageRequest } from "../contract/request.ts";
 import { GatewayError } from "../errors/failure.ts";
 import { lookupById, type Requester } from "../generation/generate.ts";
 import { requestIdentity, requestKeys } from "../generation/key.ts";
-import { jobsOf, submitOrder } from "../jobs/submit.ts";
-import type { Order } from "../jobs/order.ts";
+import { jobBatchOf, submitJobs } from "../jobs/submit.ts";
+import type { JobSubmission } from "../jobs/submission.ts";
 import type { CacheDirectives } from "../lib/cache-control.ts";
 import type { AppEnv } from "./context.ts";
 import { failureResponse } from "./error-response.ts";
@@ -22,7 +22,7 @@ export interface JobOrder {
 }
 
 /** What an order is known by, and what it then stands for; a nameless one stands for itself. */
-interface OrderName extends Pick<Order, "fingerprint" | "requestFingerprint"> {
+interface OrderName extends Pick<JobSubmission, "fingerprint" | "requestFingerprint"> {
   name: string | undefined;
 }
 
@@ -64,7 +64,7 @@ async function submitted(
 ): Promise<Response> {
   const config = c.get("config");
   requireNoStream(request);
-  const id = await submitOrder(config, name, {
+  const id = await submitJobs(config, name, {
     isBatch: false,
     requests: [{ customId: undefined, request }],
     requester,
@@ -74,7 +74,7 @@ async function submitted(
     ...fingerprints,
   });
   c.get("event").add({ job: id });
-  const job = await jobsOf(config, "job", id)?.job(id);
+  const job = await jobBatchOf(config, "job", id)?.job(id);
   if (job === undefined) throw new GatewayError({ code: "generation_not_found" });
   const { fields, created } = job;
   return pendingResponse({ id, created, ...fields }, c);
@@ -103,7 +103,7 @@ export async function jobAnswer(
   options: RespondOptions,
 ): Promise<Response> {
   const { context, c } = options;
-  const job = await jobsOf(context.config, "job", id)?.job(id);
+  const job = await jobBatchOf(context.config, "job", id)?.job(id);
   if (job === undefined) throw new GatewayError({ code: "generation_not_found" });
   const { fields, created, generationId, failure } = job;
   context.event.add({ job: id });

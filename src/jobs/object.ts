@@ -10,29 +10,28 @@ import { nowSeconds } from "../lib/clock.ts";
 import { newId } from "../lib/id.ts";
 import { newIdInObject } from "../lib/object-id.ts";
 import { isFinal, type Attempt, type Delivery } from "./delivery.ts";
-import type { Order } from "./order.ts";
-import { JobsStorage, type JobOutcome, type StoredOrder } from "./storage.ts";
-import { batchView, eventOf, jobFields } from "./views.ts";
+import { JobBatchStorage, type JobOutcome, type StoredBatch } from "./storage.ts";
+import type { JobSubmission } from "./submission.ts";
+import { batchView, jobFields, webhookEvent } from "./views.ts";
 
-/** How long an order can be asked for. The longest schedule of attempts is over after three days. */
-const KEEP_SECONDS = 7 * 24 * 60 * 60;
+/** Retention of a batch. The longest schedule of delivery attempts ends after three days. */
+const RETENTION_SECONDS = 7 * 24 * 60 * 60;
 
-/** An order as it was taken. */
-export interface Accepted {
-  /** Of the batch, or of the one job. */
+export interface AcceptedBatch {
+  /** The id of the batch, or of the only job. */
   id: string;
-  /** Those of its jobs that are not over. */
+  /** The ids of the jobs that have neither completed nor failed. */
   openJobs: string[];
 }
 
-/** What a job is to do. */
-export interface Task {
+/** The input of a job. */
+export interface JobTask {
   request: ImageRequest;
   requester: Requester;
   directives: CacheDirectives;
 }
 
-/** A job as it can be asked for. */
+/** The current state of a job, for a response. */
 export interface JobView {
   fields: JobFields;
   /** Unix seconds. */
@@ -43,45 +42,46 @@ export interface JobView {
 }
 
 /**
- * One order: its jobs, what came of them, and the one call back that tells of it.
+ * Stores a batch: its jobs, their outcomes and the webhook delivery. A single job is a batch of one.
  *
- * A webhook's id, or an Idempotency-Key, names the object: whoever orders again has ordered already.
+ * An Idempotency-Key or the id of a received webhook names the Durable Object, so that a repeated
+ * submission reaches the batch that exists already.
  */
-export class Jobs extends DurableObject<object> {
-  readonly #storage = new JobsStorage(this.ctx.storage.kv);
+export class JobBatch extends DurableObject<object> {
+  readonly #storage = new JobBatchStorage(this.ctx.storage.kv);
 
   /**
-   * Takes an order, once.
+   * Stores a submission. If the same one is stored already, returns that.
    *
-   * @returns `undefined` where another order has the name
+   * @returns `undefined` if a different submission has the name
    */
-  async accept(order: Order): Promise<Accepted | undefined> {
-    const known = this.#storage.order();
-    if (known !== undefined) {
-      return isSameOrder(known, order) ? this.#accepted(known) : undefined;
+  async accept(submission: JobSubmission): Promise<AcceptedBatch | undefined> {
+    const existing = this.#storage.batch();
+    if (existing !== undefined) {
+      return isSameSubmission(existing, submission) ? this.#accepted(existing) : undefined;
     }
     const objectId = this.ctx.id.toString();
-    const { requests, ...rest } = order;
+    const { requests, ...rest } = submission;
     const jobs = requests.map(({ customId, request }, position) => ({
       id: newIdInObject("job", objectId),
       position,
       customId,
-      // Which model is sent is decided at each attempt.
+      // Each attempt decides which model to send.
       request: asRequested(request),
       responseFormat: request.response_format,
       generationId: undefined,
       outcome: undefined,
     }));
     for (const job of jobs) this.#storage.saveJob(job);
-    const id = order.isBatch ? newIdInObject("batch", objectId) : jobs[0]?.id;
-    if (id === undefined) throw new Error("an order asks for something");
-    const stored: StoredOrder = {
+    const id = submission.isBatch ? newIdInObject("batch", objectId) : jobs[0]?.id;
+    if (id === undefined) throw new Error("A submission requires at least one request.");
+    const stored: StoredBatch = {
       ...rest,
       id,
       created: nowSeconds(),
       open: jobs.length,
       delivery:
-        order.webhookUrl === undefined
+        submission.webhookUrl === undefined
           ? undefined
           : {
               eventId: newId("evt"),
@@ -91,55 +91,55 @@ export class Jobs extends DurableObject<object> {
               nextAttemptAt: undefined,
             },
     };
-    this.#storage.saveOrder(stored);
-    await this.ctx.storage.setAlarm(Date.now() + KEEP_SECONDS * 1000);
+    this.#storage.saveBatch(stored);
+    await this.ctx.storage.setAlarm(Date.now() + RETENTION_SECONDS * 1000);
     return this.#accepted(stored);
   }
 
-  /** What a job is to do; `undefined` when it is over, or unknown. */
-  task(id: string): Task | undefined {
-    const order = this.#storage.order();
+  /** Returns the input of a job; `undefined` if the job has completed or failed, or is unknown. */
+  task(id: string): JobTask | undefined {
+    const batch = this.#storage.batch();
     const request = this.#storage.job(id)?.request;
-    if (order === undefined || request === undefined) return undefined;
-    return { request, requester: order.requester, directives: order.directives };
+    if (batch === undefined || request === undefined) return undefined;
+    return { request, requester: batch.requester, directives: batch.directives };
   }
 
-  /** Says which generation a job has become. */
+  /** Records the generation of a job. */
   found(id: string, generationId: string): void {
     const job = this.#storage.job(id);
     if (job !== undefined) this.#storage.saveJob({ ...job, generationId });
   }
 
-  /** Says what came of a job; only the first time counts. */
+  /** Records the outcome of a job. Only the first call counts. */
   finish(id: string, outcome: JobOutcome): void {
-    // All of it or nothing: a job that is over and not counted would never be told of.
+    // Atomic: if a stored outcome were not counted, the batch would never complete or be delivered.
     this.ctx.storage.transactionSync(() => this.#finish(id, outcome));
   }
 
   #finish(id: string, outcome: JobOutcome): void {
-    const order = this.#storage.order();
+    const batch = this.#storage.batch();
     const job = this.#storage.job(id);
-    if (order === undefined || job === undefined || job.outcome !== undefined) return;
+    if (batch === undefined || job === undefined || job.outcome !== undefined) return;
     const generationId = "record" in outcome ? outcome.record.id : job.generationId;
     this.#storage.saveJob({ ...job, request: undefined, generationId, outcome });
-    const open = order.open - 1;
-    const { delivery } = order;
+    const open = batch.open - 1;
+    const { delivery } = batch;
     if (open > 0 || delivery === undefined) {
-      this.#storage.saveOrder({ ...order, open });
+      this.#storage.saveBatch({ ...batch, open });
       return;
     }
-    const ended = { ...order, open };
-    const event = eventOf(ended, this.#storage.jobs(), delivery.eventId, nowSeconds());
+    const completed = { ...batch, open };
+    const event = webhookEvent(completed, this.#storage.jobs(), delivery.eventId, nowSeconds());
     const body = JSON.stringify(event);
-    this.#storage.saveOrder({ ...ended, delivery: { ...delivery, body, deliverer: id } });
+    this.#storage.saveBatch({ ...completed, delivery: { ...delivery, body, deliverer: id } });
   }
 
   /**
-   * What a job has to tell, and whom; `undefined` unless it was the last of its order, and when it is
-   * told, or the receiver wants no more.
+   * Returns the webhook that the Workflow of this job must deliver. Returns `undefined` if the job
+   * was not the last of its batch to end, or if the delivery needs no further attempt.
    */
   delivery(id: string): Delivery | undefined {
-    const { delivery, webhookUrl: url } = this.#storage.order() ?? {};
+    const { delivery, webhookUrl: url } = this.#storage.batch() ?? {};
     if (delivery?.body === undefined || delivery.deliverer !== id || url === undefined) {
       return undefined;
     }
@@ -149,54 +149,55 @@ export class Jobs extends DurableObject<object> {
   }
 
   /**
-   * Writes down an attempt to call back.
+   * Records a delivery attempt.
    *
-   * @param nextAttemptAt Unix seconds; `undefined` when it was the last
+   * @param nextAttemptAt Unix seconds; `undefined` after the last attempt
    */
   attempted(attempt: Attempt, nextAttemptAt: number | undefined): void {
-    const order = this.#storage.order();
-    if (order?.delivery === undefined) return;
-    const { delivery } = order;
+    const batch = this.#storage.batch();
+    if (batch?.delivery === undefined) return;
+    const { delivery } = batch;
     const attempts = [...delivery.attempts, attempt];
-    this.#storage.saveOrder({ ...order, delivery: { ...delivery, attempts, nextAttemptAt } });
+    this.#storage.saveBatch({ ...batch, delivery: { ...delivery, attempts, nextAttemptAt } });
   }
 
-  /** A job as far as it is; `undefined` when it is unknown. */
+  /** Returns the current state of a job; `undefined` if the job is unknown. */
   job(id: string): JobView | undefined {
-    const order = this.#storage.order();
+    const batch = this.#storage.batch();
     const job = this.#storage.job(id);
-    if (order === undefined || job === undefined) return undefined;
+    if (batch === undefined || job === undefined) return undefined;
     const { responseFormat, generationId, outcome } = job;
     return {
-      fields: jobFields(job, order),
-      created: order.created,
+      fields: jobFields(job, batch),
+      created: batch.created,
       responseFormat,
       generationId,
       failure: outcome !== undefined && "failure" in outcome ? outcome.failure : undefined,
     };
   }
 
-  /** The batch as far as it is; `undefined` when it is unknown. */
+  /** Returns the current state of the batch; `undefined` if the id is not that of a batch here. */
   batch(id: string): BatchView | undefined {
-    const order = this.#storage.order();
-    return order?.isBatch === true && order.id === id
-      ? batchView(order, this.#storage.jobs())
+    const batch = this.#storage.batch();
+    return batch?.isBatch === true && batch.id === id
+      ? batchView(batch, this.#storage.jobs())
       : undefined;
   }
 
+  /** Deletes the batch when its retention ends. */
   override async alarm(): Promise<void> {
     await this.ctx.storage.deleteAll();
   }
 
-  #accepted({ id }: StoredOrder): Accepted {
+  #accepted({ id }: StoredBatch): AcceptedBatch {
     const open = this.#storage.jobs().filter(({ outcome }) => outcome === undefined);
     return { id, openJobs: open.map((job) => job.id) };
   }
 }
 
-/** Returns true if two orders under one name request the same. Version 0.1.0 sends and stores cache keys only. */
-function isSameOrder(known: StoredOrder, order: Order): boolean {
-  return known.requestFingerprint === undefined || order.requestFingerprint === undefined
-    ? known.fingerprint === order.fingerprint
-    : known.requestFingerprint === order.requestFingerprint;
+/** Returns true if the requests are the same. Version 0.1.0 sends and stores cache keys only. */
+function isSameSubmission(existing: StoredBatch, submission: JobSubmission): boolean {
+  return existing.requestFingerprint === undefined || submission.requestFingerprint === undefined
+    ? existing.fingerprint === submission.fingerprint
+    : existing.requestFingerprint === submission.requestFingerprint;
 }

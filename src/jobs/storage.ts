@@ -3,73 +3,77 @@ import type { GenerationRecord } from "../contract/record.ts";
 import type { ImageRequest } from "../contract/request.ts";
 import type { Failure } from "../errors/failure.ts";
 import type { Attempt } from "./delivery.ts";
-import type { Order } from "./order.ts";
+import type { JobSubmission } from "./submission.ts";
 
-/** What is known of an order beside its jobs. */
-export interface StoredOrder extends Omit<Order, "requests"> {
-  /** `batch_…`, or that of its one job. */
+/** A batch without its jobs. */
+export interface StoredBatch extends Omit<JobSubmission, "requests"> {
+  /** `batch_…`, or the id of the only job. */
   id: string;
   /** Unix seconds. */
   created: number;
-  /** How many of its jobs are not over. */
+  /** The number of jobs that have neither completed nor failed. */
   open: number;
-  /** What is to be told when all are over; `undefined` where nobody is to be told. */
+  /** The webhook delivery; `undefined` without a `webhook_url`. */
   delivery: StoredDelivery | undefined;
 }
 
 export interface StoredDelivery {
   eventId: string;
-  /** The event's JSON, once there is something to tell: every attempt sends the very same. */
+  /** The event's JSON, set when the last job ends. Every attempt sends the same bytes. */
   body: string | undefined;
-  /** The job that ended last: it delivers. */
+  /** The id of the job that ended last. Its Workflow delivers the webhook. */
   deliverer: string | undefined;
   attempts: Attempt[];
   /** Unix seconds. */
   nextAttemptAt: number | undefined;
 }
 
-/** What came of a job. */
+/** The result of a completed job, or the failure of a failed one. */
 export type JobOutcome = { record: GenerationRecord } | { failure: Failure };
 
 export interface StoredJob {
   id: string;
-  /** Its place in its batch, from 0. */
+  /** The index in its batch, from 0. */
   position: number;
   customId: string | undefined;
-  /** Until it is over: from then on nobody needs the prompt. */
+  /** The request; deleted when the job ends, so that the prompt is not stored longer than needed. */
   request: ImageRequest | undefined;
-  /** How the client wants its pictures. */
+  /** The response format of the request. */
   responseFormat: ResponseFormat;
-  /** Once it is known which generation it is. */
+  /** The id of its generation; `undefined` until the job is bound to one. */
   generationId: string | undefined;
-  /** Once it is over. */
+  /** `undefined` until the job completes or fails. */
   outcome: JobOutcome | undefined;
 }
 
-const ORDER = "order";
+/** The key's name predates the type's: stored batches have it. */
+const BATCH = "order";
 const JOB = "job/";
 
 /**
- * What a Jobs object keeps.
+ * Reads and writes the storage of a `JobBatch`.
  *
  * | key | value |
  * | --- | --- |
- * | `order` | the order and its delivery: StoredOrder |
+ * | `order` | the batch and its delivery: StoredBatch |
  * | `job/<id>` | each of its jobs: StoredJob |
+ *
+ * Keys, stored properties, RPC methods and their properties must not be renamed. Rows live for days,
+ * and after a deployment a busy Durable Object can run the previous version for up to 15 minutes.
  */
-export class JobsStorage {
+export class JobBatchStorage {
   readonly #kv: SyncKvStorage;
 
   constructor(kv: SyncKvStorage) {
     this.#kv = kv;
   }
 
-  order(): StoredOrder | undefined {
-    return this.#kv.get<StoredOrder>(ORDER);
+  batch(): StoredBatch | undefined {
+    return this.#kv.get<StoredBatch>(BATCH);
   }
 
-  saveOrder(order: StoredOrder): void {
-    this.#kv.put(ORDER, order);
+  saveBatch(batch: StoredBatch): void {
+    this.#kv.put(BATCH, batch);
   }
 
   job(id: string): StoredJob | undefined {
@@ -80,7 +84,7 @@ export class JobsStorage {
     this.#kv.put(`${JOB}${job.id}`, job);
   }
 
-  /** All of them, in the order in which they were asked for. */
+  /** Returns all jobs in the order of the submitted requests. */
   jobs(): StoredJob[] {
     const jobs = [...this.#kv.list<StoredJob>({ prefix: JOB })].map(([, job]) => job);
     return jobs.toSorted((a, b) => a.position - b.position);

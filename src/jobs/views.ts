@@ -3,25 +3,24 @@ import type { DeliveryView, JobFields, JobStatus } from "../contract/job.ts";
 import { responseWithUrls } from "../contract/response.ts";
 import { toWire } from "../errors/wire.ts";
 import { isFinal } from "./delivery.ts";
-import type { StoredDelivery, StoredJob, StoredOrder } from "./storage.ts";
+import type { StoredBatch, StoredDelivery, StoredJob } from "./storage.ts";
 
-/** How far a job is. */
 function statusOf({ outcome, generationId }: StoredJob): JobStatus {
   if (outcome !== undefined) return "record" in outcome ? "completed" : "failed";
   return generationId === undefined ? "queued" : "in_progress";
 }
 
-/** What every answer about a job says of it. */
-export function jobFields(job: StoredJob, { delivery, isBatch }: StoredOrder): JobFields {
+/** Returns the fields that every response about a job has. */
+export function jobFields(job: StoredJob, { delivery, isBatch }: StoredBatch): JobFields {
   const fields = { job: job.id, status: statusOf(job) };
-  // A batch tells once, of all its jobs.
+  // The webhook of a batch belongs to the batch, not to one of its jobs.
   if (delivery === undefined || isBatch) return fields;
   return { ...fields, delivery: deliveryView(delivery) };
 }
 
-/** A batch as far as it is. */
-export function batchView(order: StoredOrder, jobs: readonly StoredJob[]): BatchView {
-  const { id, created, open, origin, delivery } = order;
+/** Returns the current state of a batch, for a response. */
+export function batchView(batch: StoredBatch, jobs: readonly StoredJob[]): BatchView {
+  const { id, created, open, origin, delivery } = batch;
   const count = (status: JobStatus) => jobs.filter((job) => statusOf(job) === status).length;
   return {
     id,
@@ -30,7 +29,7 @@ export function batchView(order: StoredOrder, jobs: readonly StoredJob[]): Batch
     status: open === 0 ? "completed" : "in_progress",
     request_counts: { total: jobs.length, completed: count("completed"), failed: count("failed") },
     results: jobs.map((job) => ({
-      // In a batch every job has one.
+      // Every job of a batch has a customId. The fallback only satisfies the type.
       custom_id: job.customId ?? job.id,
       job: job.id,
       status: statusOf(job),
@@ -41,12 +40,12 @@ export function batchView(order: StoredOrder, jobs: readonly StoredJob[]): Batch
 }
 
 /**
- * The event that tells that an order is over (contract.md, "Webhooks"): pictures by URL.
+ * Returns the webhook event for a batch whose jobs have all ended. Its images are URLs.
  *
  * @param nowSeconds Unix seconds
  */
-export function eventOf(
-  order: StoredOrder,
+export function webhookEvent(
+  batch: StoredBatch,
   jobs: readonly StoredJob[],
   eventId: string,
   nowSeconds: number,
@@ -59,11 +58,11 @@ export function eventOf(
     data,
   });
   const [job] = jobs;
-  if (order.isBatch || job === undefined) {
-    const { delivery: _, ...batch } = batchView(order, jobs);
-    return event("batch.completed", batch);
+  if (batch.isBatch || job === undefined) {
+    const { delivery: _, ...data } = batchView(batch, jobs);
+    return event("batch.completed", data);
   }
-  const { response, error } = resultOf(job, order.origin);
+  const { response, error } = resultOf(job, batch.origin);
   const { generationId: id } = job;
   const fields = { job: job.id, status: statusOf(job) };
   return response === undefined

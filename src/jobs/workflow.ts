@@ -12,39 +12,42 @@ import { errorFields, log } from "../telemetry/log.ts";
 import { mayPass } from "../contract/job.ts";
 import { withSuccessor } from "../contract/request.ts";
 import { attemptDelivery, isFinal, pauseSeconds } from "./delivery.ts";
-import type { Task } from "./object.ts";
+import type { JobTask } from "./object.ts";
 import type { JobOutcome } from "./storage.ts";
-import { jobsOf, type JobsStub } from "./submit.ts";
+import { jobBatchOf, type JobBatchClient } from "./submit.ts";
 
-/** A job that may not begin yet, because its caller has too many others, asks again so often. */
+/** The number of times a job that is rate limited waits and retries. */
 const MAX_WAITS = 120;
 const FIRST_WAIT_SECONDS = 5;
 const LONGEST_WAIT_SECONDS = 60;
 
-/** What a step throws is the platform's trouble, or a variable that is wrong: over in an hour, or never. */
+/**
+ * A step throws only if the platform fails or a variable is invalid. The retries span over an
+ * hour, to outlast a platform failure. An invalid variable requires the operator.
+ */
 const GENERATE = {
   retries: { limit: 10, delay: "5 seconds", backoff: "exponential" },
-  // Longer than a generation may take, with all that is around it.
+  // Longer than the time limit of a generation, with its overhead.
   timeout: "15 minutes",
 } as const;
 
-/** What this cannot do either waits for the next attempt of the schedule. */
+/** If these retries fail too, the delivery waits for the next attempt of its schedule. */
 const DELIVER = {
   retries: { limit: 5, delay: "5 seconds", backoff: "exponential" },
   timeout: "1 minute",
 } as const;
 
 /**
- * One job: has its generation made, and calls back when it is the last of its order to end.
+ * Runs the generation of one job. If the job is the last of its batch to end, delivers the webhook.
  *
- * The platform runs it to its end, through restarts and deployments, and may run a step twice. That
- * cannot pay twice: the generation is bound to the job by an Idempotency-Key, which is the job's id.
- * That id is its only parameter: no prompt stands in the platform's own records.
+ * The platform resumes a Workflow after restarts and deployments, and may run a step twice. That
+ * cannot pay twice: the job's id is the Idempotency-Key of its generation. The id is also the only
+ * parameter, so that the platform's own records contain no prompt.
  */
 export class ImageJob extends WorkflowEntrypoint<object> {
   override async run({ instanceId: id }: WorkflowEvent<unknown>, step: WorkflowStep) {
     for (let attempt = 1; ; attempt += 1) {
-      const wait = await this.#orGiveUp(id, step, () =>
+      const wait = await this.#generateOrGiveUp(id, step, () =>
         step.do(`generate ${attempt}`, GENERATE, () => this.#generate(id, attempt)),
       );
       if (wait === null) break;
@@ -59,8 +62,8 @@ export class ImageJob extends WorkflowEntrypoint<object> {
     }
   }
 
-  /** A job that cannot be seen to its end must still end: others wait for it, and somebody is to be told. */
-  async #orGiveUp(
+  /** Fails the job if its step fails. An open job would keep its batch open and its webhook undelivered. */
+  async #generateOrGiveUp(
     id: string,
     step: WorkflowStep,
     generate: () => Promise<number | null>,
@@ -69,94 +72,99 @@ export class ImageJob extends WorkflowEntrypoint<object> {
       return await generate();
     } catch {
       await step.do("give up", GENERATE, async () => {
-        await this.#jobs(id).finish(id, { failure: { code: "internal_error" } });
+        await this.#jobBatch(id).finish(id, { failure: { code: "internal_error" } });
       });
       return null;
     }
   }
 
-  /** @returns seconds after which it may try again; `null` when it is over */
+  /** @returns seconds until the retry; `null` if the job has completed or failed */
   async #generate(id: string, attempt: number): Promise<number | null> {
-    const jobs = this.#jobs(id);
-    const task = await jobs.task(id);
+    const jobBatch = this.#jobBatch(id);
+    const task = await jobBatch.task(id);
     if (task === undefined) return null;
     const waitUntil: WaitUntil = (work) => this.ctx.waitUntil(work);
-    const outcome = await made(id, task, { config: configOf(this.env), jobs, waitUntil });
+    const outcome = await runGeneration(id, task, {
+      config: configOf(this.env),
+      jobBatch,
+      waitUntil,
+    });
     const failure = "failure" in outcome ? outcome.failure : undefined;
     if (failure !== undefined && mayPass(failure) && attempt <= MAX_WAITS) {
-      return Math.max(waitSeconds(attempt, Math.random()), askedSeconds(failure));
+      return Math.max(waitSeconds(attempt, Math.random()), retryAfterOf(failure));
     }
-    await jobs.finish(id, outcome);
+    await jobBatch.finish(id, outcome);
     log("info", "job", { id, error: failure?.code });
     return null;
   }
 
-  /** @returns seconds after which it is to be tried again; `null` when it is over */
+  /** @returns seconds until the next attempt; `null` if there is none */
   async #deliver(id: string, attempt: number): Promise<number | null> {
-    const jobs = this.#jobs(id);
-    const delivery = await jobs.delivery(id);
+    const jobBatch = this.#jobBatch(id);
+    const delivery = await jobBatch.delivery(id);
     if (delivery === undefined) return null;
-    const made = await attemptDelivery(delivery, configOf(this.env));
-    const { outcome, status, retryAfterSeconds } = made;
+    const latest = await attemptDelivery(delivery, configOf(this.env));
+    const { outcome, status, retryAfterSeconds } = latest;
     const pause = isFinal(outcome) ? undefined : pauseSeconds(attempt, retryAfterSeconds);
-    await jobs.attempted(made, pause === undefined ? undefined : nowSeconds() + pause);
+    await jobBatch.attempted(latest, pause === undefined ? undefined : nowSeconds() + pause);
     log("info", "delivery", { id: delivery.eventId, job: id, attempt, outcome, status });
     return pause ?? null;
   }
 
-  #jobs(id: string): JobsStub {
-    const jobs = jobsOf(configOf(this.env), "job", id);
-    if (jobs === undefined) throw new Error("a job's Workflow is named by its id");
-    return jobs;
+  #jobBatch(id: string): JobBatchClient {
+    const jobBatch = jobBatchOf(configOf(this.env), "job", id);
+    if (jobBatch === undefined) throw new Error("The Workflow's instance id must be a job id.");
+    return jobBatch;
   }
 }
 
-/** How long an upstream's wish is heeded at a time. */
-const LONGEST_ASKED_SECONDS = 60 * 60;
+/** Upper bound for one wait, if the Retry-After of an upstream is longer. */
+const LONGEST_RETRY_AFTER_SECONDS = 60 * 60;
 
-function askedSeconds(failure: Failure): number {
-  const asked = "retryAfterSeconds" in failure ? (failure.retryAfterSeconds ?? 0) : 0;
-  return Math.min(asked, LONGEST_ASKED_SECONDS);
+function retryAfterOf(failure: Failure): number {
+  const seconds = "retryAfterSeconds" in failure ? (failure.retryAfterSeconds ?? 0) : 0;
+  return Math.min(seconds, LONGEST_RETRY_AFTER_SECONDS);
 }
 
-interface Making {
+interface JobContext {
   config: Config;
-  jobs: JobsStub;
+  jobBatch: JobBatchClient;
   waitUntil: WaitUntil;
 }
 
 /**
- * What comes of a job.
+ * Runs the generation of a job and returns the job's outcome.
  *
- * @throws what went wrong with the platform once the generation is bound to the job: then the step may
- *   run again. Before that whatever happens is the outcome, because nobody knows what was begun.
+ * @throws a platform error after the generation is bound to the job: the step can then safely retry.
+ *   Any earlier error is the outcome, because it is unknown whether a generation was started.
  */
-async function made(
+async function runGeneration(
   id: string,
-  { request: stored, requester, directives }: Task,
-  { config, jobs, waitUntil }: Making,
+  { request: stored, requester, directives }: JobTask,
+  { config, jobBatch, waitUntil }: JobContext,
 ): Promise<JobOutcome> {
   const cache = kvCache(config.cache, config.cacheTtlSeconds);
   const context = { config, cache, event: new RequestEvent(id) };
-  // A job may wait for days: its model may have been retired since it was submitted.
+  // A job can wait for days. Its model may have been retired since the submission.
   const nowMs = Date.now();
   const request = withSuccessor(stored, config, nowMs);
   let isBound = false;
   try {
-    const found = await generate(
-      // Nobody reads the pictures here.
+    const generation = await generate(
+      // The images are not needed here, only their record.
       { ...request, response_format: "url" },
       { requester, directives, idempotencyKey: id, nowMs },
       context,
     );
     isBound = true;
-    await jobs.found(id, generationIdOf(found));
-    const counting = recordSavings(found, request, requester.payer, config);
-    if (counting !== undefined) waitUntil(counting);
-    const done = found.kind === "made" ? found : await result(found, { withImages: false });
-    return done === undefined
+    await jobBatch.found(id, generationIdOf(generation));
+    const recording = recordSavings(generation, request, requester.payer, config);
+    if (recording !== undefined) waitUntil(recording);
+    const completed =
+      generation.kind === "made" ? generation : await result(generation, { withImages: false });
+    return completed === undefined
       ? { failure: { code: "upstream_outcome_unknown" } }
-      : { record: done.record };
+      : { record: completed.record };
   } catch (error) {
     const failure = failureOf(error);
     if (failure.code === "internal_error") {
@@ -168,10 +176,10 @@ async function made(
 }
 
 /**
- * How long a job waits that may not begin yet: longer each time, so that many do not ask for ever, and
- * each a little differently, so that they do not ask at once.
+ * Returns how long a rate-limited job waits before its retry: exponential backoff with jitter, so
+ * that jobs that were limited together do not retry together.
  *
- * @param attempt attempts made so far, from 1
+ * @param attempt number of attempts so far, from 1
  * @param random from 0 to 1
  */
 export function waitSeconds(attempt: number, random: number): number {

@@ -6,8 +6,8 @@ import { BATCH_BODIES, located, parseBatch, type BatchRequest } from "../contrac
 import { takeWebhookUrl } from "../contract/job.ts";
 import { GatewayError } from "../errors/failure.ts";
 import { requestIdentity, requestKeys, type RequestIdentity } from "../generation/key.ts";
-import type { Order } from "../jobs/order.ts";
-import { jobsOf, submitOrder } from "../jobs/submit.ts";
+import type { JobSubmission } from "../jobs/submission.ts";
+import { jobBatchOf, submitJobs } from "../jobs/submit.ts";
 import { parseCacheControl } from "../lib/cache-control.ts";
 import { callerOf } from "../http/caller.ts";
 import type { AppEnv } from "../http/context.ts";
@@ -37,7 +37,7 @@ export function batchesRoutes(app: Hono<AppEnv>): void {
     await limitRate(config, "generations", caller.rateKey);
     const idempotencyKey = idempotencyKeyOf(c);
     const isNamed = idempotencyKey !== undefined;
-    const id = await submitOrder(
+    const id = await submitJobs(
       config,
       isNamed ? `batch/${caller.principal}/${idempotencyKey}` : undefined,
       {
@@ -52,7 +52,7 @@ export function batchesRoutes(app: Hono<AppEnv>): void {
           : { fingerprint: undefined }),
       },
     );
-    const view = await jobsOf(config, "batch", id)?.batch(id);
+    const view = await jobBatchOf(config, "batch", id)?.batch(id);
     if (view === undefined) throw new GatewayError({ code: "batch_not_found" });
     c.get("event").add({ batch: id, n: requests.length });
     c.header("location", `${PATH}/${id}`);
@@ -65,7 +65,7 @@ export function batchesRoutes(app: Hono<AppEnv>): void {
     const caller = await callerOf(c);
     await limitRate(config, "requests", caller.rateKey);
     const id = c.req.param("id");
-    const view = await jobsOf(config, "batch", id)?.batch(id);
+    const view = await jobBatchOf(config, "batch", id)?.batch(id);
     if (view === undefined) throw new GatewayError({ code: "batch_not_found" });
     if (view.status === "in_progress") c.header("retry-after", String(POLL_SECONDS));
     return c.json(view, 200);
@@ -77,7 +77,7 @@ async function fingerprintsOf(
   requests: readonly BatchRequest[],
   webhookUrl: string | undefined,
   { upstream }: Config,
-): Promise<Pick<Order, "fingerprint" | "requestFingerprint">> {
+): Promise<Pick<JobSubmission, "fingerprint" | "requestFingerprint">> {
   const named = await Promise.all(
     requests.map(async ({ customId, request }) => ({
       customId,

@@ -1,8 +1,8 @@
 import { describe, expect, inject, it, vi } from "vitest";
 import { Ledger } from "../../src/access/ledger.ts";
 import { IdempotencyKey } from "../../src/generation/idempotency.ts";
-import { Jobs } from "../../src/jobs/object.ts";
-import { JobsStorage } from "../../src/jobs/storage.ts";
+import { JobBatch } from "../../src/jobs/object.ts";
+import { JobBatchStorage } from "../../src/jobs/storage.ts";
 import { eventually } from "../support/eventually.ts";
 import { eventIn, hookAt, type Hook } from "../support/webhooks/hook.ts";
 import { quietAndFresh } from "../support/worker/fresh-state.ts";
@@ -195,7 +195,7 @@ describe("a job", () => {
   it("delivers its webhook once, although storing its outcome failed at first", async () => {
     const hook = hookOf();
     const { id } = await submitToHook(newBody("[upstream delay=300]"), hook);
-    vi.spyOn(JobsStorage.prototype, "saveOrder").mockImplementationOnce(() => {
+    vi.spyOn(JobBatchStorage.prototype, "saveBatch").mockImplementationOnce(() => {
       throw new Error("the disk is full");
     });
     await jobs.done();
@@ -373,7 +373,7 @@ describe("a restarted job Workflow", () => {
     const body = newBody();
     const { id } = await submitToHook(body, hook);
     await eventually(async () => expect((await poll(id)).delivery?.status).toBe("delivered"));
-    const readDelivery = vi.spyOn(Jobs.prototype, "delivery");
+    const readDelivery = vi.spyOn(JobBatch.prototype, "delivery");
     await (await bindings().IMAGE_JOB.get(id)).restart();
     await eventually(() => expect(readDelivery).toHaveBeenCalled());
     await jobs.done();
@@ -384,7 +384,7 @@ describe("a restarted job Workflow", () => {
   it("repeats the same delivery, without generating again, if an attempt was not recorded", async () => {
     const hook = hookOf();
     const body = newBody();
-    vi.spyOn(Jobs.prototype, "attempted").mockImplementationOnce(() => {
+    vi.spyOn(JobBatch.prototype, "attempted").mockImplementationOnce(() => {
       throw new Error("the machine failed");
     });
     await submitToHook(body, hook);

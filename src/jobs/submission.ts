@@ -1,0 +1,29 @@
+import type { ImageRequest } from "../contract/request.ts";
+import type { Requester } from "../generation/generate.ts";
+import type { CacheDirectives } from "../lib/cache-control.ts";
+
+/** Requests that a client submits together, to run in the background. */
+export interface JobSubmission {
+  /** True if the client submitted a batch; false for a single job. */
+  isBatch: boolean;
+  requests: readonly SubmittedRequest[];
+  requester: Requester;
+  directives: CacheDirectives;
+  /** The gateway's own origin, for the URLs in responses and webhooks. */
+  origin: string;
+  /** The URL that receives the webhook once every job has completed or failed. */
+  webhookUrl: string | undefined;
+  /**
+   * Fingerprint of the requests. A different submission under the same name is rejected. Absent if
+   * the name alone identifies the submission.
+   */
+  requestFingerprint?: string | undefined;
+  /** The fingerprint that version 0.1.0 stores and compares: it consists of cache keys. */
+  fingerprint: string | undefined;
+}
+
+export interface SubmittedRequest {
+  /** The client's `custom_id`; `undefined` outside a batch. */
+  customId: string | undefined;
+  request: ImageRequest;
+}
