@@ -1,17 +1,16 @@
 import { z } from "@hono/zod-openapi";
-import type { Config } from "../config/environment.ts";
 import { GatewayError } from "../errors/failure.ts";
 import { once } from "../lib/once.ts";
 import { deliverySchema, JOB_STATUSES, requireNoStream } from "./job.ts";
 import { jsonObject, parseBody } from "./parse.ts";
-import { parseImageRequest, type ImageRequest } from "./request.ts";
+import { parseImageRequest, type ImageRequest, type RequestRules } from "./request.ts";
 import { errorSchema, imagesResponseSchema } from "./response.ts";
 
 const MAX_REQUESTS = 100;
 
 const CUSTOM_ID_MAX_CHARS = 64;
 
-/** As many as the bodies of sixteen requests: prompts are rarely as long as they may be. */
+/** The limit of a batch, in bodies of one request. Few prompts are as long as the limit allows. */
 export const BATCH_BODIES = 16;
 
 const body = z.strictObject({
@@ -27,20 +26,20 @@ const PARAMETERS = ["requests", "custom_id", "body"];
 
 /** One request of a batch. */
 export interface BatchRequest {
-  /** The client's own name for it, once in a batch. */
+  /** The client's name for the request; unique in its batch. */
   customId: string;
   request: ImageRequest;
 }
 
 /**
- * The valid requests in the body of a batch. One that is not valid makes the whole batch invalid,
- * before anything is begun.
+ * Returns the valid requests in the body of a batch. One invalid request makes the whole batch invalid,
+ * before any generation starts.
  *
  * @param json the body as parsed, not trusted; without `webhook_url`
  * @param nowMs milliseconds since the epoch
- * @throws {GatewayError} the first problem, and where it stands
+ * @throws {GatewayError} the first problem and its place
  */
-export function parseBatch(json: unknown, config: Config, nowMs: number): BatchRequest[] {
+export function parseBatch(json: unknown, rules: RequestRules, nowMs: number): BatchRequest[] {
   const { requests } = parseBody(body, json, PARAMETERS);
   const customIds = new Set<string>();
   return requests.map((value, index) => {
@@ -57,7 +56,7 @@ export function parseBatch(json: unknown, config: Config, nowMs: number): BatchR
     return {
       customId,
       request: located(`${at}.body`, () => {
-        const parsed = parseImageRequest(jsonObject(request), config, nowMs);
+        const parsed = parseImageRequest(jsonObject(request), rules, nowMs);
         requireNoStream(parsed);
         return parsed;
       }),
@@ -65,7 +64,7 @@ export function parseBatch(json: unknown, config: Config, nowMs: number): BatchR
   });
 }
 
-/** Does something with a request of a batch; what is wrong with it says where it stands. */
+/** Calls `parse` for a request of a batch. A failure names the place of the request. */
 export function located<Result>(at: string, parse: () => Result): Result {
   try {
     return parse();

@@ -1,4 +1,4 @@
-import { KNOWN_MODELS, NEWEST_RULES, baseModelId, knownModel, type ModelRules } from "./models.ts";
+import { KNOWN_MODELS, baseModelId, knownModel, rulesOf, type ModelRules } from "./models.ts";
 
 /** A model that this gateway serves: its rules, and the name that the upstream knows it by. */
 export interface ServedModel {
@@ -35,7 +35,7 @@ export function servedModels({
   const served = (id: string): ServedModel => {
     const alias = aliases.get(id);
     const upstreamId = alias ?? id;
-    const rules = (knownModel(upstreamId) ?? knownModel(id))?.rules ?? NEWEST_RULES;
+    const rules = rulesOf({ model: id, upstreamModel: upstreamId });
     return { id, upstreamId, isAlias: alias !== undefined, rules };
   };
   const names = new Set([...listed, ...aliases.keys()]);

@@ -4,17 +4,16 @@ import { countCodePoints } from "../lib/text.ts";
 
 type Issue = z.core.$ZodIssue;
 
-/** What a schema says of a parameter that its model does not take. */
-const NOT_TAKEN = "undefined";
+/** The type that a schema expects of a parameter that its model does not accept. */
+const NOT_ACCEPTED = "undefined";
 
 /**
- * The one translation of zod's issues to the contract's errors: the first problem in the API's
- * order of checks.
+ * Returns the failure for zod's issues: the first problem in the API's order of checks.
  *
  * @param issues at least one, each with its `input` (zod's `reportInput`)
  * @param order the parameters in the order in which they are checked
- * @param model for the message about a parameter that this model does not take; `undefined` where
- *   there is no model
+ * @param model named in the message about a parameter that it does not accept; `undefined` if the body
+ *   has no model
  */
 export function failureOf(
   issues: readonly Issue[],
@@ -28,9 +27,9 @@ export function failureOf(
   return issue === undefined ? { code: "internal_error" } : translate(issue, model);
 }
 
-/** Unknown names come right after the model, then the parameters in their order. */
+/** Ranks unknown names right after the model, then the parameters in their order. */
 function rankOf(issue: Issue, order: readonly string[]): number {
-  if (issue.code === "unrecognized_keys" || isNotTaken(issue)) return 0;
+  if (issue.code === "unrecognized_keys" || isNotAccepted(issue)) return 0;
   return 1 + order.indexOf(String(issue.path[0]));
 }
 
@@ -40,7 +39,7 @@ function translate(issue: Issue, model: string | undefined): Failure {
     case "unrecognized_keys":
       return { code: "unknown_parameter", param: issue.keys[0] ?? param, model: undefined };
     case "invalid_type":
-      if (isNotTaken(issue)) return { code: "unknown_parameter", param, model };
+      if (isNotAccepted(issue)) return { code: "unknown_parameter", param, model };
       if (issue.input === undefined) return { code: "missing_required_parameter", param };
       return invalidType(param, issue.expected, issue.input);
     case "invalid_value":
@@ -77,7 +76,7 @@ function translate(issue: Issue, model: string | undefined): Failure {
   }
 }
 
-/** A value of the wrong JSON type, in words. */
+/** Returns the failure for a value of the wrong JSON type. */
 export function invalidType(param: string, expected: string, input: unknown): Failure {
   return {
     code: "invalid_type",
@@ -106,11 +105,11 @@ function typeName(input: unknown): string {
   return `a ${typeof input}`;
 }
 
-function isNotTaken(issue: Issue): boolean {
-  return issue.code === "invalid_type" && issue.expected === NOT_TAKEN;
+function isNotAccepted(issue: Issue): boolean {
+  return issue.code === "invalid_type" && issue.expected === NOT_ACCEPTED;
 }
 
-/** `origins[0]`: where in a body it stands, as the API writes it. */
+/** Returns the place of a problem in a body, in the API's notation: `origins[0]`. */
 function paramOf(issue: Issue): string {
   const [first, ...rest] = issue.path;
   return rest.reduce<string>((param, step) => `${param}[${String(step)}]`, String(first));

@@ -46,7 +46,7 @@ export const deliverySchema = once(() =>
 
 export type DeliveryView = z.infer<ReturnType<typeof deliverySchema>>;
 
-/** Whether a job that has failed so far tries again: nothing was made, and time alone may help. */
+/** Returns true if a failed job may be retried: nothing was generated, and waiting may help. */
 export function mayPass({ code }: Failure): boolean {
   return code === "rate_limit_exceeded" || code === "upstream_rate_limited";
 }
@@ -77,7 +77,7 @@ export const pendingJobSchema = once(() =>
 const WEBHOOK_URL = "webhook_url";
 
 /**
- * A body without its `webhook_url`, which no model knows, and that; `null` is the same as absent.
+ * Splits `webhook_url`, which is a parameter of no model, from a body. `null` means absent.
  *
  * @param json as parsed, not trusted
  */
@@ -90,7 +90,7 @@ export function takeWebhookUrl(json: unknown): { body: unknown; webhookUrl: unkn
 }
 
 /**
- * The generation request in the body of a webhook: the body itself, or the `data` of an event
+ * Returns the generation request in the body of a webhook: the body itself, or the `data` of an event
  * (Standard Webhooks, "Payload structure").
  */
 export function requestInEvent(json: unknown): unknown {
@@ -100,10 +100,10 @@ export function requestInEvent(json: unknown): unknown {
 }
 
 /**
- * Makes sure that a request can be a job.
+ * Rejects a request that cannot be a job.
  *
  * @throws {GatewayError} `unsupported_parameter`
  */
-export function requireNoStream({ options }: ImageRequest): void {
-  if (options?.stream === true) throw new GatewayError({ code: "stream_in_job" });
+export function requireNoStream({ delivery }: ImageRequest): void {
+  if (delivery.stream) throw new GatewayError({ code: "stream_in_job" });
 }

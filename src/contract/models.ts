@@ -20,7 +20,7 @@ export interface FreeSizes {
   maxPixels: number;
 }
 
-/** What a family of models takes. The same table validates, documents and lists. */
+/** What a family of models accepts. Validation, the OpenAPI document and the model list read it. */
 export interface ModelRules {
   promptMaxChars: number;
   maxImages: number;
@@ -29,10 +29,10 @@ export interface ModelRules {
   /** The default first. */
   qualities: readonly [string, ...string[]];
   defaultResponseFormat: ResponseFormat;
-  /** dall-e-3's choice, its default first; absent where there is none. */
+  /** dall-e-3 only; the default first. */
   styles?: readonly [string, ...string[]];
   /**
-   * Whether it takes the GPT image options: `background`, `output_format`, `output_compression`,
+   * True if it accepts the GPT image options: `background`, `output_format`, `output_compression`,
    * `moderation`, `stream`, `partial_images`.
    */
   imageOptions: boolean;
@@ -59,7 +59,7 @@ export const ALPHA_FORMATS: readonly ImageType[] = ["png", "webp"];
 export const MODERATIONS = ["auto", "low"] as const;
 export const RESPONSE_FORMATS = ["b64_json", "url"] as const;
 
-/** How pictures are delivered. */
+/** How images are delivered. */
 export type ResponseFormat = (typeof RESPONSE_FORMATS)[number];
 
 export const MAX_PARTIAL_IMAGES = 3;
@@ -110,7 +110,7 @@ const DALL_E_3: ModelRules = {
   styles: ["vivid", "natural"],
 };
 
-/** Models that take the same, under the name that the OpenAPI document has for them. */
+/** Models that accept the same parameters, by their name in the OpenAPI document. */
 export const FAMILIES: readonly { name: string; rules: ModelRules }[] = [
   { name: "GptImage25Body", rules: GPT_IMAGE_2_5 },
   { name: "GptImage2Body", rules: GPT_IMAGE_2 },
@@ -119,8 +119,8 @@ export const FAMILIES: readonly { name: string; rules: ModelRules }[] = [
   { name: "DallE2Body", rules: DALL_E_2 },
 ];
 
-/** What an id in `MODELS` gets that the table does not know: a new model is a config line. */
-export const NEWEST_RULES = GPT_IMAGE_2_5;
+/** The rules of an id in `MODELS` that the table does not have: a new model needs no code. */
+const NEWEST_RULES = GPT_IMAGE_2_5;
 
 const SUNBURST_2_6 = "gpt-image-2.6-sunburst";
 const FLARE_2_6 = "gpt-image-2.6-flare";
@@ -162,25 +162,39 @@ function retired(
 
 const SNAPSHOT_SUFFIX = /-\d{4}-\d{2}-\d{2}$/;
 
-/** The id that a dated snapshot (`gpt-image-2-2026-04-21`) is one of; an id without a date is its own. */
+/** Returns an id without the date of a snapshot (`gpt-image-2-2026-04-21` → `gpt-image-2`). */
 export function baseModelId(id: string): string {
   return id.replace(SNAPSHOT_SUFFIX, "");
 }
 
-/** The table's row for an id or a dated snapshot of it. */
+/** Returns the table's row for an id or a dated snapshot of it. */
 export function knownModel(id: string): KnownModel | undefined {
   const base = baseModelId(id);
   return KNOWN_MODELS.find((model) => model.id === id || model.id === base);
 }
 
-/** How a model's pictures are delivered where nobody says. */
+/**
+ * Returns the rules of a model: those of the model that the upstream is sent, else those of the model
+ * that the client requests, else the newest ones.
+ */
+export function rulesOf({
+  model,
+  upstreamModel,
+}: {
+  model: string;
+  upstreamModel: string;
+}): ModelRules {
+  return (knownModel(upstreamModel) ?? knownModel(model))?.rules ?? NEWEST_RULES;
+}
+
+/** Returns how the images of a model are delivered by default. */
 export function defaultResponseFormat(model: string): ResponseFormat {
   return (knownModel(model)?.rules ?? NEWEST_RULES).defaultResponseFormat;
 }
 
 const SIZE = /^([1-9]\d{0,4})x([1-9]\d{0,4})$/;
 
-/** Why a model does not take a size, as the end of a sentence; `undefined` when it does. */
+/** Returns why a model does not accept a size, as a clause; `undefined` if it does. */
 export function sizeProblem(size: string, sizes: ListedSizes | FreeSizes): string | undefined {
   if (sizes.kind === "listed") {
     return sizes.sizes.includes(size) ? undefined : `it must be one of ${sizes.sizes.join(", ")}`;
@@ -198,7 +212,7 @@ export function sizeProblem(size: string, sizes: ListedSizes | FreeSizes): strin
     return `the longer edge may be at most ${maxAspectRatio} times the shorter one`;
   }
   const pixels = width * height;
-  if (pixels < minPixels) return `it has ${pixels} pixels, and at least ${minPixels} are needed`;
+  if (pixels < minPixels) return `it has ${pixels} pixels, and at least ${minPixels} are required`;
   if (pixels > maxPixels) return `it has ${pixels} pixels, and at most ${maxPixels} are allowed`;
   return undefined;
 }

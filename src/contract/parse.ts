@@ -3,7 +3,7 @@ import { GatewayError } from "../errors/failure.ts";
 import { failureOf } from "./issues.ts";
 
 /**
- * A JSON body as the object that every body is.
+ * Returns a JSON body if it is an object.
  *
  * @param json as parsed, not trusted
  * @throws {GatewayError} `invalid_json`
@@ -14,10 +14,10 @@ export function jsonObject(json: unknown): object {
 }
 
 /**
- * A JSON body as its schema has it.
+ * Returns a JSON body as parsed by its schema.
  *
  * @param order the parameters in the order in which problems are reported
- * @throws {GatewayError} `invalid_json`, and what the first problem is
+ * @throws {GatewayError} `invalid_json`, or the first problem
  */
 export function parseBody<Schema extends z.ZodType>(
   schema: Schema,

@@ -2,26 +2,26 @@ import { z } from "zod";
 import { baseModelId, MAX_PARTIAL_IMAGES } from "./models.ts";
 import type { GenerationRecord, Usage } from "./record.ts";
 
-/** Millionths of a US dollar: what money is counted in, always whole. */
+/** Millionths of a US dollar; always whole. */
 export type MicroDollars = number;
 
 export const MICRO_PER_DOLLAR = 1_000_000;
 
-/** What a model costs by the token, in USD per million tokens, which is micro-dollars per token. */
+/** The price of a model per token, in USD per million tokens, which is micro-dollars per token. */
 export interface TokenPrice {
   text_in: number;
   image_in: number;
   image_out: number;
 }
 
-/** What a model costs by the picture, in USD. */
+/** The price of a model per image, in USD. */
 export interface ImagePrice {
   per_image: number;
 }
 
 export type Price = TokenPrice | ImagePrice;
 
-/** Prices by model id, on top of the table below. */
+/** Prices by model id. They override the table below. */
 export type Prices = ReadonlyMap<string, Price>;
 
 const money = z.number().min(0).max(10_000);
@@ -42,7 +42,7 @@ const GPT_IMAGE_1_MINI: TokenPrice = { text_in: 2, image_in: 2.5, image_out: 8 }
 const GPT_IMAGE_1_5: TokenPrice = { text_in: 5, image_in: 8, image_out: 32 };
 const GPT_IMAGE_2: TokenPrice = { text_in: 5, image_in: 8, image_out: 30 };
 
-/** OpenAI's price list, November 2026; the dearest, the first, stands for a model that is not in it. */
+/** OpenAI's price list, November 2026. */
 const TOKEN_PRICES: readonly [prefix: string, price: TokenPrice][] = [
   ["gpt-image-1-mini", GPT_IMAGE_1_MINI],
   ["gpt-image-1.5", GPT_IMAGE_1_5],
@@ -50,56 +50,57 @@ const TOKEN_PRICES: readonly [prefix: string, price: TokenPrice][] = [
   ["gpt-image-1", GPT_IMAGE_1],
   ["gpt-image-2", GPT_IMAGE_2],
 ];
-const DEAREST = GPT_IMAGE_1;
+/** The most expensive price: that of a model that the table does not have. */
+const MOST_EXPENSIVE = GPT_IMAGE_1;
 
-/** OpenAI's price list for dall-e, USD a picture, by quality and size. */
+/** OpenAI's price list for dall-e, USD per image, by quality and size. */
 const DALL_E_2: Record<string, number> = { "256x256": 0.016, "512x512": 0.018 };
 const DALL_E_2_LARGEST = 0.02;
 const DALL_E_3 = { standard: 0.04, standardWide: 0.08, hd: 0.08, hdWide: 0.12 };
 
-/** What a picture's price depends on. */
+/** What the price of an image depends on. */
 interface Priced {
   upstreamModel: string;
   size: string;
   quality: string;
 }
 
-/** What a request's price depends on. */
+/** What the cost of a request depends on. */
 export interface PricedRequest extends Priced {
   prompt: string;
   n: number;
-  options: { partial_images: number } | undefined;
 }
 
-/** What a request costs at most, and what it did cost. */
+/** The cost of a request: at most, and in fact. */
 export interface Cost {
-  worst: () => MicroDollars;
-  /** From what the upstream reports; the worst where it reports nothing. */
+  upperBound: () => MicroDollars;
+  /** The cost of the usage that the upstream reports; the upper bound if it reports none. */
   actual: (usage: Usage, images: number) => MicroDollars;
 }
 
 /**
- * The cost of a request.
+ * Returns the cost of a request.
  *
- * The worst case: as many text tokens as the prompt has bytes (no token has less than one) and a few
- * around it, the dearest of what `auto` may become, every partial image, every picture.
+ * The upper bound counts one text token for each byte of the prompt (no token is shorter) and a fixed
+ * overhead, the most expensive size and quality that `auto` may become, all images and all partial
+ * images.
  */
-export function costOf(request: PricedRequest, overrides: Prices): Cost {
+export function costOf(request: PricedRequest, partialImages: number, overrides: Prices): Cost {
   const price = priceOf(request, overrides);
   if ("per_image" in price) {
     const each = Math.ceil(price.per_image * MICRO_PER_DOLLAR);
-    return { worst: () => each * request.n, actual: (_, images) => each * images };
+    return { upperBound: () => each * request.n, actual: (_, images) => each * images };
   }
-  const worst = () => {
-    const partials = Math.min(request.options?.partial_images ?? 0, MAX_PARTIAL_IMAGES);
+  const upperBound = () => {
+    const partials = Math.min(partialImages, MAX_PARTIAL_IMAGES);
     const textTokens = new TextEncoder().encode(request.prompt).byteLength + OVERHEAD_TOKENS;
     const imageTokens = outputTokens(request) * request.n + partials * PARTIAL_IMAGE_TOKENS;
     return Math.ceil(textTokens * price.text_in + imageTokens * price.image_out);
   };
   return {
-    worst,
+    upperBound,
     actual(usage) {
-      if (usage.output_tokens === 0) return worst();
+      if (usage.output_tokens === 0) return upperBound();
       const imageIn = usage.input_tokens_details?.["image_tokens"] ?? 0;
       const textIn = Math.max(0, usage.input_tokens - imageIn);
       return Math.ceil(
@@ -109,18 +110,18 @@ export function costOf(request: PricedRequest, overrides: Prices): Cost {
   };
 }
 
-/** What a generation that is made has cost, from what the upstream reported. */
+/** Returns the cost of a completed generation, from the usage that the upstream reported. */
 export function costOfRecord(
   { model, resolved, usage, images }: GenerationRecord,
   overrides: Prices,
 ): MicroDollars {
   const { size = "auto", quality = "auto" } = resolved;
   const n = images.length;
-  const request = { upstreamModel: model, size, quality, n, prompt: "", options: undefined };
-  return costOf(request, overrides).actual(usage, n);
+  const request = { upstreamModel: model, size, quality, n, prompt: "" };
+  return costOf(request, 0, overrides).actual(usage, n);
 }
 
-/** What a picture of a model, size and quality costs: by the token, or as a whole. */
+/** Returns the price of an image of a model, size and quality: per token, or per image. */
 export function priceOf({ upstreamModel, size, quality }: Priced, overrides: Prices): Price {
   const model = baseModelId(upstreamModel);
   const override = overrides.get(upstreamModel) ?? overrides.get(model);
@@ -131,10 +132,10 @@ export function priceOf({ upstreamModel, size, quality }: Priced, overrides: Pri
     if (quality === "hd") return { per_image: isWide ? DALL_E_3.hdWide : DALL_E_3.hd };
     return { per_image: isWide ? DALL_E_3.standardWide : DALL_E_3.standard };
   }
-  return TOKEN_PRICES.find(([prefix]) => model.startsWith(prefix))?.[1] ?? DEAREST;
+  return TOKEN_PRICES.find(([prefix]) => model.startsWith(prefix))?.[1] ?? MOST_EXPENSIVE;
 }
 
-/** What stands around a prompt on its way into a model. */
+/** The tokens that a model adds to a prompt. */
 const OVERHEAD_TOKENS = 100;
 
 /** OpenAI's image generation guide, "Partial images cost": each is 100 image output tokens more. */
@@ -146,8 +147,8 @@ const FIXED_TOKENS: Record<string, Record<string, number>> = {
   "1024x1536": { low: 408, medium: 1584, high: 6240 },
   "1536x1024": { low: 400, medium: 1568, high: 6208 },
 };
-/** What `auto` may become at most. */
-const DEAREST_FIXED_SIZE = "1024x1536";
+/** The most expensive size that `auto` may become. */
+const MOST_EXPENSIVE_FIXED_SIZE = "1024x1536";
 
 /** The same guide's formula for gpt-image-2 and later: patches along the longer edge, by quality. */
 const GPT_IMAGE_2_PATCHES = { low: 16, medium: 48, high: 96 };
@@ -166,12 +167,12 @@ const GPT_IMAGE_2_6_FACTORS: Record<string, number> = { low: 4.5, medium: 4.5 };
  */
 const AUTO_EDGE = Math.sqrt(1536 * 1024);
 
-/** The output tokens of one picture; a quality that is not in the tables is taken as the dearest. */
+/** Returns the output tokens of one image. An unknown quality counts as the most expensive one. */
 function outputTokens({ upstreamModel, size, quality }: Priced): number {
   const model = baseModelId(upstreamModel);
   const isFixed = /^(?:gpt-image-1|chatgpt-image)/.test(model);
   if (isFixed) {
-    const row = FIXED_TOKENS[size] ?? FIXED_TOKENS[DEAREST_FIXED_SIZE];
+    const row = FIXED_TOKENS[size] ?? FIXED_TOKENS[MOST_EXPENSIVE_FIXED_SIZE];
     return row?.[quality] ?? row?.["high"] ?? 0;
   }
   const [, width = AUTO_EDGE, height = AUTO_EDGE] = /^(\d+)x(\d+)$/.exec(size) ?? [];

@@ -1,7 +1,8 @@
 import { z } from "zod";
-import { IMAGE_TYPES } from "../lib/image-type.ts";
+import { IMAGE_TYPES, type ImageType } from "../lib/image-type.ts";
+import type { ImageSpec } from "./request.ts";
 
-/** Token counts in the API's own names; all 0 where the upstream reports none. */
+/** Token counts in the API's own names; all 0 if the upstream reports none. */
 const usageSchema = z.object({
   input_tokens: z.int().min(0),
   output_tokens: z.int().min(0),
@@ -10,7 +11,7 @@ const usageSchema = z.object({
   output_tokens_details: z.record(z.string(), z.int().min(0)).optional(),
 });
 
-/** What the upstream made of the request's `auto`s. */
+/** The values that the upstream chose for `auto`. */
 const resolvedSchema = z.object({
   background: z.string().optional(),
   output_format: z.string().optional(),
@@ -24,7 +25,7 @@ const recordSchema = z.object({
   id: z.string(),
   /** Unix seconds. */
   created: z.int(),
-  /** The model that made it, as the upstream knows it. */
+  /** The model that generated it, by its id upstream. */
   model: z.string(),
   resolved: resolvedSchema,
   usage: usageSchema,
@@ -39,19 +40,67 @@ const recordSchema = z.object({
     .min(1),
 });
 
-/**
- * What is known of a generation, beside its images' bytes. Every form of an answer is made from it.
- */
+/** A completed generation without the bytes of its images. Every form of a response is built from it. */
 export type GenerationRecord = z.infer<typeof recordSchema>;
 export type Usage = z.infer<typeof usageSchema>;
 export type Resolved = z.infer<typeof resolvedSchema>;
 
-/** Raised with the record's shape: an entry of another version is a miss. */
-export const RECORD_VERSION = 1;
+/** Changes with the record's shape. An entry of another version is a miss. */
+const RECORD_VERSION = 1;
 
 export const NO_USAGE: Usage = { input_tokens: 0, output_tokens: 0, total_tokens: 0 };
 
-/** The record in a stored value; `undefined` when it is none, or of another version. */
+/** Returns the record in a stored value; `undefined` if it is invalid or of another version. */
 export function parseRecord(value: unknown): GenerationRecord | undefined {
   return recordSchema.safeParse(value).data;
+}
+
+/** What an upstream has generated, without the bytes. */
+export interface GeneratedImages {
+  images: readonly { type: ImageType; sizeBytes: number; revisedPrompt: string | undefined }[];
+  usage: Usage;
+  resolved: Resolved;
+}
+
+/**
+ * Returns the record of a generation that the upstream has completed.
+ *
+ * @param nowSeconds Unix seconds by the gateway's own clock, so that ages are right
+ */
+export function newRecord(
+  id: string,
+  spec: ImageSpec,
+  generated: GeneratedImages,
+  nowSeconds: number,
+): GenerationRecord {
+  return {
+    version: RECORD_VERSION,
+    id,
+    created: nowSeconds,
+    model: spec.upstreamModel,
+    resolved: resolvedParameters(spec, generated),
+    usage: generated.usage,
+    images: generated.images.map(({ type, sizeBytes, revisedPrompt }) => ({
+      type,
+      bytes: sizeBytes,
+      revised_prompt: revisedPrompt,
+    })),
+  };
+}
+
+/**
+ * Returns the parameters as the upstream reports them, else as requested unless that is `auto`. The
+ * format is that of the bytes.
+ */
+function resolvedParameters(spec: ImageSpec, { resolved, images }: GeneratedImages): Resolved {
+  return {
+    background: resolved.background ?? definite(spec.options?.background),
+    output_format: images[0]?.type,
+    quality: resolved.quality ?? definite(spec.quality),
+    size: resolved.size ?? definite(spec.size),
+  };
+}
+
+function definite(value: string | undefined): string | undefined {
+  return value === "auto" ? undefined : value;
 }

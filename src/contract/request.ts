@@ -1,9 +1,8 @@
-import { z } from "@hono/zod-openapi";
-import type { Config } from "../config/environment.ts";
-import { servedModel, type ServedModel } from "./catalog.ts";
+import { z } from "zod";
 import { GatewayError, type Failure } from "../errors/failure.ts";
 import type { ImageType } from "../lib/image-type.ts";
 import { countCodePoints } from "../lib/text.ts";
+import { servedModel, type Catalog, type ServedModel } from "./catalog.ts";
 import { failureOf, invalidType } from "./issues.ts";
 import {
   ALPHA_FORMATS,
@@ -18,43 +17,76 @@ import {
   type ResponseFormat,
 } from "./models.ts";
 import { jsonObject } from "./parse.ts";
-import { successorAt, withdrawalAt } from "./retirement.ts";
+import { successorAt, withdrawalAt, type RetirementPolicy } from "./retirement.ts";
 
-/** A valid request with every default in place, in the API's own names. */
+/** A valid request with every default in place, split by what each part decides. */
 export interface ImageRequest {
-  /** What the client asked for. */
-  model: string;
-  /** What the upstream is sent: the same, the alias's other side, or a retired model's successor. */
-  upstreamModel: string;
-  /** The model that `upstreamModel` replaces, because OpenAI has shut it down; absent if none. */
-  retiredModel?: string;
-  rules: ModelRules;
-  prompt: string;
-  n: number;
-  size: string;
-  quality: string;
+  readonly spec: ImageSpec;
+  readonly upstream: UpstreamOptions;
+  readonly delivery: Delivery;
+}
+
+/** What to generate, in the API's own names. It decides the cache key. */
+export interface ImageSpec {
+  /** The model that the client requests. */
+  readonly model: string;
+  /** The model that the upstream is sent: the same, its alias, or a retired model's successor. */
+  readonly upstreamModel: string;
+  /** The model that `upstreamModel` replaces because OpenAI has shut it down; absent if none. */
+  readonly retiredModel?: string;
+  readonly prompt: string;
+  readonly n: number;
+  readonly size: string;
+  readonly quality: string;
   /** dall-e-3 only. */
-  style: string | undefined;
+  readonly style: string | undefined;
   /** GPT image models only; `undefined` for the others. */
-  options: ImageOptions | undefined;
-  response_format: ResponseFormat;
-  user: string | undefined;
-  safety_identifier: string | undefined;
+  readonly options: ImageOptions | undefined;
 }
 
-/** The parameters that only GPT image models take. */
+/** The parameters that only GPT image models accept and that change the image. */
 export interface ImageOptions {
-  background: "transparent" | "opaque" | "auto";
-  output_format: ImageType;
+  readonly background: (typeof BACKGROUNDS)[number];
+  readonly output_format: ImageType;
   /** 0..100. */
-  output_compression: number;
-  moderation: "auto" | "low";
-  stream: boolean;
-  /** 0..3. */
-  partial_images: number;
+  readonly output_compression: number;
+  readonly moderation: (typeof MODERATIONS)[number];
 }
 
-/** Every name that a body may hold, in the order in which problems are reported. */
+/** What the upstream is sent beside the spec. It does not change the image. */
+export interface UpstreamOptions {
+  readonly stream: boolean;
+  /** 0..3. */
+  readonly partialImages: number;
+  readonly user: string | undefined;
+  readonly safetyIdentifier: string | undefined;
+}
+
+/** How the client receives the images. */
+export interface Delivery {
+  /** How JSON and events contain the images. */
+  readonly format: ResponseFormat;
+  /** True if the client receives server-sent events. */
+  readonly stream: boolean;
+  /** The image type that the client prefers to JSON; `undefined` if the response is JSON or a stream. */
+  readonly accept: ImageType | undefined;
+}
+
+/** The parts of the configuration that decide whether a request is valid. */
+export interface RequestRules extends RequestLimits {
+  models: Catalog;
+  defaultModel: string;
+  upstream: RetirementPolicy;
+}
+
+/** The limits of a body that do not depend on the model. */
+export interface RequestLimits {
+  promptMaxChars: number;
+  /** True if `n` and `size` are required, as in the reference document. */
+  requireDocumentedFields: boolean;
+}
+
+/** Every parameter, in the order in which problems are reported. */
 const PARAMETERS = [
   "model",
   "prompt",
@@ -75,81 +107,97 @@ const PARAMETERS = [
 
 /** Never absent: for these, null is a wrong type. */
 const REQUIRED = ["prompt"] as const;
-/** Required as well where the reference document is taken at its word. */
+/** Also required with `requireDocumentedFields`. */
 const REQUIRED_BY_DOCUMENT = ["prompt", "n", "size"] as const;
 
 /**
- * The valid request in a JSON body.
+ * Returns the valid request in a JSON body.
  *
- * Checks run in the API's order: model, unknown names, prompt, n, the rest, size; the first problem
- * is the answer.
+ * Checks run in the API's order: model, unknown names, prompt, n, the rest, size. The first problem is
+ * reported.
  *
  * @param json the body as parsed, not trusted
  * @param nowMs milliseconds since the epoch: a model may be retired
- * @param preferredFormat stands in for an `output_format` that was left open, where the model has one
- * @throws {GatewayError} one of the rows of the contract's table of errors
+ * @param accept the image type that the client prefers to JSON. It is the default of `output_format` if
+ *   the model has that parameter
+ * @throws {GatewayError} the first problem
  */
 export function parseImageRequest(
   json: unknown,
-  config: Config,
+  rules: RequestRules,
   nowMs: number,
-  preferredFormat?: ImageType,
+  accept?: ImageType,
 ): ImageRequest {
-  const body = withoutNulls(jsonObject(json), config.requireDocumentedFields);
-  const model = requestedModel(body["model"], config, nowMs);
-  if (preferredFormat !== undefined && model.rules.imageOptions) {
-    body["output_format"] ??= preferredFormat;
-  }
-  const result = schemaFor(model.rules, config).safeParse(body, { reportInput: true });
+  const body = withoutNulls(jsonObject(json), rules.requireDocumentedFields);
+  const model = requestedModel(body["model"], rules, nowMs);
+  if (accept !== undefined && model.rules.imageOptions) body["output_format"] ??= accept;
+  const result = schemaFor(model.rules, rules).safeParse(body, { reportInput: true });
   if (!result.success) throw new GatewayError(failureOf(result.error.issues, PARAMETERS, model.id));
   const fields = result.data;
-  const request: ImageRequest = {
+  const stream = fields.stream ?? false;
+  const spec: ImageSpec = {
     model: model.id,
     upstreamModel: model.upstreamId,
-    rules: model.rules,
     prompt: fields.prompt,
     n: fields.n,
     size: fields.size,
     quality: fields.quality,
     style: fields.style,
-    options: optionsOf(fields),
-    response_format: fields.response_format,
-    user: fields.user,
-    safety_identifier: fields.safety_identifier,
+    options: imageOptions(fields),
   };
-  const failure = combinationFailure(request) ?? sizeFailure(request);
+  const failure = combinationFailure(spec, stream) ?? sizeFailure(spec, model.rules);
   if (failure !== undefined) throw new GatewayError(failure);
-  return withSuccessor(request, config, nowMs);
+  return {
+    spec: withSuccessor(spec, rules, nowMs),
+    upstream: {
+      stream,
+      partialImages: fields.partial_images ?? 0,
+      user: fields.user,
+      safetyIdentifier: fields.safety_identifier,
+    },
+    delivery: {
+      format: fields.response_format,
+      stream,
+      accept: stream ? undefined : accept,
+    },
+  };
 }
 
 /**
- * Returns a request with the successor of its model, if that model is retired now. A request that is
- * stored for later is resolved again before it is sent.
+ * Returns a spec with the successor of its model, if that model is retired now. The spec of a stored
+ * request is resolved again before it is sent.
  *
- * The request stays valid, because a successor accepts what its predecessor accepts. An alias wins: the
- * one of the time at which the request was parsed, otherwise the one of now.
+ * The spec stays valid, because a successor accepts what its predecessor accepts. An alias wins: the
+ * one at the time of parsing, otherwise the current one.
  *
  * @param nowMs milliseconds since the epoch
  */
-export function withSuccessor(request: ImageRequest, config: Config, nowMs: number): ImageRequest {
-  const original = asRequested(request);
+export function withSuccessor(
+  spec: ImageSpec,
+  rules: Pick<RequestRules, "models" | "upstream">,
+  nowMs: number,
+): ImageSpec {
+  const original = asRequested(spec);
   const { model } = original;
   if (original.upstreamModel !== model) return original;
-  const { upstreamId, isAlias } = servedModel(config, model) ?? {
+  const { upstreamId, isAlias } = servedModel(rules, model) ?? {
     upstreamId: model,
     isAlias: false,
   };
-  const successor = successorAt({ id: model, isAlias }, config.upstream, nowMs);
+  const successor = successorAt({ id: model, isAlias }, rules.upstream, nowMs);
   if (successor === undefined) return { ...original, upstreamModel: upstreamId };
   return { ...original, upstreamModel: successor, retiredModel: model };
 }
 
-/** Returns a request as it was before a successor replaced its model: the form that is stored. */
-export function asRequested({ retiredModel, ...request }: ImageRequest): ImageRequest {
-  return retiredModel === undefined ? request : { ...request, upstreamModel: retiredModel };
+/** Returns a spec as it was before a successor replaced its model: the form that is stored. */
+export function asRequested<Spec extends Pick<ImageSpec, "upstreamModel" | "retiredModel">>({
+  retiredModel,
+  ...spec
+}: Spec): Omit<Spec, "retiredModel"> {
+  return retiredModel === undefined ? spec : { ...spec, upstreamModel: retiredModel };
 }
 
-/** "null is the same as absent, for every optional field"; a name that nobody knows stays to be refused. */
+/** Removes optional fields that are null, which means absent. Unknown names stay and are rejected. */
 function withoutNulls(json: object, documentedRequired: boolean): Record<string, unknown> {
   const required: readonly string[] = documentedRequired ? REQUIRED_BY_DOCUMENT : REQUIRED;
   const optional = new Set<string>(PARAMETERS.filter((name) => !required.includes(name)));
@@ -158,48 +206,42 @@ function withoutNulls(json: object, documentedRequired: boolean): Record<string,
   );
 }
 
-function requestedModel(id: unknown, config: Config, nowMs: number): ServedModel {
+function requestedModel(id: unknown, rules: RequestRules, nowMs: number): ServedModel {
   if (id !== undefined && typeof id !== "string") {
     throw new GatewayError(invalidType("model", "string", id));
   }
-  const model = servedModel(config, id ?? config.defaultModel);
+  const model = servedModel(rules, id ?? rules.defaultModel);
   if (model === undefined) {
-    throw new GatewayError({ code: "model_not_served", model: id ?? config.defaultModel });
+    throw new GatewayError({ code: "model_not_served", model: id ?? rules.defaultModel });
   }
-  const retirement = withdrawalAt(model, config.upstream, nowMs);
+  const retirement = withdrawalAt(model, rules.upstream, nowMs);
   if (retirement !== undefined) {
     throw new GatewayError({ code: "model_retired", model: model.id, ...retirement });
   }
   return model;
 }
 
-/** What of the configuration decides about a body, beside the model. */
-export interface RequestLimits {
-  promptMaxChars: number;
-  requireDocumentedFields: boolean;
-}
-
 type BodySchema = ReturnType<typeof bodySchema>;
 
-/** A schema takes longer to build than to run; there are as many as families. */
-const schemas = new WeakMap<Config, Map<ModelRules, BodySchema>>();
+/** A schema takes longer to build than to run. There is one for each family of models. */
+const schemas = new WeakMap<RequestLimits, Map<ModelRules, BodySchema>>();
 
-function schemaFor(rules: ModelRules, config: Config): BodySchema {
-  const known = schemas.get(config) ?? new Map<ModelRules, BodySchema>();
-  schemas.set(config, known);
-  const schema = known.get(rules) ?? bodySchema(rules, config);
+function schemaFor(rules: ModelRules, limits: RequestLimits): BodySchema {
+  const known = schemas.get(limits) ?? new Map<ModelRules, BodySchema>();
+  schemas.set(limits, known);
+  const schema = known.get(rules) ?? bodySchema(rules, limits);
   known.set(rules, schema);
   return schema;
 }
 
 /**
- * The schema of a request body for a family of models: the names that it takes, their types, values
- * and bounds. What ties two parameters together is below it.
+ * Returns the schema of a request body for a family of models: the accepted names, their types, values
+ * and bounds. Rules about two parameters together are checked after it.
  */
 export function bodySchema(rules: ModelRules, limits: RequestLimits) {
-  const notTaken = z.undefined().optional();
+  const notAccepted = z.undefined().optional();
   const option = <Schema extends z.ZodType>(schema: Schema) =>
-    rules.imageOptions ? schema : notTaken;
+    rules.imageOptions ? schema : notAccepted;
   const promptMaxChars = Math.min(limits.promptMaxChars, rules.promptMaxChars);
   const n = z.int().min(1).max(rules.maxImages);
   const size = z.string();
@@ -220,7 +262,7 @@ export function bodySchema(rules: ModelRules, limits: RequestLimits) {
     n: limits.requireDocumentedFields ? n : n.default(1),
     size: limits.requireDocumentedFields ? size : size.default(rules.defaultSize),
     quality: z.enum(rules.qualities).default(rules.qualities[0]),
-    style: rules.styles === undefined ? notTaken : z.enum(rules.styles).default(rules.styles[0]),
+    style: rules.styles === undefined ? notAccepted : z.enum(rules.styles).default(rules.styles[0]),
     background: option(z.enum(BACKGROUNDS).default("auto")),
     output_format: option(z.enum(OUTPUT_FORMATS).default("png")),
     output_compression: option(z.int().min(0).max(100).default(100)),
@@ -233,27 +275,24 @@ export function bodySchema(rules: ModelRules, limits: RequestLimits) {
   });
 }
 
-/** The GPT image options, which come all or none. */
-function optionsOf(fields: z.infer<BodySchema>): ImageOptions | undefined {
-  const { background, output_format, output_compression, moderation, stream, partial_images } =
-    fields;
+/** Returns the options of the GPT image models. The schema sets all of them, or none. */
+function imageOptions(fields: z.infer<BodySchema>): ImageOptions | undefined {
+  const { background, output_format, output_compression, moderation } = fields;
   if (
     background === undefined ||
     output_format === undefined ||
     output_compression === undefined ||
-    moderation === undefined ||
-    stream === undefined ||
-    partial_images === undefined
+    moderation === undefined
   ) {
     return undefined;
   }
-  return { background, output_format, output_compression, moderation, stream, partial_images };
+  return { background, output_format, output_compression, moderation };
 }
 
-/** Rules that tie two parameters together. */
-function combinationFailure({ n, options }: ImageRequest): Failure | undefined {
+/** Checks the rules about two parameters together. */
+function combinationFailure({ n, options }: ImageSpec, stream: boolean): Failure | undefined {
   if (options === undefined) return undefined;
-  const { background, output_format: format, output_compression, stream } = options;
+  const { background, output_format: format, output_compression } = options;
   if (stream && n > 1) return { code: "stream_with_many_images" };
   if (output_compression < 100 && !LOSSY_FORMATS.includes(format)) {
     return { code: "invalid_png_output_compression" };
@@ -264,7 +303,7 @@ function combinationFailure({ n, options }: ImageRequest): Failure | undefined {
   return undefined;
 }
 
-function sizeFailure({ size, model, rules }: ImageRequest): Failure | undefined {
-  const reason = sizeProblem(size, rules.sizes);
+function sizeFailure({ size, model }: ImageSpec, { sizes }: ModelRules): Failure | undefined {
+  const reason = sizeProblem(size, sizes);
   return reason === undefined ? undefined : { code: "size_not_allowed", model, reason };
 }

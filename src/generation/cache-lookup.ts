@@ -5,78 +5,83 @@ import type { GenerationRecord } from "../contract/record.ts";
 import { GatewayError } from "../errors/failure.ts";
 import type { RequestEvent } from "../telemetry/event.ts";
 import { errorFields, log } from "../telemetry/log.ts";
-import { hitOutcome, type CompletedGeneration } from "./result.ts";
 import type { RequestKeys } from "./key.ts";
+import { hitOutcome, type CompletedGeneration } from "./result.ts";
 
+/** What generations are looked up and started with. */
 export interface GenerationContext {
   config: Config;
   cache: Cache;
   event: RequestEvent;
 }
 
-/** What KV has for a request key. */
-export type Kept =
-  | { kind: "fresh"; made: CompletedGeneration }
-  /** Older than it may be. */
+/** The result of a lookup in KV by key. */
+export type CacheLookup =
+  | { kind: "hit"; generation: CompletedGeneration }
+  /** The record is older than the request accepts. */
   | { kind: "stale" }
-  | { kind: "none" };
+  | { kind: "miss" };
 
 /**
- * What KV has for a request. A store that fails has nothing, and so has a record whose images are
- * gone. Both keys of a request whose model is retired are read at the same time; the first one wins.
+ * Looks a request up in KV. A failed read is a miss, and so is a record whose images are missing. Both
+ * keys of a request whose model is retired are read at the same time, and the first one wins.
  *
- * @throws {GatewayError} `moderation_blocked` where the upstream has refused the request lately
+ * @throws {GatewayError} `moderation_blocked` if the upstream has recently blocked the request
  */
 export async function lookupByKey(
   { key, retiredKey }: RequestKeys,
-  responseFormat: ResponseFormat,
+  format: ResponseFormat,
   maxAgeSeconds: number,
   context: GenerationContext,
-): Promise<Kept> {
+): Promise<CacheLookup> {
   const { cache, config } = context;
   const keys = retiredKey === undefined ? [key] : [key, retiredKey];
   const read = await Promise.all(
-    keys.map((each) => readingCache(context, () => cache.recordByKey(each))),
+    keys.map((each) => readOrMiss(context, () => cache.recordByKey(each))),
   );
   const records = read.filter((record) => record !== undefined);
   if (records.length === 0) {
-    const refusal = await readingCache(context, () => cache.moderationBlock(key));
-    if (refusal !== undefined) throw new GatewayError(refusal);
-    return { kind: "none" };
+    const block = await readOrMiss(context, () => cache.moderationBlock(key));
+    if (block !== undefined) throw new GatewayError(block);
+    return { kind: "miss" };
   }
   const fresh = records.filter((record) => hitOutcome(record, config).ageSeconds <= maxAgeSeconds);
   if (fresh.length === 0) return { kind: "stale" };
   for (const record of fresh) {
-    const made = await readingCache(context, () => withImages(record, responseFormat, context));
-    if (made !== undefined) return { kind: "fresh", made };
+    const generation = await readOrMiss(context, () => openImages(record, format, context));
+    if (generation !== undefined) return { kind: "hit", generation };
   }
-  return { kind: "none" };
+  return { kind: "miss" };
 }
 
-/** The generation of an id, if KV has it. */
+/**
+ * Looks a generation up in KV by its id.
+ *
+ * @param format how its images are delivered; the model's default if absent
+ */
 export async function lookupCachedById(
   id: string,
-  responseFormat: ResponseFormat | undefined,
+  format: ResponseFormat | undefined,
   context: GenerationContext,
 ): Promise<CompletedGeneration | undefined> {
-  return readingCache(context, async () => {
+  return readOrMiss(context, async () => {
     const record = (await context.cache.recordById(id))?.record;
     if (record === undefined) return undefined;
-    return withImages(record, responseFormat ?? defaultResponseFormat(record.model), context);
+    return openImages(record, format ?? defaultResponseFormat(record.model), context);
   });
 }
 
 /**
- * A kept record with its images. They are opened before the first byte of an answer is sent, so that
- * a record whose images are gone is a miss and not a broken answer; each is read when its turn comes.
+ * Returns a record with its images, opened before the first byte of a response is sent: a record whose
+ * images are missing is a miss, not a broken response. `undefined` if one is missing.
  */
-async function withImages(
+async function openImages(
   record: GenerationRecord,
-  responseFormat: ResponseFormat,
+  format: ResponseFormat,
   { cache, config }: GenerationContext,
 ): Promise<CompletedGeneration | undefined> {
   const outcome = hitOutcome(record, config);
-  if (responseFormat === "url") return { kind: "made", record, images: [], outcome };
+  if (format === "url") return { kind: "completed", record, images: [], outcome };
   const opened = await Promise.all(
     record.images.map((_, index) => cache.image(record.id, index, outcome.ageSeconds)),
   );
@@ -86,18 +91,18 @@ async function withImages(
     return undefined;
   }
   return {
-    kind: "made",
+    kind: "completed",
     record,
     images: images.map((image) => () => Promise.resolve(image.body)),
     outcome,
   };
 }
 
-/** Reads from the store; a failure is logged, and is as good as nothing found. */
-export async function readingCache<Kept>(
+/** Reads from KV. Logs a failure and returns `undefined`, like a miss. */
+export async function readOrMiss<Value>(
   { event }: Pick<GenerationContext, "event">,
-  read: () => Promise<Kept>,
-): Promise<Kept | undefined> {
+  read: () => Promise<Value>,
+): Promise<Value | undefined> {
   try {
     return await read();
   } catch (error) {

@@ -3,46 +3,109 @@ import type { GenerationRecord } from "../contract/record.ts";
 import { GatewayError } from "../errors/failure.ts";
 import { objectIdOf } from "../lib/object-id.ts";
 import { retryRpc } from "../lib/retry-rpc.ts";
-import type { Job, PartialImage, Progress, ProgressQuery, StartResponse } from "./protocol.ts";
-import type { Generation, ObjectImage } from "./object.ts";
+import type {
+  ObjectImage,
+  PartialImage,
+  Progress,
+  ProgressQuery,
+  StartRequest,
+  StartResponse,
+} from "./protocol.ts";
 
-/** What the object may need beyond the upstream's own time: to be started, and to store pictures. */
+/** The time beyond the upstream's own in which a generation must end. */
 const GRACE_SECONDS = 60;
 
-/** A generation in its object, as callers see it. */
+/** News of a generation, in order. */
+export type GenerationUpdate =
+  /** Nothing new for one poll. */
+  | { kind: "waiting" }
+  | { kind: "partial"; partial: PartialImage }
+  /** The last one. */
+  | ({ kind: "completed" } & Completion);
+
+/** What a Durable Object returns about a completed generation. */
+export interface Completion {
+  record: GenerationRecord;
+  /** The opened images, if the object has sent them. */
+  images: Progress["images"];
+}
+
+export interface UpdateOptions {
+  /** True to include partial images, the earlier ones first. */
+  partialImages: boolean;
+  /** True if the images will be read. */
+  withImages: boolean;
+  /** How long to wait for the end. */
+  waitMs: number;
+  /** How long one call to the Durable Object waits for news. */
+  pollMs: number;
+}
+
+/** Calls the Durable Object of one generation. */
 export class GenerationClient {
   readonly id: string;
-  readonly #objects: DurableObjectNamespace<Generation>;
+  readonly #config: Config;
   readonly #objectId: DurableObjectId;
-  readonly #giveUpMs: number;
+  readonly #deadlineMs: number;
 
   constructor(config: Config, objectId: DurableObjectId, id: string) {
     this.id = id;
-    this.#objects = config.generations;
+    this.#config = config;
     this.#objectId = objectId;
-    this.#giveUpMs = Date.now() + (config.upstream.timeoutSeconds + GRACE_SECONDS) * 1000;
+    this.#deadlineMs = Date.now() + (config.upstream.timeoutSeconds + GRACE_SECONDS) * 1000;
   }
 
   /**
-   * How far it is, as soon as there is something new, or after the time
-   * that the caller waits; `undefined` when the object does not have it.
+   * Returns the progress as soon as there is news, or after `waitMs`; `undefined` if the object does not
+   * have the generation.
    *
-   * @throws {GatewayError} `upstream_outcome_unknown` when there was no end to it in all its time
+   * @throws {GatewayError} `upstream_outcome_unknown` if it did not end in its longest time
    */
   async progress(query: ProgressQuery): Promise<Progress | undefined> {
-    if (Date.now() > this.#giveUpMs) throw new GatewayError({ code: "upstream_outcome_unknown" });
+    if (Date.now() > this.#deadlineMs) {
+      throw new GatewayError({ code: "upstream_outcome_unknown" });
+    }
     return retryRpc(() => this.#object().progress(this.id, query));
   }
 
-  /** The bytes of one of its images. */
+  /**
+   * Waits for the generation and yields its updates. Ends after `completed`, or without it after `waitMs`.
+   *
+   * @throws {GatewayError} the failure of the generation; `generation_not_found` if it was deleted
+   */
+  async *updates(options: UpdateOptions): AsyncGenerator<GenerationUpdate, void> {
+    const { partialImages, withImages, waitMs, pollMs } = options;
+    const untilMs = Date.now() + waitMs;
+    let seen = partialImages ? 0 : Number.MAX_SAFE_INTEGER;
+    for (;;) {
+      const remainingMs = Math.max(0, untilMs - Date.now());
+      const query = { seen, waitMs: Math.min(remainingMs, pollMs), withImages };
+      const progress = await this.progress(query);
+      if (progress === undefined) throw new GatewayError({ code: "generation_not_found" });
+      for (const partial of progress.partials) {
+        yield { kind: "partial", partial };
+        seen += 1;
+      }
+      if (progress.failure !== undefined) throw new GatewayError(progress.failure);
+      const { record, images } = progress;
+      if (record !== undefined) {
+        yield { kind: "completed", record, images };
+        return;
+      }
+      if (Date.now() >= untilMs) return;
+      if (progress.partials.length === 0) yield { kind: "waiting" };
+    }
+  }
+
+  /** Returns the bytes of one of its images. */
   image(index: number): Promise<ObjectImage | undefined> {
     return retryRpc(() => this.#object().image(this.id, index));
   }
 
   /**
-   * The bytes of one of its partial images.
+   * Returns the bytes of one of its partial images.
    *
-   * @throws {GatewayError} `generation_not_found` when it is gone
+   * @throws {GatewayError} `generation_not_found` if it was deleted
    */
   async partialImage({ slot }: PartialImage): Promise<ReadableStream<Uint8Array>> {
     const body = await retryRpc(() => this.#object().partialImage(this.id, slot));
@@ -50,40 +113,34 @@ export class GenerationClient {
     return body;
   }
 
-  /** A stub is no good any more once its object has broken. */
-  #object(): DurableObjectStub<Generation> {
-    return this.#objects.get(this.#objectId);
+  /** Deletes it from its object. Returns it with its request key if it had completed. */
+  delete(): Promise<{ key: string; record: GenerationRecord } | undefined> {
+    return retryRpc(() => this.#object().forget(this.id));
   }
 
-  /** Deletes it from its object. Returns it with its request key if it was completed. */
-  forget(): Promise<{ key: string; record: GenerationRecord } | undefined> {
-    return retryRpc(() => this.#object().forget(this.id));
+  /** Returns a new stub for each call: a stub fails for good once its object has broken. */
+  #object() {
+    return this.#config.generations.get(this.#objectId);
   }
 }
 
-/** Which object makes a job. */
-export type ObjectName =
-  /** The one that everybody who asks for this shares. */
-  | { shared: string }
-  /** One that nobody else has. */
-  | "fresh";
+/** Names the Durable Object of a generation: the one of a name, or a new one. */
+export type ObjectName = { shared: string } | "fresh";
 
-/**
- * Begins a job in its object, or joins it there.
- */
+/** Starts a generation in its Durable Object, or joins the one that is there. */
 export async function startGeneration(
   config: Config,
   name: ObjectName,
-  job: Job,
-): Promise<{ started: StartResponse; handle: GenerationClient }> {
+  request: StartRequest,
+): Promise<{ started: StartResponse; client: GenerationClient }> {
   const objects = config.generations;
   const objectId = name === "fresh" ? objects.newUniqueId() : objects.idFromName(name.shared);
-  const started = await retryRpc(() => objects.get(objectId).start(job));
-  return { started, handle: new GenerationClient(config, objectId, started.id) };
+  const started = await retryRpc(() => objects.get(objectId).start(request));
+  return { started, client: new GenerationClient(config, objectId, started.id) };
 }
 
 /**
- * Returns what the shared object of a key has completed, if that is not older than requested.
+ * Returns the completed generation of a key from its Durable Object, if it is not older than requested.
  *
  * @param orInProgress true to return one that is queued or in progress as well
  */
@@ -92,22 +149,22 @@ export async function lookupInObject(
   key: string,
   maxAgeSeconds: number,
   orInProgress = false,
-): Promise<{ started: StartResponse; handle: GenerationClient } | undefined> {
+): Promise<{ started: StartResponse; client: GenerationClient } | undefined> {
   const objects = config.generations;
   const objectId = objects.idFromName(key);
   const started = await retryRpc(() => objects.get(objectId).made(maxAgeSeconds, orInProgress));
   if (started === undefined) return undefined;
-  return { started, handle: new GenerationClient(config, objectId, started.id) };
+  return { started, client: new GenerationClient(config, objectId, started.id) };
 }
 
-/** The generation of an id in the object that it leads back to; `undefined` when it is no such id. */
+/** Returns the client of the Durable Object that an id belongs to; `undefined` for another kind of id. */
 export function clientOf(config: Config, id: string): GenerationClient | undefined {
   const hex = objectIdOf("gen", id);
   if (hex === undefined) return undefined;
   try {
     return new GenerationClient(config, config.generations.idFromString(hex), id);
   } catch {
-    // Well formed, and no id that this namespace has given out.
+    // Well formed, but not an id of this namespace.
     return undefined;
   }
 }

@@ -1,56 +1,53 @@
-import type { ChargedAccounts } from "../access/budget.ts";
+import type { Caller } from "../access/caller.ts";
 import { limitRate } from "../access/rate-limit.ts";
 import type { ResponseFormat } from "../contract/models.ts";
-import type { ImageRequest } from "../contract/request.ts";
+import type { ImageRequest, ImageSpec } from "../contract/request.ts";
 import { msSinceShutdown, retirementOf } from "../contract/retirement.ts";
+import { toStoredRequest } from "../contract/stored-request.ts";
 import { GatewayError, mayHaveCharged } from "../errors/failure.ts";
 import type { CacheDirectives } from "../lib/cache-control.ts";
-import { generationIdOf, hitOutcome, madeFrom, type GenerationResult } from "./result.ts";
+import { lookupByKey, lookupCachedById, type GenerationContext } from "./cache-lookup.ts";
 import {
-  lookupInObject,
   clientOf,
+  lookupInObject,
   startGeneration,
   type GenerationClient,
   type ObjectName,
 } from "./client.ts";
-import { claimIdempotencyKey, IDEMPOTENCY_SECONDS, type Idempotency } from "./idempotency.ts";
-import { NOW, type Progress } from "./protocol.ts";
-import { lookupByKey, lookupCachedById, type GenerationContext } from "./cache-lookup.ts";
+import { claimIdempotencyKey, IDEMPOTENCY_SECONDS, type IdempotencyClaim } from "./idempotency.ts";
 import { requestIdentity, requestKeys, type RequestKeys } from "./key.ts";
-
-/** For whom a request is answered. */
-export interface Requester {
-  /** Whose idempotency keys. */
-  principal: string;
-  /** What the rate limits count by. */
-  rateKey: string;
-  payer: ChargedAccounts;
-}
+import { NOW, type Progress } from "./protocol.ts";
+import {
+  completedGeneration,
+  generationIdOf,
+  hitOutcome,
+  type GenerationResult,
+} from "./result.ts";
 
 export interface GenerateOptions {
-  requester: Requester;
+  caller: Caller;
   directives: CacheDirectives;
   idempotencyKey: string | undefined;
   /** The time at which the request's model was resolved, milliseconds since the epoch. */
   nowMs: number;
-  /** Whether it waits while its requester has too many going on, rather than being refused. */
+  /** True if the request waits while its caller has too many generations in progress. */
   waitsForTurn?: boolean;
 }
 
-/** Pictures of a page that are asked for at once wait for each other so long. */
+/** How long the images of one page wait for each other's generations. */
 const TURN_TRIES = 60;
 const TURN_PAUSE_MS = 1000;
 
-/** How long an object keeps what it made: KV's edges may deny for a minute what was just written. */
-const KEEP_SECONDS = 10 * 60;
+/** How long an object retains a generation: a location of KV may deny new entries for a minute. */
+const RETENTION_SECONDS = 10 * 60;
 
 /**
- * Finds what a request asks for: in KV where it was made before and the client will have that, else
- * in the object that makes it, which is told to unless it is at it already.
+ * Returns the generation for a request: from KV if a cached copy is acceptable, otherwise from the key's
+ * Durable Object, which starts it unless it is already running.
  *
- * @throws {GatewayError} `not_cached` where the client forbids to make it; `moderation_blocked`
- *   where the upstream has refused it lately; `idempotency_key_reused`; `rate_limit_exceeded` and
- *   `budget_exceeded` where the requester may have no more made
+ * @throws {GatewayError} `not_cached` if the client forbids to generate; `moderation_blocked` if the
+ *   upstream has recently blocked the request; `idempotency_key_reused`; `rate_limit_exceeded` and
+ *   `budget_exceeded` if the caller has reached a limit
  */
 export async function generate(
   request: ImageRequest,
@@ -58,18 +55,13 @@ export async function generate(
   context: GenerationContext,
 ): Promise<GenerationResult> {
   const { config, event } = context;
-  const { directives, idempotencyKey, requester } = options;
-  const keys = await requestKeys(request, config.upstream.baseUrl);
-  const idempotency =
-    idempotencyKey === undefined
-      ? undefined
-      : await claimIdempotencyKey(
-          config,
-          requester.principal,
-          idempotencyKey,
-          await requestIdentity(request, keys),
-        );
-  const bound = await findBound(idempotency, request, context);
+  const { directives } = options;
+  const { accept } = request.delivery;
+  // A response that is an image needs its bytes, whatever the body says.
+  const format = accept === undefined ? request.delivery.format : "b64_json";
+  const keys = await requestKeys(request.spec, config.upstream.baseUrl);
+  const claim = await claimed(request.spec, keys, options, context);
+  const bound = await boundGeneration(claim, format, context);
   if (bound !== undefined) return bound;
 
   const isShared = !directives.noStore && !directives.noCache;
@@ -77,56 +69,68 @@ export async function generate(
     directives.maxAgeSeconds ?? Number.MAX_SAFE_INTEGER,
     config.cacheTtlSeconds - 1,
   );
-  const kept = isShared
-    ? await event.time("cache", () =>
-        lookupByKey(keys, request.response_format, maxAgeSeconds, context),
-      )
+  const cached = isShared
+    ? await event.time("cache", () => lookupByKey(keys, format, maxAgeSeconds, context))
     : undefined;
-  const found =
-    kept?.kind === "fresh"
-      ? kept.made
-      : await findOrStart(keys, request, maxAgeSeconds, {
+  const result =
+    cached?.kind === "hit"
+      ? cached.generation
+      : await joinOrStart(request, {
           ...options,
+          keys,
+          claim,
           isShared,
-          idempotency,
+          maxAgeSeconds,
           context,
-          kind: kept?.kind === "none" ? "miss" : "request",
+          kind: cached?.kind === "miss" ? "miss" : "bypass",
         });
-  await idempotency?.bind(generationIdOf(found));
-  return found;
+  await claim?.bind(generationIdOf(result));
+  return result;
 }
 
 /**
- * The generation of an id, wherever it is; `undefined` where it is not, or no longer.
+ * Returns the generation of an id, from KV or from its Durable Object; `undefined` if neither has it.
  *
- * @param responseFormat how it is to be delivered; the model's own way where absent
+ * @param format how its images are delivered; the model's default if absent
  */
 export async function lookupById(
   id: string,
-  responseFormat: ResponseFormat | undefined,
+  format: ResponseFormat | undefined,
   context: GenerationContext,
 ): Promise<GenerationResult | undefined> {
   const { config, event } = context;
-  const kept = await event.time("cache", () => lookupCachedById(id, responseFormat, context));
-  if (kept !== undefined) return kept;
-  const handle = clientOf(config, id);
-  const progress = await handle?.progress(NOW);
-  if (handle === undefined || progress === undefined) return undefined;
-  return foundInObject(progress, handle, context, "miss");
+  const cached = await event.time("cache", () => lookupCachedById(id, format, context));
+  if (cached !== undefined) return cached;
+  const client = clientOf(config, id);
+  const progress = await client?.progress(NOW);
+  if (client === undefined || progress === undefined) return undefined;
+  return joinedResult(progress, client, context, "miss");
+}
+
+/** Claims the request's Idempotency-Key, if it has one. */
+async function claimed(
+  spec: ImageSpec,
+  keys: RequestKeys,
+  { caller, idempotencyKey }: GenerateOptions,
+  { config }: GenerationContext,
+): Promise<IdempotencyClaim | undefined> {
+  if (idempotencyKey === undefined) return undefined;
+  const identity = await requestIdentity(spec, keys);
+  return claimIdempotencyKey(config, caller.principal, idempotencyKey, identity);
 }
 
 /**
- * The generation that an Idempotency-Key stands for. One that failed is asked for again only where
- * that cannot pay twice.
+ * Returns the generation that the Idempotency-Key is bound to. If that generation failed, the request
+ * may start another one only if that cannot pay twice.
  */
-async function findBound(
-  idempotency: Idempotency | undefined,
-  request: ImageRequest,
+async function boundGeneration(
+  claim: IdempotencyClaim | undefined,
+  format: ResponseFormat,
   context: GenerationContext,
 ): Promise<GenerationResult | undefined> {
-  if (idempotency?.generationId === undefined) return undefined;
+  if (claim?.generationId === undefined) return undefined;
   try {
-    return await lookupById(idempotency.generationId, request.response_format, context);
+    return await lookupById(claim.generationId, format, context);
   } catch (error) {
     if (error instanceof GatewayError && !mayHaveCharged(error.failure)) return undefined;
     throw error;
@@ -134,60 +138,57 @@ async function findBound(
 }
 
 interface StartOptions extends GenerateOptions {
-  /** Whether what everybody shares will do, or it is to be made for this client alone. */
+  keys: RequestKeys;
+  claim: IdempotencyClaim | undefined;
+  /** False if the client accepts no generation of another request. */
   isShared: boolean;
-  idempotency: Idempotency | undefined;
+  maxAgeSeconds: number;
   context: GenerationContext;
-  kind: "miss" | "request";
+  kind: "miss" | "bypass";
 }
 
-async function findOrStart(
-  keys: RequestKeys,
+/** Joins a generation in a Durable Object, or starts one there. */
+async function joinOrStart(
   request: ImageRequest,
-  maxAgeSeconds: number,
   options: StartOptions,
 ): Promise<GenerationResult> {
-  const { directives, isShared, idempotency, requester, waitsForTurn, context, kind } = options;
+  const { keys, claim, directives, isShared, maxAgeSeconds, caller, context, kind } = options;
   const { config } = context;
-  const { key } = keys;
-  const found = isShared ? await findInObjects(keys, request, maxAgeSeconds, options) : undefined;
-  if (found !== undefined) return found;
+  const joined = isShared ? await joinedGeneration(request.spec, options) : undefined;
+  if (joined !== undefined) return joined;
   if (directives.onlyIfCached) throw new GatewayError({ code: "not_cached" });
-  await limitRate(config, "generations", requester.rateKey);
-  const job = {
-    key,
-    request,
-    payer: requester.payer,
-    store: !directives.noStore,
-    keepSeconds: idempotency === undefined ? KEEP_SECONDS : IDEMPOTENCY_SECONDS,
-    maxAgeSeconds: isShared ? maxAgeSeconds : IDEMPOTENCY_SECONDS,
-  };
-  const name = objectName(isShared, key, idempotency);
-  const { started, handle } = await inTurn(waitsForTurn === true ? TURN_TRIES : 1, () =>
-    startGeneration(config, name, job),
+  await limitRate(config, "generations", caller.rateKey);
+  const { started, client } = await inTurn(options.waitsForTurn === true ? TURN_TRIES : 1, () =>
+    startGeneration(config, objectName(isShared, keys.key, claim), {
+      key: keys.key,
+      request: toStoredRequest(request),
+      payer: caller.payer,
+      store: !directives.noStore,
+      keepSeconds: claim === undefined ? RETENTION_SECONDS : IDEMPOTENCY_SECONDS,
+      maxAgeSeconds: isShared ? maxAgeSeconds : IDEMPOTENCY_SECONDS,
+    }),
   );
   if (started.failure !== undefined) throw new GatewayError(started.failure);
-  if (started.joined) return foundInObject(started, handle, context, kind);
+  if (started.joined) return joinedResult(started, client, context, kind);
   const outcome = { kind, collapsed: false, stored: !directives.noStore };
-  return { kind: "pending", isRunning: false, created: started.created, handle, outcome };
+  return { kind: "pending", isRunning: false, created: started.created, client, outcome };
 }
 
 /**
- * Returns a generation that an object has, without starting one. With `only-if-cached` it must be completed,
- * under either key. Otherwise the retired key's object is asked for an hour after the shutdown.
+ * Returns a generation that an object has, without starting one. With `only-if-cached` it must be
+ * completed, under either key. Otherwise only the retired key's object is called, for an hour after the
+ * shutdown.
  */
-async function findInObjects(
-  { key, retiredKey }: RequestKeys,
-  request: ImageRequest,
-  maxAgeSeconds: number,
-  { directives, nowMs, context, kind }: StartOptions,
+async function joinedGeneration(
+  spec: ImageSpec,
+  { keys: { key, retiredKey }, maxAgeSeconds, directives, nowMs, context, kind }: StartOptions,
 ): Promise<GenerationResult | undefined> {
   const { onlyIfCached } = directives;
-  const retired = onlyIfCached || isJustRetired(request, nowMs) ? retiredKey : undefined;
+  const retired = onlyIfCached || isJustRetired(spec, nowMs) ? retiredKey : undefined;
   for (const name of onlyIfCached ? [key, retired] : [retired]) {
     if (name === undefined) continue;
     const found = await lookupInObject(context.config, name, maxAgeSeconds, !onlyIfCached);
-    if (found !== undefined) return foundInObject(found.started, found.handle, context, kind);
+    if (found !== undefined) return joinedResult(found.started, found.client, context, kind);
   }
   return undefined;
 }
@@ -199,42 +200,51 @@ async function findInObjects(
  */
 const HANDOVER_MS = 60 * 60 * 1000;
 
-function isJustRetired({ retiredModel }: ImageRequest, nowMs: number): boolean {
+function isJustRetired({ retiredModel }: ImageSpec, nowMs: number): boolean {
   const retirement = retiredModel === undefined ? undefined : retirementOf(retiredModel);
   return retirement !== undefined && msSinceShutdown(retirement, nowMs) < HANDOVER_MS;
 }
 
-/** Begins, again and again while it is refused only because others of its requester go on. */
+/** Starts a generation, retrying while the caller only has too many generations in progress. */
 async function inTurn(
   tries: number,
   start: () => ReturnType<typeof startGeneration>,
 ): ReturnType<typeof startGeneration> {
   for (let attempt = 1; ; attempt += 1) {
-    const begun = await start();
-    if (begun.started.failure?.code !== "rate_limit_exceeded" || attempt >= tries) return begun;
+    const response = await start();
+    if (response.started.failure?.code !== "rate_limit_exceeded" || attempt >= tries) {
+      return response;
+    }
     await scheduler.wait(TURN_PAUSE_MS);
   }
 }
 
+/** Names the object: by key if it is shared, else by the Idempotency-Key, else a new one. */
 function objectName(
   isShared: boolean,
   key: string,
-  idempotency: Idempotency | undefined,
+  claim: IdempotencyClaim | undefined,
 ): ObjectName {
   if (isShared) return { shared: key };
-  return idempotency === undefined ? "fresh" : { shared: idempotency.name };
+  return claim === undefined ? "fresh" : { shared: claim.name };
 }
 
-/** What an object has for somebody who did not begin it. */
-function foundInObject(
+/**
+ * Returns the result for a request that did not start the generation.
+ *
+ * @throws {GatewayError} the failure of the generation
+ */
+function joinedResult(
   progress: Progress,
-  handle: GenerationClient,
+  client: GenerationClient,
   { config }: GenerationContext,
-  kind: "miss" | "request",
+  kind: "miss" | "bypass",
 ): GenerationResult {
-  const { record, created, state } = progress;
-  const pending = { kind, collapsed: true, stored: false };
-  const outcome = record === undefined ? pending : hitOutcome(record, config);
-  const made = madeFrom(progress, handle, outcome);
-  return made ?? { kind: "pending", isRunning: state === "in_progress", created, handle, outcome };
+  const { record, failure, images, created, state } = progress;
+  if (failure !== undefined) throw new GatewayError(failure);
+  if (record === undefined) {
+    const outcome = { kind, collapsed: true, stored: false };
+    return { kind: "pending", isRunning: state === "in_progress", created, client, outcome };
+  }
+  return completedGeneration({ record, images }, client, hitOutcome(record, config));
 }

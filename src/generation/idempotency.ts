@@ -4,31 +4,31 @@ import { GatewayError } from "../errors/failure.ts";
 import { retryRpc } from "../lib/retry-rpc.ts";
 import type { RequestIdentity } from "./key.ts";
 
-/** How long a key means the same generation. */
+/** How long a key stays bound to its generation. */
 export const IDEMPOTENCY_SECONDS = 24 * 60 * 60;
 
-/** What identifies the first request that came with a key; version 0.1.0 stored no fingerprint. */
-interface Claim {
+/** The first request with a key. Version 0.1.0 stored no fingerprint. */
+interface StoredClaim {
   requestKey: string;
   fingerprint?: string;
-  /** Its generation, once there is one. */
+  /** Its generation, once one is bound. */
   generationId?: string;
 }
 
-/** What an Idempotency-Key stands for: one request, and the generation that answers it. */
+/** Stores which request and which generation an Idempotency-Key is bound to. */
 export class IdempotencyKey extends DurableObject<object> {
-  /** Takes the key for a request, unless another has it. */
-  async claim(requestKey: string, fingerprint: string): Promise<Claim> {
-    const claim = await this.ctx.storage.get<Claim>("claim");
+  /** Claims the key for a request. Returns the claim, which may be that of another request. */
+  async claim(requestKey: string, fingerprint: string): Promise<StoredClaim> {
+    const claim = await this.ctx.storage.get<StoredClaim>("claim");
     if (claim !== undefined) return claim;
-    await this.ctx.storage.put<Claim>("claim", { requestKey, fingerprint });
+    await this.ctx.storage.put<StoredClaim>("claim", { requestKey, fingerprint });
     await this.ctx.storage.setAlarm(Date.now() + IDEMPOTENCY_SECONDS * 1000);
     return { requestKey, fingerprint };
   }
 
-  /** Says which generation answers the request. */
+  /** Binds the key to the generation of its request. */
   async bind(requestKey: string, generationId: string, fingerprint: string): Promise<void> {
-    await this.ctx.storage.put<Claim>("claim", { requestKey, generationId, fingerprint });
+    await this.ctx.storage.put<StoredClaim>("claim", { requestKey, generationId, fingerprint });
   }
 
   override async alarm(): Promise<void> {
@@ -36,11 +36,11 @@ export class IdempotencyKey extends DurableObject<object> {
   }
 }
 
-/** One use of an Idempotency-Key. */
-export interface Idempotency {
-  /** The name of the object that makes what nobody else may share. */
+/** The claim of a request on an Idempotency-Key. */
+export interface IdempotencyClaim {
+  /** The name of the Durable Object for a generation that no other request shares. */
   name: string;
-  /** The generation that the key stands for by now. */
+  /** The generation that the key is bound to. */
   generationId: string | undefined;
   bind(generationId: string): Promise<void>;
 }
@@ -48,15 +48,15 @@ export interface Idempotency {
 /**
  * Claims an Idempotency-Key for a request.
  *
- * @param principal whose key it is: two callers may choose the same
- * @throws {GatewayError} `idempotency_key_reused` when it stands for another request
+ * @param principal the caller: two callers may choose the same key
+ * @throws {GatewayError} `idempotency_key_reused` if another request has claimed it
  */
 export async function claimIdempotencyKey(
   config: Config,
   principal: string,
   idempotencyKey: string,
   { requestKey, fingerprint }: RequestIdentity,
-): Promise<Idempotency> {
+): Promise<IdempotencyClaim> {
   const objects = config.idempotencyKeys;
   const name = `${principal}/${idempotencyKey}`;
   const objectId = objects.idFromName(name);

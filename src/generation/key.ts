@@ -1,25 +1,25 @@
-import { asRequested, type ImageRequest } from "../contract/request.ts";
+import { asRequested, type ImageSpec } from "../contract/request.ts";
 
-/** The cache keys of a request. */
+/** The cache keys of a spec. */
 export interface RequestKeys {
   /** New images are stored under this one. */
   key: string;
   /**
-   * The key of the same request before its model was retired: images under it are still hits.
-   * `undefined` if the model is not retired.
+   * The key of the same spec before its model was retired: images under it are still hits. `undefined`
+   * if the model is not retired.
    */
   retiredKey: string | undefined;
 }
 
 /**
- * Returns the keys under which a request may be cached.
+ * Returns the keys under which a spec may be cached.
  *
  * @param baseUrl of the upstream
  */
-export async function requestKeys(request: ImageRequest, baseUrl: string): Promise<RequestKeys> {
+export async function requestKeys(spec: ImageSpec, baseUrl: string): Promise<RequestKeys> {
   const [key, retiredKey] = await Promise.all([
-    requestKey(request, baseUrl),
-    request.retiredModel === undefined ? undefined : requestKey(asRequested(request), baseUrl),
+    requestKey(spec, baseUrl),
+    spec.retiredModel === undefined ? undefined : requestKey(asRequested(spec), baseUrl),
   ]);
   return { key, retiredKey };
 }
@@ -27,9 +27,9 @@ export async function requestKeys(request: ImageRequest, baseUrl: string): Promi
 /** Identifies a request that a client repeats under the same Idempotency-Key. */
 export interface RequestIdentity {
   /**
-   * SHA-256 of the request as it was parsed, with the model that the client requests. Neither a
-   * retirement nor a change of `MODEL_ALIASES` or `UPSTREAM_BASE_URL` changes it. Defaults are in it: a
-   * change of `DEFAULT_MODEL` does, if the client names no model.
+   * SHA-256 of the spec as it was parsed, with the model that the client requests. Neither a retirement
+   * nor a change of `MODEL_ALIASES` or `UPSTREAM_BASE_URL` changes it. Defaults are in it: a change of
+   * `DEFAULT_MODEL` does, if the client names no model.
    */
   fingerprint: string;
   /**
@@ -39,36 +39,32 @@ export interface RequestIdentity {
   requestKey: string;
 }
 
-/** Returns the identity of a request: equal for a repetition, different for another request. */
+/** Returns the identity of a spec: equal for a repetition, different for another spec. */
 export async function requestIdentity(
-  request: ImageRequest,
+  spec: ImageSpec,
   { key, retiredKey }: RequestKeys,
 ): Promise<RequestIdentity> {
-  const fingerprint = await sha256([
-    "darkroom-request/1",
-    request.model,
-    ...imageParameters(request),
-  ]);
+  const fingerprint = await sha256(["darkroom-request/1", spec.model, ...imageParameters(spec)]);
   return { fingerprint, requestKey: retiredKey ?? key };
 }
 
 /**
- * The cache key: SHA-256 of the canonical request, in hexadecimal.
+ * Returns the cache key: SHA-256 of the canonical spec, in hexadecimal.
  *
  * Everything that changes the image is in it, as resolved: defaults are written out, aliases and
- * successors of retired models followed, so that a request means the same however it is spelled. What
- * only changes the delivery (`response_format`, `stream`, `partial_images`) or names the user is not.
- * The upstream is in it too: two servers do not generate the same image.
+ * successors of retired models followed, so that equal requests have equal keys however they are
+ * spelled. The delivery and the options of the upstream are not. The upstream is: two servers do not
+ * generate the same image.
  *
  * @param baseUrl of the upstream
  */
-export function requestKey(request: ImageRequest, baseUrl: string): Promise<string> {
+export function requestKey(spec: ImageSpec, baseUrl: string): Promise<string> {
   // A list has one order and no names to spell differently. The first element is its version.
-  return sha256(["darkroom/1", baseUrl, request.upstreamModel, ...imageParameters(request)]);
+  return sha256(["darkroom/1", baseUrl, spec.upstreamModel, ...imageParameters(spec)]);
 }
 
 /** Returns every parameter that changes the image, except the model. */
-function imageParameters({ prompt, n, size, quality, style, options }: ImageRequest) {
+function imageParameters({ prompt, n, size, quality, style, options }: ImageSpec) {
   return [
     prompt,
     n,

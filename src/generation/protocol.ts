@@ -1,62 +1,74 @@
 import type { ChargedAccounts } from "../access/budget.ts";
+import type { CachedImage } from "../cache/cache.ts";
 import type { GenerationRecord, Resolved } from "../contract/record.ts";
-import type { ImageRequest } from "../contract/request.ts";
+import type { StoredRequest } from "../contract/stored-request.ts";
 import type { Failure } from "../errors/failure.ts";
 import type { ImageType } from "../lib/image-type.ts";
 
-/** What an object is asked to make. */
-export interface Job {
-  /** The request's key; what is made is kept under it. */
+/*
+ * The messages between a Worker and a Generation object. A deployment replaces busy objects up to 15
+ * minutes late, so each version must understand the other's: names of methods and fields stay.
+ */
+
+/** Starts a generation. The object stores it. */
+export interface StartRequest {
+  /** The cache key of the request. */
   key: string;
-  request: ImageRequest;
-  /** Who pays; whoever joins does not. */
+  request: StoredRequest;
+  /** The accounts that are charged if this request starts the generation. */
   payer: ChargedAccounts;
-  /** Whether it goes to KV; `no-store` keeps it out. */
+  /** False if the request says `no-store`: the images stay out of KV. */
   store: boolean;
-  /** How long the object keeps what was made, for waiters and for KV's slow negative entries. */
+  /** How long the object retains the images, for waiting clients and KV's slow negative entries. */
   keepSeconds: number;
-  /** A result that is older than this is made anew. */
+  /** A completed generation that is older than this is generated again. */
   maxAgeSeconds: number;
 }
 
 export type GenerationState = "queued" | "in_progress" | "done" | "failed";
 
-/** A generation as far as it is. */
+/** The progress of a generation. */
 export interface Progress {
   id: string;
   /** Unix seconds. */
   created: number;
   state: GenerationState;
-  /** The partial images after those that the caller has seen. */
+  /** The partial images after those that the client has seen. */
   partials: PartialImage[];
-  /** Once it is done. */
+  /** Once it has completed. */
   record?: GenerationRecord;
-  /** Its images, opened, where the caller wants them along: that saves a trip to the object. */
+  /** The opened images, once it has completed, if the query asks for them. They save a round trip. */
   images?: ReadableStream<Uint8Array>[];
   /** Once it has failed. */
   failure?: Failure;
 }
 
-/** What a caller knows, and what it wants to be told. */
+/** What a client knows, and what it waits for. */
 export interface ProgressQuery {
-  /** How many partial images it has. */
+  /** The number of partial images that it has. */
   seen: number;
-  /** How long it waits for something new. */
+  /** How long to wait for news. */
   waitMs: number;
-  /** Whether it wants the images as soon as they are made. */
+  /** True if the response must include the images once the generation has completed. */
   withImages: boolean;
 }
 
-/** Asks how far it is by now. */
+/** Returns the progress at once. */
 export const NOW: ProgressQuery = { seen: 0, waitMs: 0, withImages: false };
 
-/** How a job was taken: what there is of its generation by now. */
+/** The progress of the generation that was started or joined. */
 export interface StartResponse extends Progress {
-  /** Whether it was begun for an earlier request. */
+  /** True if an earlier request started it. */
   joined: boolean;
 }
 
-/** A partial image that can be read from the object. */
+/** An image that an object stores. */
+export interface ObjectImage extends CachedImage {
+  /** True if no cache may store it: the request said `no-store`. */
+  isPrivate: boolean;
+}
+
+/** A partial image in the object. */
 export interface PartialImage {
   /** As the upstream counts, from 0. */
   index: number;

@@ -1,38 +1,31 @@
-import type { Config } from "../config/environment.ts";
 import type { GenerationRecord } from "../contract/record.ts";
 import { GatewayError } from "../errors/failure.ts";
 import { nowSeconds } from "../lib/clock.ts";
-import type { GenerationClient } from "./client.ts";
-import type { Progress } from "./protocol.ts";
+import type { Completion, GenerationClient } from "./client.ts";
 
-/** A generation that is made, as it is handed to whoever answers. */
+/** The generation for a request. */
+export type GenerationResult = CompletedGeneration | PendingGeneration;
+
 export interface CompletedGeneration {
-  kind: "made";
+  kind: "completed";
   record: GenerationRecord;
-  /** One for each image, in order; none where only URLs are asked for. */
+  /** One for each image, in order; empty if the images were not requested. */
   images: readonly ImageSource[];
   outcome: CacheOutcome;
 }
 
-/** Opens an image as a native stream: only when its turn comes, and only once. */
+/** Opens an image as a native stream. Called once, when the image is sent. */
 export type ImageSource = () => Promise<ReadableStream<Uint8Array>>;
 
-/** A generation that goes on in its object. */
+/** A generation that is queued or in progress in its Durable Object. */
 export interface PendingGeneration {
   kind: "pending";
-  /** Whether the upstream is at it already. */
+  /** True once the upstream has been called. */
   isRunning: boolean;
   /** Unix seconds. */
   created: number;
-  handle: GenerationClient;
+  client: GenerationClient;
   outcome: CacheOutcome;
-}
-
-export type GenerationResult = CompletedGeneration | PendingGeneration;
-
-/** The id of a generation, wherever it is. */
-export function generationIdOf(found: GenerationResult): string {
-  return found.kind === "made" ? found.record.id : found.handle.id;
 }
 
 export interface Hit {
@@ -41,69 +34,71 @@ export interface Hit {
   ttlSeconds: number;
 }
 
-/** What the cache did, for Cache-Status and Age. */
+/** What the cache did: the Cache-Status and Age of the response. */
 export type CacheOutcome =
   | Hit
-  /** `request`: the client would not have what is kept. */
-  | { kind: "miss" | "request"; collapsed: boolean; stored: boolean };
+  /** `bypass`: the client does not accept the cached response. */
+  | { kind: "miss" | "bypass"; collapsed: boolean; stored: boolean };
 
-/** A caller is answered at least this often, and asks again. */
-const WAIT_MS = 30_000;
+/** Returns the id of a generation. */
+export function generationIdOf(result: GenerationResult): string {
+  return result.kind === "completed" ? result.record.id : result.client.id;
+}
+
+/** Returns true if a request joined a generation that another one started. */
+export function isCollapsed(outcome: CacheOutcome): boolean {
+  return outcome.kind !== "hit" && outcome.collapsed;
+}
+
+/** How often a waiting client asks the Durable Object again. */
+const POLL_MS = 30_000;
 
 export interface WaitOptions {
-  /** Gives up after so long; for ever, within the generation's own time, where absent. */
+  /** Infinite if absent. The client bounds the time in any case. */
   waitMs?: number;
-  /** Whether its images are going to be read. */
+  /** True if the images will be read. */
   withImages: boolean;
 }
 
 /**
- * Waits for the end of a generation.
+ * Waits until a generation has completed. Returns `undefined` if the time passes first.
  *
- * @throws {GatewayError} what the generation failed with; `generation_not_found` when it is gone
+ * @throws {GatewayError} the failure of the generation; `generation_not_found` if it was deleted
  */
-export async function result(
-  { handle, outcome }: PendingGeneration,
+export async function awaitCompletion(
+  { client, outcome }: PendingGeneration,
   { waitMs = Number.POSITIVE_INFINITY, withImages }: WaitOptions,
 ): Promise<CompletedGeneration | undefined> {
-  const untilMs = Date.now() + waitMs;
-  for (;;) {
-    const progress = await handle.progress({
-      // The partial ones are not what it waits for.
-      seen: Number.MAX_SAFE_INTEGER,
-      waitMs: Math.min(Math.max(0, untilMs - Date.now()), WAIT_MS),
-      withImages,
-    });
-    const made = madeFrom(progress, handle, outcome);
-    if (made !== undefined || Date.now() >= untilMs) return made;
+  const waiting = { partialImages: false, withImages, waitMs, pollMs: POLL_MS };
+  for await (const update of client.updates(waiting)) {
+    if (update.kind === "completed") return completedGeneration(update, client, outcome);
   }
+  return undefined;
 }
 
 /**
- * What a generation's progress amounts to: the generation when it is done, `undefined` while it goes
- * on.
+ * Returns a generation that has completed in its Durable Object.
  *
- * @throws {GatewayError} what it failed with; `generation_not_found` when it is gone
+ * @param completed its record, and its images if the object has sent them
  */
-export function madeFrom(
-  progress: Progress | undefined,
-  handle: GenerationClient,
+export function completedGeneration(
+  { record, images: opened }: Completion,
+  client: GenerationClient,
   outcome: CacheOutcome,
-): CompletedGeneration | undefined {
-  if (progress === undefined) throw new GatewayError({ code: "generation_not_found" });
-  if (progress.failure !== undefined) throw new GatewayError(progress.failure);
-  const { record, images: opened } = progress;
-  if (record === undefined) return undefined;
+): CompletedGeneration {
   const images = record.images.map((_, index) => async () => {
-    const body = opened?.[index] ?? (await handle.image(index))?.body;
+    const body = opened?.[index] ?? (await client.image(index))?.body;
     if (body === undefined) throw new GatewayError({ code: "generation_not_found" });
     return body;
   });
-  return { kind: "made", record, images, outcome };
+  return { kind: "completed", record, images, outcome };
 }
 
-/** What stands in Cache-Status and Age for a record that is taken as it is kept. */
-export function hitOutcome(record: GenerationRecord, { cacheTtlSeconds }: Config): Hit {
+/** Returns the outcome of a response from a stored record. */
+export function hitOutcome(
+  record: GenerationRecord,
+  { cacheTtlSeconds }: { cacheTtlSeconds: number },
+): Hit {
   const ageSeconds = Math.max(0, nowSeconds() - record.created);
   return { kind: "hit", ageSeconds, ttlSeconds: cacheTtlSeconds - ageSeconds };
 }

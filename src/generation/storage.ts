@@ -1,11 +1,11 @@
 import type { GenerationRecord } from "../contract/record.ts";
 import type { Failure } from "../errors/failure.ts";
 import { concat } from "../lib/streams.ts";
-import type { Job, PartialImage } from "./protocol.ts";
+import type { ObjectImage, PartialImage, StartRequest } from "./protocol.ts";
 
 /**
- * `queued`: the alarm is set. `dispatched`: written before the upstream is called, so that whoever
- * finds it without being the one who wrote it knows that a picture may have been paid for.
+ * `queued`: the alarm is set. `dispatched`: written before the upstream is called, so that another
+ * instance that reads it knows that an image may have been charged.
  */
 export type StoredState = "queued" | "dispatched" | "done" | "failed";
 
@@ -14,46 +14,46 @@ export interface StoredGeneration {
   /** Unix seconds. */
   created: number;
   state: StoredState;
-  job: Job;
+  job: StartRequest;
   record: GenerationRecord | undefined;
   /** The slot of each image, in order. */
   slots: number[];
   failure: Failure | undefined;
-  /** When it came to its end, Unix milliseconds; from then on it is kept for its time. */
+  /** When it ended, Unix milliseconds. */
   endedMs: number | undefined;
-  /** Whether the accounts that pay for it know what it cost. */
+  /** True if its reservation is closed. */
   settled: boolean;
-  /** Whether KV has it, or need not. */
+  /** True if KV has it, or must not. */
   copied: boolean;
   /**
-   * When copying to KV ended, Unix milliseconds. Absent before that, without a copy, and in what version
-   * 0.1.0 stored.
+   * When the copy to KV ended, Unix milliseconds. Absent before that, without a copy, and in rows of
+   * version 0.1.0.
    */
   copiedMs?: number;
-  /** How often settling or copying has failed. */
+  /** The number of failed settlements and copies. */
   attempts: number;
 }
 
 /** SQLite holds at most 2 MB in a value. */
 const CHUNK_BYTES = 1024 * 1024;
 
-const KEPT_FAILURES = 10;
+const MAX_FAILURES = 10;
 
 /**
- * What a Generation object keeps in its SQLite.
+ * The SQLite storage of a Generation object.
  *
  * | table | rows |
  * | --- | --- |
- * | `generation` | the one that is being made or was made last, and those that failed: `{id, state, json}` |
- * | `partial` | its partial images: `{id, json}`, in the order in which they came |
- * | `chunk` | bytes, at most 1 MiB a row, by generation, slot and part |
+ * | `generation` | the current or last generation, and failed ones: `{id, state, json}` |
+ * | `partial` | its partial images: `{id, json}`, in order of arrival |
+ * | `chunk` | image bytes, at most 1 MiB in a row, by generation, slot and part |
  */
 export class GenerationStorage {
   readonly #sql: SqlStorage;
-  /** An object that only was asked for something it never had is to leave nothing behind. */
+  /** False until the first write: an object that is only read stores nothing. */
   #hasTables: boolean;
-  /** The current generation as it stands in its table: hundreds may wait for it. */
-  #current: { is: StoredGeneration | undefined } | undefined;
+  /** The current generation as stored. Hundreds of clients may wait for it. */
+  #current: { generation: StoredGeneration | undefined } | undefined;
 
   constructor(sql: SqlStorage) {
     this.#sql = sql;
@@ -61,10 +61,10 @@ export class GenerationStorage {
     this.#hasTables = tables.toArray().length > 0;
   }
 
-  /** The generation that is being made, or is there to be had. */
+  /** Returns the generation that is queued, in progress or completed. */
   current(): StoredGeneration | undefined {
-    this.#current ??= { is: this.#generations("WHERE state <> 'failed'")[0] };
-    return this.#current.is;
+    this.#current ??= { generation: this.#generations("WHERE state <> 'failed'")[0] };
+    return this.#current.generation;
   }
 
   byId(id: string): StoredGeneration | undefined {
@@ -82,52 +82,40 @@ export class GenerationStorage {
     );
   }
 
-  /** Makes room: only the failures are left, to be asked for. */
+  /** Changes a stored generation. One that was replaced meanwhile is not stored again. */
+  update(id: string, changes: Partial<StoredGeneration>): void {
+    const stored = this.byId(id);
+    if (stored !== undefined) this.save({ ...stored, ...changes });
+  }
+
+  /** Deletes the current generation. Failed ones stay, for lookups by id. */
   clear(): void {
-    this.#current = { is: undefined };
+    this.#current = { generation: undefined };
     if (!this.#hasTables) return;
     this.#write("DELETE FROM generation WHERE state <> 'failed'");
     this.#write("DELETE FROM partial");
     this.#write("DELETE FROM chunk");
   }
 
-  /** Those that are over, and whose cost the accounts do not know yet. */
-  unsettled(): StoredGeneration[] {
-    return this.#generations().filter(({ endedMs, settled }) => endedMs !== undefined && !settled);
+  /** Returns all generations, the oldest first. */
+  generations(): StoredGeneration[] {
+    return this.#generations("ORDER BY rowid");
   }
 
-  /** Failures are kept to be asked for, but only so many: a request may fail again and again. */
-  forgetOldFailures(): void {
+  /** Deletes all but the newest failed generations: a request may fail any number of times. */
+  deleteOldFailures(): void {
     this.#write(
       `DELETE FROM generation WHERE state = 'failed' AND rowid NOT IN
          (SELECT rowid FROM generation WHERE state = 'failed' ORDER BY rowid DESC LIMIT ?)`,
-      KEPT_FAILURES,
+      MAX_FAILURES,
     );
-  }
-
-  /** Returns the last failure with a code that is not older than `sinceMs`, Unix milliseconds. */
-  failedSince(sinceMs: number, code: Failure["code"]): StoredGeneration | undefined {
-    return this.#generations("WHERE state = 'failed' ORDER BY rowid DESC").find(
-      ({ failure, endedMs = 0 }) => failure?.code === code && endedMs >= sinceMs,
-    );
-  }
-
-  /**
-   * Returns when the last of all expires, Unix milliseconds; `undefined` where there is none. The time counts
-   * from the copy to KV, since until then only this object can answer.
-   */
-  keepUntilMs(): number | undefined {
-    const ends = this.#generations().flatMap(({ endedMs, copiedMs = 0, job }) =>
-      endedMs === undefined ? [] : Math.max(endedMs, copiedMs) + job.keepSeconds * 1000,
-    );
-    return ends.length === 0 ? undefined : Math.max(...ends);
   }
 
   addPartial(id: string, partial: PartialImage): void {
     this.#write("INSERT INTO partial (id, json) VALUES (?, ?)", id, JSON.stringify(partial));
   }
 
-  /** The partial images of a generation after the first `seen` ones; of a failed one too. */
+  /** Returns the partial images of a generation after the first `seen` ones, even if it failed. */
   partials(id: string, seen: number): PartialImage[] {
     return this.#read<{ json: string }>(
       "SELECT json FROM partial WHERE id = ? ORDER BY rowid LIMIT -1 OFFSET ?",
@@ -149,8 +137,8 @@ export class GenerationStorage {
     }
   }
 
-  /** One chunk of an image; `undefined` after its last, and when the generation is gone. */
-  readChunk(id: string, slot: number, part: number): Uint8Array<ArrayBuffer> | undefined {
+  /** Returns one chunk of an image; `undefined` after the last one, and once it is deleted. */
+  #readChunk(id: string, slot: number, part: number): Uint8Array<ArrayBuffer> | undefined {
     const [row] = this.#read<{ bytes: ArrayBuffer }>(
       "SELECT bytes FROM chunk WHERE id = ? AND slot = ? AND part = ?",
       id,
@@ -160,12 +148,48 @@ export class GenerationStorage {
     return row === undefined ? undefined : new Uint8Array(row.bytes);
   }
 
-  /** All bytes of an image, for a store that wants them whole. */
+  /** Returns one of the images of the current generation; `undefined` if it has none there. */
+  image(id: string, index: number): ObjectImage | undefined {
+    const generation = this.current();
+    if (generation?.id !== id) return undefined;
+    const slot = generation.slots[index];
+    const image = generation.record?.images[index];
+    if (slot === undefined || image === undefined) return undefined;
+    const { type, bytes: sizeBytes } = image;
+    const body = this.imageStream(id, slot);
+    return { body, type, sizeBytes, isPrivate: !generation.job.store };
+  }
+
+  /** Returns one of the partial images of a generation; `undefined` if it is not stored. */
+  partialImage(id: string, slot: number): ReadableStream<Uint8Array> | undefined {
+    const isStored = this.partials(id, 0).some((partial) => partial.slot === slot);
+    return isStored ? this.imageStream(id, slot) : undefined;
+  }
+
+  /** Streams an image, one chunk at a time. */
+  imageStream(id: string, slot: number): ReadableStream<Uint8Array> {
+    let part = 0;
+    return new ReadableStream({
+      type: "bytes",
+      pull: (controller) => {
+        const chunk = this.#readChunk(id, slot, part);
+        part += 1;
+        if (chunk === undefined) {
+          controller.close();
+          controller.byobRequest?.respond(0);
+        } else {
+          controller.enqueue(chunk);
+        }
+      },
+    });
+  }
+
+  /** Returns all bytes of an image: KV stores a value at once. */
   readImage(id: string, slot: number | undefined): Uint8Array<ArrayBuffer> {
     if (slot === undefined) return new Uint8Array();
     const chunks: Uint8Array[] = [];
     for (let part = 0; ; part += 1) {
-      const chunk = this.readChunk(id, slot, part);
+      const chunk = this.#readChunk(id, slot, part);
       if (chunk === undefined) return concat(chunks);
       chunks.push(chunk);
     }

@@ -1,5 +1,6 @@
 import type { Context } from "hono";
 import { accepts } from "hono/accepts";
+import type { ImageRequest } from "../contract/request.ts";
 import { GatewayError } from "../errors/failure.ts";
 import { IMAGE_TYPES, type ImageType } from "../lib/image-type.ts";
 import type { AppEnv } from "./context.ts";
@@ -8,10 +9,10 @@ const JSON_TYPE = "application/json";
 const NONE = "";
 
 /**
- * The picture format that a client would rather have than JSON (RFC 9110, 12.5.1); `undefined` where
- * it takes JSON: by name, by a wildcard for everything, or by saying nothing.
+ * Returns the image type that the client prefers to JSON (RFC 9110, 12.5.1). Returns `undefined` if it
+ * accepts JSON: by name, by a wildcard for everything, or without the header.
  *
- * @throws {GatewayError} `not_acceptable` where it takes only pictures of other formats
+ * @throws {GatewayError} `not_acceptable` if the client accepts only images of other types
  */
 export function preferredImage(c: Context<AppEnv>): ImageType | undefined {
   const match = accepts(c, {
@@ -22,15 +23,27 @@ export function preferredImage(c: Context<AppEnv>): ImageType | undefined {
   if (match === NONE) {
     const header = c.req.header("accept") ?? "*/*";
     if (!header.includes("image/") || header.includes("*/*")) return undefined;
-    throw notAcceptable("pictures are PNG, JPEG or WebP", false);
+    throw notAcceptable("images are PNG, JPEG or WebP", false);
   }
   return IMAGE_TYPES.find((type) => match === `image/${type}`);
 }
 
 /**
- * Makes sure that a client takes a picture of this format.
+ * Rejects a request whose response cannot be the accepted image, before it costs anything.
  *
- * @param mayHaveCharged whether the picture is made already
+ * @throws {GatewayError} `not_acceptable`
+ */
+export function requireImageAccepted({ spec, delivery }: ImageRequest, c: Context<AppEnv>): void {
+  if (delivery.accept === undefined) return;
+  requireOneImage(spec.n);
+  // Models without the parameter generate PNG.
+  requireAccepted(spec.options?.output_format ?? "png", false, c);
+}
+
+/**
+ * Rejects an image type that the client does not accept.
+ *
+ * @param mayHaveCharged true if the image is generated already
  * @throws {GatewayError} `not_acceptable`
  */
 export function requireAccepted(
@@ -40,12 +53,16 @@ export function requireAccepted(
 ): void {
   const supported = `image/${type}`;
   const match = accepts(c, { header: "Accept", supports: [supported], default: NONE });
-  if (match !== supported) throw notAcceptable(`the picture is ${supported}`, mayHaveCharged);
+  if (match !== supported) throw notAcceptable(`the image is ${supported}`, mayHaveCharged);
 }
 
-/** One answer can be one picture. */
+/**
+ * Rejects several images in a response that is one image.
+ *
+ * @throws {GatewayError} `not_acceptable`
+ */
 export function requireOneImage(n: number): void {
-  if (n > 1) throw notAcceptable("there are several pictures, which only JSON can hold", false);
+  if (n > 1) throw notAcceptable("several images require JSON", false);
 }
 
 function notAcceptable(reason: string, mayHaveCharged: boolean): GatewayError {

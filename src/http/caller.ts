@@ -1,5 +1,6 @@
 import type { Context } from "hono";
 import { bearerOf } from "../access/bearer.ts";
+import type { Caller } from "../access/caller.ts";
 import { networkOf } from "../access/rate-limit.ts";
 import { isRevoked } from "../access/revocation.ts";
 import {
@@ -10,74 +11,53 @@ import {
 } from "../access/token.ts";
 import { MICRO_PER_DOLLAR } from "../contract/pricing.ts";
 import { GatewayError } from "../errors/failure.ts";
-import type { Requester } from "../generation/generate.ts";
 import type { AppEnv } from "./context.ts";
 
-/** Who asks. */
-export interface Caller extends Requester {
-  /** What its token says; `undefined` without one. */
+/** The caller of a request. */
+export interface AuthenticatedCaller extends Caller {
+  /** The claims of its token; `undefined` without one. */
   token: TokenClaims | undefined;
 }
 
-/** The name of all who have none. */
+/** The name of callers without a token. */
 const ANONYMOUS = "public";
 
 /**
- * Who asks. Where tokens are wanted it is whoever has one that is good, for this page; where they are
- * not, a token is good for its own budget, and anything else in the header, which SDKs must send, is
- * nobody's.
+ * Authenticates the caller. With `ACCESS=token` a valid token is required. With `ACCESS=public` a valid
+ * token selects its own budget. Any other Authorization value counts as anonymous, because SDKs always
+ * send one.
  *
  * @throws {GatewayError} `missing_token`, `invalid_token`, `token_expired`, `origin_not_allowed`,
  *   `insufficient_scope`
  */
-export async function callerOf(c: Context<AppEnv>): Promise<Caller> {
+export async function callerOf(c: Context<AppEnv>): Promise<AuthenticatedCaller> {
   const config = c.get("config");
-  const network = networkOf(c.req.header("cf-connecting-ip"));
   const token = config.access === "token" ? await requiredToken(c) : await optionalToken(c);
-  const caller = token === undefined ? anonymous(ANONYMOUS, network) : holderOf(token, c);
-  c.get("event").account = caller.payer.account;
-  return caller;
+  return token === undefined ? anonymous(ANONYMOUS, networkOfClient(c)) : subjectOf(token, c);
 }
 
 /**
- * Whoever has a token for webhooks, which stands in the address.
+ * Authenticates the sender of a webhook by the token in its URL.
  *
  * @throws {GatewayError} `invalid_token`, `token_expired`, `origin_not_allowed`, `insufficient_scope`
  */
 export async function webhookCallerOf(
   bearer: string,
   c: Context<AppEnv>,
-): Promise<Caller & { token: TokenClaims }> {
-  return holderOf(await goodToken(bearer, WEBHOOK_SCOPE, c), c);
+): Promise<AuthenticatedCaller> {
+  return subjectOf(await validToken(bearer, WEBHOOK_SCOPE, c), c);
 }
 
-/** Whoever has the secret that webhooks are signed with. */
-export const WEBHOOK_SENDER: Caller = {
+/** The sender of a signed webhook. */
+export const WEBHOOK_SENDER: AuthenticatedCaller = {
   principal: "webhook",
   rateKey: "webhook",
   payer: { caller: "webhook", account: "webhook", token: undefined },
   token: undefined,
 };
 
-function holderOf(token: TokenClaims, c: Context<AppEnv>): Caller & { token: TokenClaims } {
-  const network = networkOf(c.req.header("cf-connecting-ip"));
-  const { sub, jti, budget_usd: usd } = token;
-  // Whoever passes the widget may do so again and again: what counts is where that is.
-  const isVisitor = sub === TURNSTILE_SUBJECT;
-  return {
-    principal: `subject/${sub}`,
-    rateKey: isVisitor ? `network/${network}` : `token/${jti}`,
-    payer: {
-      caller: sub,
-      account: isVisitor ? `network/${network}` : `subject/${sub}`,
-      token: usd === undefined ? undefined : { jti, budget: Math.round(usd * MICRO_PER_DOLLAR) },
-    },
-    token,
-  };
-}
-
-/** Somebody without a token, known by a network. */
-export function anonymous(caller: string, network: string): Caller {
+/** Returns the caller without a token, known by its network. */
+export function anonymous(caller: string, network: string): AuthenticatedCaller {
   return {
     principal: ANONYMOUS,
     rateKey: `network/${network}`,
@@ -86,11 +66,33 @@ export function anonymous(caller: string, network: string): Caller {
   };
 }
 
-async function requiredToken(c: Context<AppEnv>): Promise<TokenClaims> {
-  return goodToken(bearerOf(c.req.header("authorization"), "token"), undefined, c);
+/** Returns the network of the client. */
+export function networkOfClient(c: Context<AppEnv>): string {
+  return networkOf(c.req.header("cf-connecting-ip"));
 }
 
-async function goodToken(
+function subjectOf(token: TokenClaims, c: Context<AppEnv>): AuthenticatedCaller {
+  const { sub, jti, budget_usd: usd } = token;
+  // A visitor can pass the Turnstile widget any number of times, so its network is limited.
+  const isVisitor = sub === TURNSTILE_SUBJECT;
+  const network = `network/${networkOfClient(c)}`;
+  return {
+    principal: `subject/${sub}`,
+    rateKey: isVisitor ? network : `token/${jti}`,
+    payer: {
+      caller: sub,
+      account: isVisitor ? network : `subject/${sub}`,
+      token: usd === undefined ? undefined : { jti, budget: Math.round(usd * MICRO_PER_DOLLAR) },
+    },
+    token,
+  };
+}
+
+async function requiredToken(c: Context<AppEnv>): Promise<TokenClaims> {
+  return validToken(bearerOf(c.req.header("authorization"), "token"), undefined, c);
+}
+
+async function validToken(
   bearer: string,
   scope: TokenClaims["scope"],
   c: Context<AppEnv>,
@@ -110,7 +112,7 @@ function isForOrigin({ origins }: TokenClaims, origin: string | undefined): bool
 }
 
 async function optionalToken(c: Context<AppEnv>): Promise<TokenClaims | undefined> {
-  // A JWT has two dots (RFC 7515, 3.1); an SDK's made-up key costs no signature.
+  // A JWT has two dots (RFC 7515, 3.1). The placeholder key of an SDK needs no verification.
   if (c.req.header("authorization")?.split(".").length !== 3) return undefined;
   try {
     return await requiredToken(c);
@@ -120,7 +122,7 @@ async function optionalToken(c: Context<AppEnv>): Promise<TokenClaims | undefine
   }
 }
 
-/** The origin of the page that asks: browsers leave it out of a GET within one origin. */
+/** Returns the origin of the requesting page. Browsers omit the header in a same-origin GET. */
 function originOf(c: Context<AppEnv>): string | undefined {
   const origin = c.req.header("origin");
   if (origin !== undefined) return origin;

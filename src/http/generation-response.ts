@@ -3,60 +3,68 @@ import type { ChargedAccounts } from "../access/budget.ts";
 import { RATE_LIMIT_POLICY } from "../access/rate-limit.ts";
 import type { JobFields, JobStatus } from "../contract/job.ts";
 import { defaultResponseFormat, type ResponseFormat } from "../contract/models.ts";
-import { costOfRecord, MICRO_PER_DOLLAR, type PricedRequest } from "../contract/pricing.ts";
+import { costOfRecord, MICRO_PER_DOLLAR } from "../contract/pricing.ts";
+import type { Delivery, ImageSpec } from "../contract/request.ts";
 import { imageUrl } from "../contract/response.ts";
 import { GatewayError } from "../errors/failure.ts";
-import { recordSavings } from "../generation/savings.ts";
+import type { GenerationContext } from "../generation/cache-lookup.ts";
 import {
+  awaitCompletion,
   generationIdOf,
-  result,
+  isCollapsed,
   type CacheOutcome,
-  type GenerationResult,
   type CompletedGeneration,
+  type GenerationResult,
   type PendingGeneration,
 } from "../generation/result.ts";
-import type { GenerationContext } from "../generation/cache-lookup.ts";
-import type { ImageType } from "../lib/image-type.ts";
+import { recordSavings } from "../generation/settlement.ts";
 import { parsePrefer } from "../lib/prefer.ts";
-import { requireAccepted } from "./accept.ts";
-import type { AppEnv } from "./context.ts";
 import { eventStreamResponse } from "../respond/event-stream.ts";
-import { imageHeaders } from "../respond/file.ts";
+import { fileResponse, imageHeaders } from "../respond/file.ts";
 import { jsonResponse, type JsonOptions } from "../respond/json.ts";
+import { requireAccepted } from "./accept.ts";
+import { fileConditions } from "./conditions.ts";
+import type { AppEnv } from "./context.ts";
 
-/** Seconds after which a poll makes sense. */
+/** Seconds after which a poll is useful. */
 export const POLL_SECONDS = 2;
 
-export interface RespondOptions {
-  /** The format that the client would rather have than JSON. */
-  preferred: ImageType | undefined;
-  /** How long to wait where the client prefers nothing. */
-  presetWaitMs: number;
+export interface ResponseOptions {
+  /** How the images are delivered; in JSON, `format` is the model's default if absent. */
+  delivery: Omit<Delivery, "format"> & { format: ResponseFormat | undefined };
+  /** How long to wait if the client states no preference. */
+  defaultWaitMs: number;
   context: GenerationContext;
   c: Context<AppEnv>;
-  /** What the answer says of the job that has it made; absent where there is none. */
+  /** The fields of the job that started the generation. */
   job?: JobFields;
 }
 
 /**
- * The result when it is there or can be waited for; else where it will be.
+ * Returns the response for a generation, in the requested form: events, an image, or JSON. If the client
+ * does not wait for the end, the response is 202 with the URL for polling.
  *
- * @param responseFormat the model's own where absent
+ * @throws {GatewayError} the failure of the generation
  */
-export async function respond(
-  found: GenerationResult,
-  responseFormat: ResponseFormat | undefined,
-  options: RespondOptions,
+export async function generationResponse(
+  result: GenerationResult,
+  options: ResponseOptions,
 ): Promise<Response> {
-  if (found.kind === "made") return settled(found, responseFormat, options);
-  const { preferred, presetWaitMs, context, c } = options;
+  const { delivery, c } = options;
+  if (delivery.stream) return streamResponse(result, options);
+  if (result.kind === "completed") return completedResponse(result, options);
   const { respondAsync, waitSeconds } = parsePrefer(c.req.header("prefer"));
-  const presetMs = respondAsync ? 0 : presetWaitMs;
-  const waitMs = waitSeconds === undefined ? presetMs : waitSeconds * 1000;
-  const withImages = preferred !== undefined || responseFormat === "b64_json";
-  const done = await context.event.time("upstream", () => result(found, { waitMs, withImages }));
-  const response = await settled(done ?? found, responseFormat, options);
-  if (done === undefined && (respondAsync || waitSeconds !== undefined)) {
+  const defaultMs = respondAsync ? 0 : options.defaultWaitMs;
+  const waitMs = waitSeconds === undefined ? defaultMs : waitSeconds * 1000;
+  const withImages = delivery.accept !== undefined || delivery.format === "b64_json";
+  const completed = await options.context.event.time("upstream", () =>
+    awaitCompletion(result, { waitMs, withImages }),
+  );
+  const response =
+    completed === undefined
+      ? pendingGenerationResponse(result, options)
+      : await completedResponse(completed, options);
+  if (completed === undefined && (respondAsync || waitSeconds !== undefined)) {
     response.headers.set("preference-applied", "respond-async");
   } else if (waitSeconds !== undefined) {
     response.headers.set("preference-applied", `wait=${waitSeconds}`);
@@ -64,44 +72,30 @@ export async function respond(
   return response;
 }
 
-async function settled(
-  found: GenerationResult,
-  responseFormat: ResponseFormat | undefined,
-  { preferred, c, job }: RespondOptions,
-): Promise<Response> {
-  if (found.kind === "pending") return pending(found, job, c);
-  if (preferred !== undefined) return pictureResponse(found, c);
-  const format = responseFormat ?? defaultResponseFormat(found.record.model);
-  const options = jsonOptions(c, format);
-  // It is made, whatever the job knows by now.
-  const more = job === undefined ? {} : { more: { ...job, status: "completed" } };
-  return answered(await jsonResponse(found, { ...options, ...more }), found, c);
-}
-
-/** A streamed generation takes as long as its first event takes, as far as this request can tell. */
-export async function streamed(
-  found: GenerationResult,
-  responseFormat: ResponseFormat,
+/**
+ * Returns the first image of a generation as a file, after waiting for it.
+ *
+ * @param cacheControl of the response
+ * @throws {GatewayError} the failure of the generation
+ */
+export async function imageFileResponse(
+  result: GenerationResult,
+  cacheControl: string,
   { event }: GenerationContext,
   c: Context<AppEnv>,
 ): Promise<Response> {
-  const options = jsonOptions(c, responseFormat);
-  const response = await event.time("upstream", () => eventStreamResponse(found, options));
-  return answered(response, found, c);
+  const completed =
+    result.kind === "completed"
+      ? result
+      : await event.time("upstream", () => awaitCompletion(result, { withImages: true }));
+  if (completed === undefined) throw new GatewayError({ code: "generation_not_found" });
+  const { image, open } = firstImage(completed);
+  const identity = { etag: `"${completed.record.id}/0"`, cacheControl };
+  const file = { type: image.type, sizeBytes: image.bytes, body: await open() };
+  return withOutcome(await fileResponse(file, identity, fileConditions(c)), completed, c);
 }
 
-function pending(
-  found: PendingGeneration,
-  job: JobFields | undefined,
-  c: Context<AppEnv>,
-): Response {
-  const status = found.isRunning ? ("in_progress" as const) : ("queued" as const);
-  const { created } = found;
-  const body = { id: job?.job ?? found.handle.id, created, ...job, status };
-  return answered(pendingResponse(body, c), found, c);
-}
-
-/** Where something will be that is not there yet. */
+/** Returns 202 with the URL for polling a generation or job. */
 export function pendingResponse(
   body: { id: string; created: number; status: JobStatus } & Partial<JobFields>,
   c: Context<AppEnv>,
@@ -111,29 +105,74 @@ export function pendingResponse(
   return c.json(body, 202);
 }
 
-/** The picture itself, and where it can be had again. */
-async function pictureResponse(
+/**
+ * Logs the generation of a request, however the request ends, and counts the request as saved if it cost
+ * nothing.
+ */
+export function recordResult(
+  result: GenerationResult,
+  spec: ImageSpec,
+  accounts: ChargedAccounts,
+  c: Context<AppEnv>,
+): void {
+  c.get("event").add({ generation: generationIdOf(result) });
+  const work = recordSavings(result, spec, accounts, c.get("config"));
+  if (work !== undefined) c.executionCtx.waitUntil(work);
+}
+
+/** Returns what generations are looked up and started with, from Hono's context. */
+export function generationContext(c: Context<AppEnv>): GenerationContext {
+  return { config: c.get("config"), cache: c.get("cache"), event: c.get("event") };
+}
+
+/** The first event counts as the time of the upstream: the rest is sent while it is generated. */
+async function streamResponse(
+  result: GenerationResult,
+  { delivery, context, c }: ResponseOptions,
+): Promise<Response> {
+  const options = jsonOptions(c, delivery.format ?? "b64_json");
+  const response = await context.event.time("upstream", () => eventStreamResponse(result, options));
+  return withOutcome(response, result, c);
+}
+
+async function completedResponse(
+  generation: CompletedGeneration,
+  { delivery, c, job }: ResponseOptions,
+): Promise<Response> {
+  if (delivery.accept !== undefined) return imageResponse(generation, c);
+  const format = delivery.format ?? defaultResponseFormat(generation.record.model);
+  // The generation has completed, even if its job does not know yet.
+  const more = job === undefined ? {} : { more: { ...job, status: "completed" } };
+  const response = await jsonResponse(generation, { ...jsonOptions(c, format), ...more });
+  return withOutcome(response, generation, c);
+}
+
+function pendingGenerationResponse(
+  result: PendingGeneration,
+  { job, c }: ResponseOptions,
+): Response {
+  const status = result.isRunning ? ("in_progress" as const) : ("queued" as const);
+  const body = { id: job?.job ?? result.client.id, created: result.created, ...job, status };
+  return withOutcome(pendingResponse(body, c), result, c);
+}
+
+/** Returns the image itself, with its URL in Content-Location. */
+async function imageResponse(
   generation: CompletedGeneration,
   c: Context<AppEnv>,
 ): Promise<Response> {
-  const { record } = generation;
   const { image, open } = firstImage(generation);
   requireAccepted(image.type, true, c);
   const headers = {
     ...imageHeaders(image.type),
     "content-length": String(image.bytes),
-    "content-location": imageUrl(record, 0, ""),
+    "content-location": imageUrl(generation.record, 0, ""),
     vary: "Accept",
   };
-  return answered(new Response(await open(), { headers }), generation, c);
+  return withOutcome(new Response(await open(), { headers }), generation, c);
 }
 
-/**
- * The first image of a generation, and how to open it.
- *
- * @throws {GatewayError} `generation_not_found` when it is not at hand
- */
-export function firstImage({ record, images }: CompletedGeneration) {
+function firstImage({ record, images }: CompletedGeneration) {
   const [image] = record.images;
   const [open] = images;
   if (image === undefined || open === undefined) {
@@ -142,23 +181,19 @@ export function firstImage({ record, images }: CompletedGeneration) {
   return { image, open };
 }
 
-/** Puts on an answer what the cache did, and into the log which generation it was. */
-export function answered(
-  response: Response,
-  found: GenerationResult,
-  c: Context<AppEnv>,
-): Response {
-  const { outcome } = found;
-  const collapsed = outcome.kind !== "hit" && outcome.collapsed;
+/** Sets the headers that say what the cache did, and logs it. */
+function withOutcome(response: Response, result: GenerationResult, c: Context<AppEnv>): Response {
+  const { outcome } = result;
+  const collapsed = isCollapsed(outcome);
   const event = c.get("event");
   event.add({
-    generation: generationIdOf(found),
+    generation: generationIdOf(result),
     cache: collapsed ? "collapsed" : outcome.kind,
   });
-  if (found.kind === "made") {
-    const { record } = found;
-    const isPaid = outcome.kind !== "hit" && !collapsed;
-    const cost = isPaid ? costOfRecord(record, c.get("config").prices) : 0;
+  if (result.kind === "completed") {
+    const { record } = result;
+    const isCharged = outcome.kind !== "hit" && !collapsed;
+    const cost = isCharged ? costOfRecord(record, c.get("config").prices) : 0;
     event.add({
       upstream_model: record.model,
       bytes: record.images.reduce((sum, { bytes }) => sum + bytes, 0),
@@ -171,26 +206,12 @@ export function answered(
   return response;
 }
 
-/**
- * Puts into the log which generation a request has become, however it ends; and counts the request, if
- * it cost nothing, once the answer is on its way.
- */
-export function noteFound(
-  found: GenerationResult,
-  request: PricedRequest,
-  payer: ChargedAccounts,
-  c: Context<AppEnv>,
-): void {
-  c.get("event").add({ generation: generationIdOf(found) });
-  const counting = recordSavings(found, request, payer, c.get("config"));
-  if (counting !== undefined) c.executionCtx.waitUntil(counting);
-}
-
-/** RFC 9211: what the cache named `darkroom` did. */
+/** Returns the Cache-Status of the cache named `darkroom` (RFC 9211). */
 function cacheStatus(outcome: CacheOutcome): string {
   if (outcome.kind === "hit") return `darkroom; hit; ttl=${outcome.ttlSeconds}`;
+  const forwarded = outcome.kind === "bypass" ? "request" : "miss";
   const collapsed = outcome.collapsed ? "; collapsed" : "";
-  return `darkroom; fwd=${outcome.kind}${collapsed}${outcome.stored ? "; stored" : ""}`;
+  return `darkroom; fwd=${forwarded}${collapsed}${outcome.stored ? "; stored" : ""}`;
 }
 
 function jsonOptions(c: Context<AppEnv>, responseFormat: ResponseFormat): JsonOptions {
@@ -199,9 +220,4 @@ function jsonOptions(c: Context<AppEnv>, responseFormat: ResponseFormat): JsonOp
     origin: new URL(c.req.url).origin,
     waitUntil: (writing) => c.executionCtx.waitUntil(writing),
   };
-}
-
-/** What generating needs of a request's context. */
-export function generationContext(c: Context<AppEnv>): GenerationContext {
-  return { config: c.get("config"), cache: c.get("cache"), event: c.get("event") };
 }

@@ -1,73 +1,79 @@
 import type { Context } from "hono";
+import type { Caller } from "../access/caller.ts";
 import { requireWebhookUrl } from "../access/webhook-url.ts";
 import { mayPass, requireNoStream } from "../contract/job.ts";
-import type { ResponseFormat } from "../contract/models.ts";
 import type { ImageRequest } from "../contract/request.ts";
+import { toStoredRequest } from "../contract/stored-request.ts";
 import { GatewayError } from "../errors/failure.ts";
-import { lookupById, type Requester } from "../generation/generate.ts";
+import { lookupById } from "../generation/generate.ts";
 import { requestIdentity, requestKeys } from "../generation/key.ts";
 import { jobBatchOf, submitJobs } from "../jobs/submit.ts";
 import type { JobSubmission } from "../jobs/submission.ts";
 import type { CacheDirectives } from "../lib/cache-control.ts";
 import type { AppEnv } from "./context.ts";
 import { failureResponse } from "./error-response.ts";
-import { pendingResponse, respond, type RespondOptions } from "./generation-response.ts";
+import {
+  generationResponse,
+  pendingResponse,
+  type ResponseOptions,
+} from "./generation-response.ts";
 
-export interface JobOrder {
+/** A request to submit a job. */
+export interface JobRequest {
   request: ImageRequest;
-  requester: Requester;
+  caller: Caller;
   directives: CacheDirectives;
-  /** As it was checked; `undefined` where nobody is to be called back. */
+  /** The checked URL; `undefined` if no webhook is requested. */
   webhookUrl: string | undefined;
 }
 
-/** What an order is known by, and what it then stands for; a nameless one stands for itself. */
-interface OrderName extends Pick<JobSubmission, "fingerprint" | "requestFingerprint"> {
+/** The name of a submission and what identifies it. Without a name each submission is a new job. */
+interface SubmissionName extends Pick<JobSubmission, "fingerprint" | "requestFingerprint"> {
   name: string | undefined;
 }
 
-/** Takes a job of one request, and says where it will be; an Idempotency-Key is the same job again. */
-export async function orderedJob(
-  order: JobOrder,
+/** Submits a job and returns 202 with its URL. A repeated Idempotency-Key returns the same job. */
+export async function submittedJobResponse(
+  job: JobRequest,
   idempotencyKey: string | undefined,
   c: Context<AppEnv>,
 ): Promise<Response> {
   if (idempotencyKey === undefined) {
-    return submitted(order, { name: undefined, fingerprint: undefined }, c);
+    return submit(job, { name: undefined, fingerprint: undefined }, c);
   }
-  const { request, requester, webhookUrl } = order;
-  const keys = await requestKeys(request, c.get("config").upstream.baseUrl);
-  const identity = await requestIdentity(request, keys);
+  const { request, caller, webhookUrl } = job;
+  const keys = await requestKeys(request.spec, c.get("config").upstream.baseUrl);
+  const identity = await requestIdentity(request.spec, keys);
   const withUrl = (text: string) => `${text} ${webhookUrl ?? ""}`;
   const named = {
-    name: `job/${requester.principal}/${idempotencyKey}`,
+    name: `job/${caller.principal}/${idempotencyKey}`,
     fingerprint: withUrl(identity.requestKey),
     requestFingerprint: withUrl(identity.fingerprint),
   };
-  return submitted(order, named, c);
+  return submit(job, named, c);
 }
 
-/** Takes a job that a webhook brings; another delivery of the same webhook is the same job. */
-export function webhookJob(
-  order: JobOrder,
+/** Submits the job of a webhook. A repeated delivery of the webhook returns the same job. */
+export function webhookJobResponse(
+  job: JobRequest,
   webhookId: string,
   c: Context<AppEnv>,
 ): Promise<Response> {
-  const name = `webhook/${order.requester.principal}/${webhookId}`;
-  return submitted(order, { name, fingerprint: undefined }, c);
+  const name = `webhook/${job.caller.principal}/${webhookId}`;
+  return submit(job, { name, fingerprint: undefined }, c);
 }
 
-async function submitted(
-  { request, requester, directives, webhookUrl }: JobOrder,
-  { name, ...fingerprints }: OrderName,
+async function submit(
+  { request, caller, directives, webhookUrl }: JobRequest,
+  { name, ...fingerprints }: SubmissionName,
   c: Context<AppEnv>,
 ): Promise<Response> {
   const config = c.get("config");
   requireNoStream(request);
   const id = await submitJobs(config, name, {
     isBatch: false,
-    requests: [{ customId: undefined, request }],
-    requester,
+    requests: [{ customId: undefined, request: toStoredRequest(request) }],
+    requester: caller,
     directives,
     origin: new URL(c.req.url).origin,
     webhookUrl,
@@ -80,46 +86,45 @@ async function submitted(
   return pendingResponse({ id, created, ...fields }, c);
 }
 
-/** The address to call back, where there is to be one. */
+/** Returns the webhook URL of a request if the gateway may deliver to it. */
 export function checkedWebhookUrl(webhookUrl: unknown, c: Context<AppEnv>): string | undefined {
   return webhookUrl === undefined ? undefined : requireWebhookUrl(webhookUrl, c.get("config"));
 }
 
-/** Whether an id is that of a job. */
+/** Returns true if an id is that of a job. */
 export function isJobId(id: string): boolean {
   return id.startsWith("job_");
 }
 
 /**
- * A job as far as it is: its generation's own answer, or its failure, with what there is to say of the
- * job beside it.
+ * Returns the response for a job: that of its generation, or its failure, with the fields of the job.
+ * The images are delivered as the job's request says if the client requests no format.
  *
- * @param asked how the pictures are to be delivered; as the job's request said where absent
  * @throws {GatewayError} `generation_not_found`
  */
-export async function jobAnswer(
-  id: string,
-  asked: ResponseFormat | undefined,
-  options: RespondOptions,
-): Promise<Response> {
-  const { context, c } = options;
+export async function jobResponse(id: string, options: ResponseOptions): Promise<Response> {
+  const { delivery, context, c } = options;
   const job = await jobBatchOf(context.config, "job", id)?.job(id);
   if (job === undefined) throw new GatewayError({ code: "generation_not_found" });
   const { fields, created, generationId, failure } = job;
   context.event.add({ job: id });
   if (failure !== undefined) return failureResponse(failure, c, fields);
   if (generationId === undefined) return pendingResponse({ id, created, ...fields }, c);
-  const format = asked ?? job.responseFormat;
+  const format = delivery.format ?? job.responseFormat;
   try {
-    const found = await lookupById(generationId, format, context);
-    if (found === undefined) throw new GatewayError({ code: "generation_not_found" });
-    return await respond(found, format, { ...options, job: fields });
+    const result = await lookupById(generationId, format, context);
+    if (result === undefined) throw new GatewayError({ code: "generation_not_found" });
+    return await generationResponse(result, {
+      ...options,
+      delivery: { ...delivery, format },
+      job: fields,
+    });
   } catch (error) {
     if (!(error instanceof GatewayError)) throw error;
     if (error.failure.code === "generation_not_found") {
       return failureResponse(error.failure, c, fields);
     }
-    // The job learns of it only now, and may try again.
+    // The job's Workflow does not know of this failure yet, and may retry.
     return mayPass(error.failure)
       ? pendingResponse({ id, created, ...fields, status: "queued" }, c)
       : failureResponse(error.failure, c, { ...fields, status: "failed" });

@@ -1,10 +1,11 @@
 import { DurableObject } from "cloudflare:workers";
+import type { Caller } from "../access/caller.ts";
 import type { BatchView } from "../contract/batch.ts";
 import type { JobFields } from "../contract/job.ts";
 import type { ResponseFormat } from "../contract/models.ts";
-import { asRequested, type ImageRequest } from "../contract/request.ts";
+import { asRequested } from "../contract/request.ts";
+import type { StoredRequest } from "../contract/stored-request.ts";
 import type { Failure } from "../errors/failure.ts";
-import type { Requester } from "../generation/generate.ts";
 import type { CacheDirectives } from "../lib/cache-control.ts";
 import { nowSeconds } from "../lib/clock.ts";
 import { newId } from "../lib/id.ts";
@@ -26,8 +27,8 @@ export interface AcceptedBatch {
 
 /** The input of a job. */
 export interface JobTask {
-  request: ImageRequest;
-  requester: Requester;
+  request: StoredRequest;
+  requester: Caller;
   directives: CacheDirectives;
 }
 

@@ -1,6 +1,6 @@
 import type { ResponseFormat } from "../contract/models.ts";
 import type { GenerationRecord } from "../contract/record.ts";
-import type { ImageRequest } from "../contract/request.ts";
+import type { StoredRequest } from "../contract/stored-request.ts";
 import type { Failure } from "../errors/failure.ts";
 import type { Attempt } from "./delivery.ts";
 import type { JobSubmission } from "./submission.ts";
@@ -37,7 +37,7 @@ export interface StoredJob {
   position: number;
   customId: string | undefined;
   /** The request; deleted when the job ends, so that the prompt is not stored longer than needed. */
-  request: ImageRequest | undefined;
+  request: StoredRequest | undefined;
   /** The response format of the request. */
   responseFormat: ResponseFormat;
   /** The id of its generation; `undefined` until the job is bound to one. */

@@ -1,5 +1,5 @@
-import type { ImageRequest } from "../contract/request.ts";
-import type { Requester } from "../generation/generate.ts";
+import type { Caller } from "../access/caller.ts";
+import type { StoredRequest } from "../contract/stored-request.ts";
 import type { CacheDirectives } from "../lib/cache-control.ts";
 
 /** Requests that a client submits together, to run in the background. */
@@ -7,7 +7,8 @@ export interface JobSubmission {
   /** True if the client submitted a batch; false for a single job. */
   isBatch: boolean;
   requests: readonly SubmittedRequest[];
-  requester: Requester;
+  /** The caller that submitted it. Stored batches have the field under this name. */
+  requester: Caller;
   directives: CacheDirectives;
   /** The gateway's own origin, for the URLs in responses and webhooks. */
   origin: string;
@@ -25,5 +26,5 @@ export interface JobSubmission {
 export interface SubmittedRequest {
   /** The client's `custom_id`; `undefined` outside a batch. */
   customId: string | undefined;
-  request: ImageRequest;
+  request: StoredRequest;
 }

@@ -1,16 +1,17 @@
 import { WorkflowEntrypoint, type WorkflowEvent, type WorkflowStep } from "cloudflare:workers";
 import { kvCache } from "../cache/cache.ts";
 import { configOf, type Config } from "../config/environment.ts";
+import { mayPass } from "../contract/job.ts";
+import { withSuccessor } from "../contract/request.ts";
+import { fromStoredRequest } from "../contract/stored-request.ts";
 import { failureOf, type Failure } from "../errors/failure.ts";
-import { recordSavings } from "../generation/savings.ts";
-import { generationIdOf, result } from "../generation/result.ts";
 import { generate } from "../generation/generate.ts";
+import { awaitCompletion, generationIdOf } from "../generation/result.ts";
+import { recordSavings } from "../generation/settlement.ts";
 import { nowSeconds } from "../lib/clock.ts";
 import type { WaitUntil } from "../respond/body.ts";
 import { RequestEvent } from "../telemetry/event.ts";
 import { errorFields, log } from "../telemetry/log.ts";
-import { mayPass } from "../contract/job.ts";
-import { withSuccessor } from "../contract/request.ts";
 import { attemptDelivery, isFinal, pauseSeconds } from "./delivery.ts";
 import type { JobTask } from "./object.ts";
 import type { JobOutcome } from "./storage.ts";
@@ -140,28 +141,29 @@ interface JobContext {
  */
 async function runGeneration(
   id: string,
-  { request: stored, requester, directives }: JobTask,
+  { request: stored, requester: caller, directives }: JobTask,
   { config, jobBatch, waitUntil }: JobContext,
 ): Promise<JobOutcome> {
   const cache = kvCache(config.cache, config.cacheTtlSeconds);
   const context = { config, cache, event: new RequestEvent(id) };
   // A job can wait for days. Its model may have been retired since the submission.
   const nowMs = Date.now();
-  const request = withSuccessor(stored, config, nowMs);
+  const { spec: submitted, upstream, delivery } = fromStoredRequest(stored);
+  const spec = withSuccessor(submitted, config, nowMs);
   let isBound = false;
   try {
-    const generation = await generate(
-      // The images are not needed here, only their record.
-      { ...request, response_format: "url" },
-      { requester, directives, idempotencyKey: id, nowMs },
+    const result = await generate(
+      // Only the record is needed here, not the images.
+      { spec, upstream, delivery: { ...delivery, format: "url" } },
+      { caller, directives, idempotencyKey: id, nowMs },
       context,
     );
     isBound = true;
-    await jobBatch.found(id, generationIdOf(generation));
-    const recording = recordSavings(generation, request, requester.payer, config);
+    await jobBatch.found(id, generationIdOf(result));
+    const recording = recordSavings(result, spec, caller.payer, config);
     if (recording !== undefined) waitUntil(recording);
     const completed =
-      generation.kind === "made" ? generation : await result(generation, { withImages: false });
+      result.kind === "completed" ? result : await awaitCompletion(result, { withImages: false });
     return completed === undefined
       ? { failure: { code: "upstream_outcome_unknown" } }
       : { record: completed.record };

@@ -2,45 +2,45 @@ import type { Resolved } from "../contract/record.ts";
 import { imageUrl, wireUsage } from "../contract/response.ts";
 import { failureOf, GatewayError, type Failure } from "../errors/failure.ts";
 import { toWire } from "../errors/wire.ts";
+import type { PartialImage } from "../generation/protocol.ts";
 import {
-  madeFrom,
+  completedGeneration,
+  type CompletedGeneration,
   type GenerationResult,
   type ImageSource,
-  type CompletedGeneration,
 } from "../generation/result.ts";
-import type { PartialImage } from "../generation/protocol.ts";
 import { writeBody, type Part } from "./body.ts";
 import type { JsonOptions } from "./json.ts";
 
-/** A comment after so much silence keeps proxies from closing the connection. */
+/** After this silence, a comment keeps proxies from closing the connection. */
 const SILENCE_MS = 15_000;
 
-/** What happens to a generation, in the order in which it does. */
-type Happening =
+/** What is sent to the client, in order. */
+type StreamItem =
   | { kind: "silence" }
   | { kind: "partial"; partial: PartialImage; open: ImageSource }
   | { kind: "completed"; generation: CompletedGeneration }
   | { kind: "failed"; failure: Failure };
 
 /**
- * A generation as server-sent events (WHATWG HTML, 9.2): partial images as they come, those of
- * before first, then the completed one.
+ * Returns a generation as server-sent events (WHATWG HTML, 9.2): the partial images, the earlier ones
+ * first, then the completed image.
  *
- * The headers go with the first event, so that what fails before it is an ordinary error. What fails
- * later is an error event, because a stream that only stops looks complete to the SDKs.
+ * The headers are sent with the first event, so a failure before it is an ordinary error response. A
+ * later failure is an error event, because to the SDKs a stream that only stops looks complete.
  *
- * @throws {GatewayError} what the generation failed with before its first event
+ * @throws {GatewayError} the failure of the generation before its first event
  */
 export async function eventStreamResponse(
-  found: GenerationResult,
+  result: GenerationResult,
   options: JsonOptions,
 ): Promise<Response> {
-  const happenings = happeningsOf(found, options.responseFormat === "b64_json");
-  const first = await happenings.next();
+  const items = streamItems(result, options.responseFormat === "b64_json");
+  const first = await items.next();
   if (first.done === true) throw new GatewayError({ code: "internal_error" });
   if (first.value.kind === "failed") throw new GatewayError(first.value.failure);
   const { readable, writable } = new IdentityTransformStream();
-  options.waitUntil(writeBody(eventParts(first.value, happenings, options), writable));
+  options.waitUntil(writeBody(eventParts(first.value, items, options), writable));
   return new Response(readable, {
     headers: {
       "content-type": "text/event-stream; charset=utf-8",
@@ -49,28 +49,35 @@ export async function eventStreamResponse(
   });
 }
 
-async function* happeningsOf(
-  found: GenerationResult,
+async function* streamItems(
+  result: GenerationResult,
   withImages: boolean,
-): AsyncGenerator<Happening, void> {
-  if (found.kind === "made") {
-    yield { kind: "completed", generation: found };
+): AsyncGenerator<StreamItem, void> {
+  if (result.kind === "completed") {
+    yield { kind: "completed", generation: result };
     return;
   }
-  const { handle, outcome } = found;
+  const { client, outcome } = result;
+  const waiting = {
+    partialImages: true,
+    withImages,
+    waitMs: Number.POSITIVE_INFINITY,
+    pollMs: SILENCE_MS,
+  };
   try {
-    for (let seen = 0; ;) {
-      const progress = await handle.progress({ seen, waitMs: SILENCE_MS, withImages });
-      for (const partial of progress?.partials ?? []) {
-        yield { kind: "partial", partial, open: () => handle.partialImage(partial) };
-        seen += 1;
+    for await (const update of client.updates(waiting)) {
+      switch (update.kind) {
+        case "waiting":
+          yield { kind: "silence" };
+          break;
+        case "partial": {
+          const { partial } = update;
+          yield { kind: "partial", partial, open: () => client.partialImage(partial) };
+          break;
+        }
+        case "completed":
+          yield { kind: "completed", generation: completedGeneration(update, client, outcome) };
       }
-      const generation = madeFrom(progress, handle, outcome);
-      if (generation !== undefined) {
-        yield { kind: "completed", generation };
-        return;
-      }
-      if (progress?.partials.length === 0) yield { kind: "silence" };
     }
   } catch (error) {
     yield { kind: "failed", failure: failureOf(error) };
@@ -78,38 +85,38 @@ async function* happeningsOf(
 }
 
 async function* eventParts(
-  first: Happening,
-  rest: AsyncGenerator<Happening, void>,
+  first: StreamItem,
+  rest: AsyncGenerator<StreamItem, void>,
   options: JsonOptions,
 ): AsyncGenerator<Part, void> {
   try {
     yield* await partsOf(first, options);
-    for await (const happening of rest) yield* await partsOf(happening, options);
+    for await (const item of rest) yield* await partsOf(item, options);
   } catch {
-    // Its images are gone: said before anything of the event went out.
+    // The images were deleted. Images are opened before their event begins, so no event is cut.
     yield errorEvent({ code: "generation_not_found" });
   }
 }
 
-/** Fields in the API's order: what is asked for most, the picture, comes first. */
-async function partsOf(happening: Happening, options: JsonOptions): Promise<Part[]> {
-  switch (happening.kind) {
+/** Returns an event with its fields in the API's order: the image comes first. */
+async function partsOf(item: StreamItem, options: JsonOptions): Promise<Part[]> {
+  switch (item.kind) {
     case "silence":
       return [": waiting\n\n"];
     case "partial": {
-      const { created, resolved, index, sizeBytes } = happening.partial;
+      const { created, resolved, index, sizeBytes } = item.partial;
       const fields = { created_at: created, ...parameters(resolved), partial_image_index: index };
-      const body = await happening.open();
+      const body = await item.open();
       return imageEvent("image_generation.partial_image", { body, sizeBytes }, fields);
     }
     case "completed":
-      return completedEvent(happening.generation, options);
+      return completedEvent(item.generation, options);
     case "failed":
-      return [errorEvent(happening.failure)];
+      return [errorEvent(item.failure)];
   }
 }
 
-/** Nested, because the Python SDK raises on nothing else. */
+/** Returns an error event. The error is nested, because the Python SDK raises only on that form. */
 function errorEvent(failure: Failure): string {
   return event("error", JSON.stringify({ type: "error", error: toWire(failure).body.error }));
 }

@@ -12,19 +12,19 @@ import {
 
 export interface JsonOptions {
   responseFormat: ResponseFormat;
-  /** The gateway's own, for URLs. */
+  /** The gateway's own origin, for URLs. */
   origin: string;
   waitUntil: WaitUntil;
-  /** What the answer says beside the generation. */
+  /** Fields that the body has in addition to those of the generation. */
   more?: object;
 }
 
 const HEADERS = { "content-type": "application/json" };
 
 /**
- * A generation as JSON. A single image is read before the answer begins, so that one that cannot be
- * read is an error. Several are read and encoded one at a time while the body is sent; the length is
- * known beforehand.
+ * Returns a generation as JSON. A single image is read before the response begins, so that a failed
+ * read is an error response. Several images are read and encoded one at a time while the body is sent.
+ * The length is known in advance.
  */
 export async function jsonResponse(
   generation: CompletedGeneration,
@@ -48,7 +48,7 @@ export async function jsonResponse(
   return new Response(readable, { headers: HEADERS });
 }
 
-/** Text and images in turns: each piece of text is one write. */
+/** Returns the body as text and images in turn: each piece of text is one write. */
 function bodyParts(
   { record, images }: CompletedGeneration,
   origin: string,
@@ -61,7 +61,7 @@ function bodyParts(
     const open = images[index];
     if (open === undefined) throw new Error("a generation has fewer images than its record");
     parts.push(`${text}{"b64_json":"`, { open, sizeBytes });
-    // `revised_prompt` or nothing, and the closing brace.
+    // `revised_prompt` if there is one, and the closing brace.
     const rest = JSON.stringify({ revised_prompt });
     text = rest === "{}" ? '"},' : `",${rest.slice(1)},`;
   }

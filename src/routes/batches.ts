@@ -1,40 +1,46 @@
 import type { Hono } from "hono";
-import { limitRate } from "../access/rate-limit.ts";
 import { requireWithinLimits } from "../access/token.ts";
 import type { Config } from "../config/environment.ts";
 import { BATCH_BODIES, located, parseBatch, type BatchRequest } from "../contract/batch.ts";
 import { takeWebhookUrl } from "../contract/job.ts";
+import { toStoredRequest } from "../contract/stored-request.ts";
 import { GatewayError } from "../errors/failure.ts";
 import { requestIdentity, requestKeys, type RequestIdentity } from "../generation/key.ts";
+import { admit, admitLookup } from "../http/admit.ts";
+import type { AppEnv } from "../http/context.ts";
+import { POLL_SECONDS } from "../http/generation-response.ts";
+import { idempotencyKeyOf } from "../http/idempotency-key.ts";
+import { checkedWebhookUrl } from "../http/job-response.ts";
+import { jsonBody } from "../http/json-body.ts";
 import type { JobSubmission } from "../jobs/submission.ts";
 import { jobBatchOf, submitJobs } from "../jobs/submit.ts";
 import { parseCacheControl } from "../lib/cache-control.ts";
-import { callerOf } from "../http/caller.ts";
-import type { AppEnv } from "../http/context.ts";
-import { idempotencyKeyOf } from "../http/idempotency-key.ts";
-import { jsonBody } from "../http/json-body.ts";
-import { POLL_SECONDS } from "../http/generation-response.ts";
-import { checkedWebhookUrl } from "../http/job-response.ts";
 
 const PATH = "/v1/images/batches";
 
-/** `POST /v1/images/batches`, and a batch under it by its id. */
+/** `POST /v1/images/batches`, and a batch by its id. */
 export function batchesRoutes(app: Hono<AppEnv>): void {
   app.post(PATH, async (c) => {
     const config = c.get("config");
-    const json = await jsonBody(c, config.maxBodyBytes * BATCH_BODIES);
-    const { body, webhookUrl } = takeWebhookUrl(json);
-    const requests = parseBatch(body, config, Date.now());
-    const checkedUrl = checkedWebhookUrl(webhookUrl, c);
-    const caller = await callerOf(c);
-    const { token } = caller;
-    if (token !== undefined) {
-      for (const [index, { request }] of requests.entries()) {
-        located(`requests[${index}].body`, () => requireWithinLimits(request, token));
-      }
-    }
-    // A batch may cost money as a request for a new picture may; its jobs are counted one by one.
-    await limitRate(config, "generations", caller.rateKey);
+    const { caller, parsed } = await admit(
+      {
+        parse: async () => {
+          const json = await jsonBody(c, config.maxBodyBytes * BATCH_BODIES);
+          const { body, webhookUrl } = takeWebhookUrl(json);
+          const requests = parseBatch(body, config, Date.now());
+          return { requests, webhookUrl: checkedWebhookUrl(webhookUrl, c) };
+        },
+        checkLimits: ({ requests }, limits) => {
+          for (const [index, { request }] of requests.entries()) {
+            located(`requests[${index}].body`, () => requireWithinLimits(request.spec, limits));
+          }
+        },
+        // A batch may start generations, like a cache miss. Its jobs are counted one by one.
+        limited: "generations",
+      },
+      c,
+    );
+    const { requests, webhookUrl } = parsed;
     const idempotencyKey = idempotencyKeyOf(c);
     const isNamed = idempotencyKey !== undefined;
     const id = await submitJobs(
@@ -42,13 +48,16 @@ export function batchesRoutes(app: Hono<AppEnv>): void {
       isNamed ? `batch/${caller.principal}/${idempotencyKey}` : undefined,
       {
         isBatch: true,
-        requests,
+        requests: requests.map(({ customId, request }) => ({
+          customId,
+          request: toStoredRequest(request),
+        })),
         requester: caller,
         directives: parseCacheControl(undefined),
         origin: new URL(c.req.url).origin,
-        webhookUrl: checkedUrl,
+        webhookUrl,
         ...(isNamed
-          ? await fingerprintsOf(requests, checkedUrl, config)
+          ? await fingerprintsOf(requests, webhookUrl, config)
           : { fingerprint: undefined }),
       },
     );
@@ -62,8 +71,7 @@ export function batchesRoutes(app: Hono<AppEnv>): void {
 
   app.get(`${PATH}/:id`, async (c) => {
     const config = c.get("config");
-    const caller = await callerOf(c);
-    await limitRate(config, "requests", caller.rateKey);
+    await admitLookup(c);
     const id = c.req.param("id");
     const view = await jobBatchOf(config, "batch", id)?.batch(id);
     if (view === undefined) throw new GatewayError({ code: "batch_not_found" });
@@ -72,16 +80,16 @@ export function batchesRoutes(app: Hono<AppEnv>): void {
   });
 }
 
-/** What a batch asks for, and under which names: the same key with another of either is refused. */
+/** Returns the fingerprints of a batch: of its requests, their `custom_id`s and its webhook URL. */
 async function fingerprintsOf(
   requests: readonly BatchRequest[],
   webhookUrl: string | undefined,
   { upstream }: Config,
 ): Promise<Pick<JobSubmission, "fingerprint" | "requestFingerprint">> {
   const named = await Promise.all(
-    requests.map(async ({ customId, request }) => ({
+    requests.map(async ({ customId, request: { spec } }) => ({
       customId,
-      ...(await requestIdentity(request, await requestKeys(request, upstream.baseUrl))),
+      ...(await requestIdentity(spec, await requestKeys(spec, upstream.baseUrl))),
     })),
   );
   const joined = (by: keyof RequestIdentity) =>

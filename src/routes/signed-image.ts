@@ -1,24 +1,18 @@
 import type { Context, Hono } from "hono";
-import { limitRate, networkOf } from "../access/rate-limit.ts";
 import { verifyQuery } from "../access/signed-url.ts";
 import { parseImageRequest } from "../contract/request.ts";
 import { GatewayError } from "../errors/failure.ts";
-import { result } from "../generation/result.ts";
 import { generate } from "../generation/generate.ts";
-import { parseCacheControl } from "../lib/cache-control.ts";
 import { requireOneImage } from "../http/accept.ts";
-import { anonymous } from "../http/caller.ts";
-import { fileConditions } from "../http/conditions.ts";
+import { admitImageRequest } from "../http/admit.ts";
+import { anonymous, networkOfClient } from "../http/caller.ts";
 import type { AppEnv } from "../http/context.ts";
-import { fileResponse } from "../respond/file.ts";
-import { answered, firstImage, generationContext, noteFound } from "../http/generation-response.ts";
-
-/** A page's image says nothing about what is kept; and no browser asks for one again. */
-const NO_DIRECTIVES = { directives: parseCacheControl(undefined), idempotencyKey: undefined };
+import { generationContext, imageFileResponse, recordResult } from "../http/generation-response.ts";
+import { parseCacheControl } from "../lib/cache-control.ts";
 
 const PATH = "/v1/images/generations";
 
-/** The methods of that path where no URL can be signed. */
+/** The methods of the path if URLs cannot be signed. */
 const POST_ONLY = ["POST"];
 
 /** Returns the methods that a request's URL accepts, of those that its path is registered with. */
@@ -26,7 +20,7 @@ export function methodsHere(methods: readonly string[], c: Context<AppEnv>): rea
   return c.req.path === PATH && c.get("config").tokenSecrets.length === 0 ? POST_ONLY : methods;
 }
 
-/** `GET /v1/images/generations?…&sig=`: for the `<img>` of a page that holds no key. */
+/** `GET /v1/images/generations?…&sig=`: for the `<img>` of a page that has no key. */
 export function signedImageRoute(app: Hono<AppEnv>): void {
   app.get(PATH, async (c) => {
     const context = generationContext(c);
@@ -38,37 +32,35 @@ export function signedImageRoute(app: Hono<AppEnv>): void {
     const now = Math.floor(nowMs / 1000);
     const query = new URL(c.req.url).searchParams;
     const { parameters, expires } = await verifyQuery(query, tokenSecrets, now);
-    const request = parseImageRequest(fromQuery(parameters), context.config, nowMs);
-    requireOneImage(request.n);
-    request.response_format = "b64_json";
-    const { model, size, quality, n } = request;
-    context.event.add({ model, size, quality, n });
-    // The signature is the permission, whoever shows it; who that is, is counted by network.
-    const requester = anonymous("signed-url", networkOf(c.req.header("cf-connecting-ip")));
-    context.event.account = requester.payer.account;
-    await limitRate(context.config, "requests", requester.rateKey);
-    const found = await generate(
-      request,
-      { ...NO_DIRECTIVES, requester, nowMs, waitsForTurn: true },
-      context,
+    const { caller, request } = await admitImageRequest(
+      {
+        // The signature permits the request, whoever sends it. Usage counts by network.
+        authenticate: () => anonymous("signed-url", networkOfClient(c)),
+        parse: () => {
+          const request = parseImageRequest(fromQuery(parameters), context.config, nowMs);
+          requireOneImage(request.spec.n);
+          return { request: { ...request, delivery: FILE } };
+        },
+      },
+      c,
     );
-    noteFound(found, request, requester.payer, c);
-    const made =
-      found.kind === "made"
-        ? found
-        : await context.event.time("upstream", () => result(found, { withImages: true }));
-    if (made === undefined) throw new GatewayError({ code: "generation_not_found" });
-    const { image, open } = firstImage(made);
-    const identity = {
-      etag: `"${made.record.id}/0"`,
-      cacheControl: `public, max-age=${expires - now}`,
-    };
-    const file = { type: image.type, sizeBytes: image.bytes, body: await open() };
-    return answered(await fileResponse(file, identity, fileConditions(c)), made, c);
+    const result = await generate(request, { ...OPTIONS, caller, nowMs }, context);
+    recordResult(result, request.spec, caller.payer, c);
+    return imageFileResponse(result, `public, max-age=${expires - now}`, context, c);
   });
 }
 
-/** The parameters of a query as a body: those that are whole numbers as numbers. */
+/** The response is the bytes of the image, whatever the query says. */
+const FILE = { format: "b64_json", stream: false, accept: undefined } as const;
+
+/** A browser sends the same headers for every `<img>`, so they do not decide. */
+const OPTIONS = {
+  directives: parseCacheControl(undefined),
+  idempotencyKey: undefined,
+  waitsForTurn: true,
+};
+
+/** Returns the parameters of a query as a JSON body, with integers as numbers. */
 function fromQuery(parameters: Record<string, string>): Record<string, string | number> {
   return Object.fromEntries(
     Object.entries(parameters).map(([name, value]) => [

@@ -1,62 +1,66 @@
 import type { Context, Hono } from "hono";
-import { limitRate } from "../access/rate-limit.ts";
-import { requireWithinLimits } from "../access/token.ts";
 import { requestInEvent, takeWebhookUrl } from "../contract/job.ts";
 import { parseImageRequest } from "../contract/request.ts";
 import { GatewayError } from "../errors/failure.ts";
-import { verifyWebhook } from "../jobs/signature.ts";
-import { parseCacheControl } from "../lib/cache-control.ts";
-import { webhookCallerOf, WEBHOOK_SENDER, type Caller } from "../http/caller.ts";
+import { admitImageRequest } from "../http/admit.ts";
+import { webhookCallerOf, WEBHOOK_SENDER, type AuthenticatedCaller } from "../http/caller.ts";
 import type { AppEnv } from "../http/context.ts";
 import { idempotencyKeyOf, webhookIdOf } from "../http/idempotency-key.ts";
+import {
+  checkedWebhookUrl,
+  submittedJobResponse,
+  webhookJobResponse,
+} from "../http/job-response.ts";
 import { jsonBytes, parseJson } from "../http/json-body.ts";
-import { checkedWebhookUrl, orderedJob, webhookJob } from "../http/job-response.ts";
+import { verifyWebhook } from "../jobs/signature.ts";
+import { parseCacheControl } from "../lib/cache-control.ts";
 
 const PATH = "/v1/webhooks/images";
 
-/** `POST /v1/webhooks/images`, signed, and with a token in the address for senders that cannot sign. */
+/** `POST /v1/webhooks/images`, signed, or with a token in the URL for senders that cannot sign. */
 export function webhooksRoutes(app: Hono<AppEnv>): void {
   app.post(PATH, async (c) => {
     const { webhookSecrets } = c.get("config");
     if (webhookSecrets.length === 0) {
       throw new GatewayError({ code: "misconfigured", problems: ["WEBHOOK_SECRET is not set"] });
     }
-    // A signature is of bytes.
+    // The signature is over the bytes of the body, so they are read first.
     const bytes = await jsonBytes(c);
-    const text = AS_SENT.decode(bytes);
-    const id = verifyWebhook((name) => c.req.header(name), text, webhookSecrets);
-    return taken(bytes, WEBHOOK_SENDER, id, c);
+    const id = verifyWebhook((name) => c.req.header(name), AS_SENT.decode(bytes), webhookSecrets);
+    return jobOfEvent({ caller: WEBHOOK_SENDER, read: () => bytes }, id, c);
   });
 
   app.post(`${PATH}/:token`, async (c) => {
     const caller = await webhookCallerOf(c.req.param("token"), c);
-    const bytes = await jsonBytes(c);
-    return taken(bytes, caller, webhookIdOf(c), c);
+    return jobOfEvent({ caller, read: () => jsonBytes(c) }, webhookIdOf(c), c);
   });
 }
 
-/** Keeps a byte order mark: it was signed too. */
+/** Decodes without removing a byte order mark, because the signature covers it. */
 const AS_SENT = new TextDecoder("utf-8", { fatal: false, ignoreBOM: true });
 
-async function taken(
-  bytes: Uint8Array,
-  caller: Caller,
+interface ReceivedEvent {
+  /** The authenticated sender. */
+  caller: AuthenticatedCaller;
+  /** Reads the body. */
+  read: () => Promise<Uint8Array> | Uint8Array;
+}
+
+/** Submits the job of a received event. */
+async function jobOfEvent(
+  { caller, read }: ReceivedEvent,
   webhookId: string | undefined,
   c: Context<AppEnv>,
 ): Promise<Response> {
-  const config = c.get("config");
-  const event = c.get("event");
-  const taken = takeWebhookUrl(requestInEvent(parseJson(bytes)));
-  const request = parseImageRequest(taken.body, config, Date.now());
-  const { model, size, quality, n } = request;
-  event.add({ model, size, quality, n });
-  event.account = caller.payer.account;
-  if (caller.token !== undefined) requireWithinLimits(request, caller.token);
-  await limitRate(config, "requests", caller.rateKey);
+  const parse = async () => {
+    const { body, webhookUrl } = takeWebhookUrl(requestInEvent(parseJson(await read())));
+    return { request: parseImageRequest(body, c.get("config"), Date.now()), webhookUrl };
+  };
+  const admission = { authenticate: () => caller, parse };
+  const { request, webhookUrl } = await admitImageRequest(admission, c);
   const directives = parseCacheControl(undefined);
-  const webhookUrl = checkedWebhookUrl(taken.webhookUrl, c);
-  const order = { request, requester: caller, directives, webhookUrl };
+  const job = { request, caller, directives, webhookUrl: checkedWebhookUrl(webhookUrl, c) };
   return webhookId === undefined
-    ? orderedJob(order, idempotencyKeyOf(c), c)
-    : webhookJob(order, webhookId, c);
+    ? submittedJobResponse(job, idempotencyKeyOf(c), c)
+    : webhookJobResponse(job, webhookId, c);
 }

@@ -69,10 +69,10 @@ export async function dispatch(
   const timer = setTimeout(() => timeout.abort(), timeoutSeconds * 1000);
   try {
     const response = await send(request, options.config, apiKey, { signal, deadlineMs });
-    const secrets = [apiKey, request.prompt];
+    const secrets = [apiKey, request.spec.prompt];
     return isEventStream(response)
       ? await readStreamedGeneration(response, options, secrets)
-      : await readGeneration(response, request.n, options, signal);
+      : await readGeneration(response, request.spec.n, options, signal);
   } catch (error) {
     // After the timeout, every error is a consequence of the abort.
     if (signal.aborted) throw new GatewayError({ code: "upstream_timeout", timeoutSeconds });
@@ -102,7 +102,7 @@ async function send(
       response = await fetch(`${baseUrl}/images/generations`, {
         ...SEND_OPTIONS,
         headers: {
-          accept: request.options?.stream === true ? "text/event-stream" : "application/json",
+          accept: request.upstream.stream ? "text/event-stream" : "application/json",
           authorization: `Bearer ${apiKey}`,
           "content-type": "application/json",
           "user-agent": `darkroom/${version}`,
@@ -122,7 +122,7 @@ async function send(
       retryAfter: response.headers.get("retry-after"),
       text: await readErrorBody(response),
     };
-    const secrets = [apiKey, request.prompt];
+    const secrets = [apiKey, request.spec.prompt];
     const { failure, retryable } = classifyErrorResponse(errorResponse, secrets, Date.now());
     const retryAfterSeconds =
       failure.code === "upstream_rate_limited" ? failure.retryAfterSeconds : undefined;

@@ -1,4 +1,5 @@
-import type { ImageRequest } from "../contract/request.ts";
+import { rulesOf } from "../contract/models.ts";
+import { asRequested, type ImageRequest } from "../contract/request.ts";
 
 /**
  * Returns the JSON body for the upstream: known fields only, with the model alias resolved.
@@ -7,13 +8,15 @@ import type { ImageRequest } from "../contract/request.ts";
  * reject fields that it does not know. `model`, `prompt`, `n` and `size` are always sent, because
  * servers built from the reference document require them.
  */
-export function upstreamBody(request: ImageRequest): Record<string, string | number | boolean> {
-  const { upstreamModel: model, prompt, n, size, options, rules } = request;
+export function upstreamBody({
+  spec,
+  upstream,
+}: Pick<ImageRequest, "spec" | "upstream">): Record<string, string | number | boolean> {
+  const { upstreamModel: model, prompt, n, size, quality, style, options } = spec;
+  const defaults = rulesOf(asRequested(spec));
   const body: Record<string, string | number | boolean> = { model, prompt, n, size };
-  if (request.quality !== rules.qualities[0]) body["quality"] = request.quality;
-  if (request.style !== undefined && request.style !== rules.styles?.[0]) {
-    body["style"] = request.style;
-  }
+  if (quality !== defaults.qualities[0]) body["quality"] = quality;
+  if (style !== undefined && style !== defaults.styles?.[0]) body["style"] = style;
   if (options === undefined) {
     // Base64 in the response saves a download. GPT image models always return it and have no such field.
     body["response_format"] = "b64_json";
@@ -24,14 +27,14 @@ export function upstreamBody(request: ImageRequest): Record<string, string | num
       body["output_compression"] = options.output_compression;
     }
     if (options.moderation !== "auto") body["moderation"] = options.moderation;
-    if (options.stream) {
-      body["stream"] = true;
-      body["partial_images"] = options.partial_images;
-    }
   }
-  if (request.user !== undefined) body["user"] = request.user;
-  if (request.safety_identifier !== undefined) {
-    body["safety_identifier"] = request.safety_identifier;
+  if (upstream.stream) {
+    body["stream"] = true;
+    body["partial_images"] = upstream.partialImages;
+  }
+  if (upstream.user !== undefined) body["user"] = upstream.user;
+  if (upstream.safetyIdentifier !== undefined) {
+    body["safety_identifier"] = upstream.safetyIdentifier;
   }
   return body;
 }

@@ -72,11 +72,11 @@ describe("the Accept header of a generation", () => {
   });
 
   it.each([
-    [{ output_format: "png" }, "image/webp", "the picture is image/png"],
-    [{ output_format: "webp" }, "image/png, image/jpeg", "the picture is image/webp"],
-    [SMALL, "image/webp", "the picture is image/png"],
+    [{ output_format: "png" }, "image/webp", "the image is image/png"],
+    [{ output_format: "webp" }, "image/png, image/jpeg", "the image is image/webp"],
+    [SMALL, "image/webp", "the image is image/png"],
     [{}, "image/gif", "PNG, JPEG or WebP"],
-    [{ n: 2 }, "image/*", "several pictures"],
+    [{ n: 2 }, "image/*", "several images"],
   ])("for %o with %s returns 406 without calling the upstream", async (body, accept, reason) => {
     const prompt = newPrompt();
     const response = await stage.post({ ...body, prompt }, { accept });

@@ -134,9 +134,8 @@ function reservedFor(body: Call["body"]): MicroDollars {
     quality: typeof body["quality"] === "string" ? body["quality"] : "standard",
     prompt: String(body["prompt"]),
     n: Number(body["n"]),
-    options: { partial_images: partials },
   };
-  return costOf(request, new Map()).worst();
+  return costOf(request, partials, new Map()).upperBound();
 }
 
 /** Returns true for a status after which the upstream has generated nothing (docs/errors.md). */

@@ -1,4 +1,5 @@
 import { env, listDurableObjectIds, runInDurableObject } from "cloudflare:test";
+import * as worker from "../../src/index.ts";
 import {
   encode,
   type Encoded,
@@ -46,7 +47,7 @@ export async function dumpObjects(names: ReadonlyMap<string, string>): Promise<S
     for (const id of await listDurableObjectIds(namespace)) {
       const stored = await runInDurableObject(namespace.get(id), async (instance, state) => ({
         binding,
-        className: instance.constructor.name,
+        className: classNameOf(instance),
         id: id.toString(),
         name: names.get(id.toString()) ?? null,
         alarmMs: await state.storage.getAlarm(),
@@ -60,6 +61,15 @@ export async function dumpObjects(names: ReadonlyMap<string, string>): Promise<S
     }
   }
   return objects;
+}
+
+/** Returns the name under which the Worker exports the class of an object. wrangler.toml has this name. */
+function classNameOf(instance: DurableObject): string {
+  const exported = Object.entries(worker).find(
+    ([, each]) => typeof each === "function" && instance instanceof each,
+  );
+  if (exported === undefined) throw new Error("the Worker does not export the class of an object");
+  return exported[0];
 }
 
 function tablesOf(sql: SqlStorage): StoredTable[] {

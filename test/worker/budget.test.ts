@@ -11,6 +11,7 @@ import {
 } from "../../src/access/budget.ts";
 import { dayOf, Ledger, type Limits } from "../../src/access/ledger.ts";
 import { parseImageRequest } from "../../src/contract/request.ts";
+import { toStoredRequest } from "../../src/contract/stored-request.ts";
 import { eventually } from "../support/eventually.ts";
 import { passKvTime } from "../support/worker/edge-kv.ts";
 import {
@@ -290,7 +291,7 @@ describe("a generation", () => {
     await reserveBudget(testConfig(vars), ANN, "gen_before", 20_000);
     const start = {
       key: await keyOf(body),
-      request: parseImageRequest(body, testConfig(), Date.now()),
+      request: toStoredRequest(parseImageRequest(body, testConfig(), Date.now())),
       store: true,
       keepSeconds: 600,
       maxAgeSeconds: 1000,

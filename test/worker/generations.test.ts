@@ -163,7 +163,7 @@ describe("a cache hit for a retired model", () => {
     const retired = await generated(body);
     const config = testConfig({ RETIRED_MODELS: "replace" });
     const { key, retiredKey } = await requestKeys(
-      parseImageRequest(body, config, Date.now()),
+      parseImageRequest(body, config, Date.now()).spec,
       config.upstream.baseUrl,
     );
     const kv = bindings().CACHE;

@@ -7,6 +7,12 @@ import { VERSIONS } from "../stored/versions.ts";
 
 const PLAY_MS = 180_000;
 
+/**
+ * Fields that earlier versions write with every request and never read from storage. Of a model's rules
+ * they read only the defaults of `quality` and `style` (`upstreamBody` in src/upstream/request.ts).
+ */
+const NEVER_READ = /\.request\.rules\.(?!qualities\b|styles\b)/;
+
 /** Plays a scene. An error names the scene that failed. */
 async function playedScene(name: string, scene: (stage: Stage) => Promise<void>): Promise<Scene> {
   try {
@@ -28,7 +34,8 @@ describe("the storage of this version", () => {
   }, PLAY_MS);
 
   it.each(VERSIONS)("has every field that version %s reads, with its type", (_, scenes) => {
-    expect(problemsFor(shapeOf(Object.values(scenes)), shapeOf(played))).toEqual([]);
+    const problems = problemsFor(shapeOf(Object.values(scenes)), shapeOf(played));
+    expect(problems.filter((problem) => !NEVER_READ.test(problem))).toEqual([]);
   });
 
   it.each(VERSIONS)("has the Workflow steps of version %s", (_, scenes) => {

@@ -2,6 +2,7 @@ import { runInDurableObject } from "cloudflare:test";
 import { describe, expect, inject, it, vi } from "vitest";
 import { usageOf } from "../../src/access/budget.ts";
 import { parseImageRequest } from "../../src/contract/request.ts";
+import { toStoredRequest } from "../../src/contract/stored-request.ts";
 import { NOW } from "../../src/generation/protocol.ts";
 import { requestIdentity, requestKeys } from "../../src/generation/key.ts";
 import { parseCacheControl } from "../../src/lib/cache-control.ts";
@@ -80,9 +81,9 @@ describe("an Idempotency-Key that version 0.1.0 stored", () => {
     const key = crypto.randomUUID();
     const generationId = await idOf(await post(body, { "idempotency-key": key }));
     const config = testConfig();
-    const request = parseImageRequest(body, config, Date.now());
-    const keys = await requestKeys(request, config.upstream.baseUrl);
-    const { fingerprint } = await requestIdentity(request, keys);
+    const { spec } = parseImageRequest(body, config, Date.now());
+    const keys = await requestKeys(spec, config.upstream.baseUrl);
+    const { fingerprint } = await requestIdentity(spec, keys);
     const stored = await runInDurableObject(keyObject(key), (_, state) =>
       state.storage.get("claim"),
     );
@@ -132,7 +133,7 @@ describe("a job that version 0.1.0 stored", () => {
       webhookUrl: undefined,
       fingerprint: "key",
     };
-    const request = parseImageRequest(newBody(), testConfig(), Date.now());
+    const request = toStoredRequest(parseImageRequest(newBody(), testConfig(), Date.now()));
     const requests = [{ customId: undefined, request }];
     const accepted = await object.accept({
       ...submission,
@@ -171,7 +172,7 @@ describe("a generation that was queued before its model was retired", () => {
     vi.spyOn(console, "log").mockImplementation((line: string) => void lines.push(line));
     const object = await sharedObject(body);
     await changeEnvironment(object, { RETIRED_MODELS: "replace" });
-    const request = parseImageRequest(body, testConfig(), Date.now());
+    const request = toStoredRequest(parseImageRequest(body, testConfig(), Date.now()));
     expect(request.upstreamModel).toBe("gpt-image-1");
     const key = await keyOf(body);
     const { id } = await object.start({

@@ -81,7 +81,7 @@ export async function upstreamCalls(prompt: string): Promise<number> {
 /** Returns the cache key of a request. */
 export function keyOf(body: unknown): Promise<string> {
   const config = testConfig();
-  return requestKey(parseImageRequest(body, config, Date.now()), config.upstream.baseUrl);
+  return requestKey(parseImageRequest(body, config, Date.now()).spec, config.upstream.baseUrl);
 }
 
 /** Returns the Generation object that all requests with this body share. */

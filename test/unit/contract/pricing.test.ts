@@ -11,12 +11,13 @@ const NONE: Prices = new Map();
 /** Upper bound of the text tokens of the prompt "x": one for its byte and 100 of overhead. */
 const TEXT = 101;
 
-function request(body: Record<string, unknown>) {
-  return parseImageRequest({ prompt: "x", ...body }, testConfig(), Date.now());
+function cost(body: Record<string, unknown>, prices = NONE, config = testConfig()) {
+  const { spec, upstream } = parseImageRequest({ prompt: "x", ...body }, config, Date.now());
+  return costOf(spec, upstream.partialImages, prices);
 }
 
 function upperBound(body: Record<string, unknown>, prices = NONE) {
-  return costOf(request(body), prices).worst();
+  return cost(body, prices).upperBound();
 }
 
 describe("the upper bound of the cost", () => {
@@ -75,14 +76,10 @@ describe("the upper bound of the cost", () => {
 
   it("prices an unknown model at the most patches", () => {
     const vars = { MODELS: "gpt-image-9", DEFAULT_MODEL: "gpt-image-9" };
-    const unknown = parseImageRequest(
-      { prompt: "x", size: "1024x1024", quality: "high" },
-      testConfig(vars),
-      Date.now(),
-    );
+    const unknown = cost({ size: "1024x1024", quality: "high" }, NONE, testConfig(vars));
     const perToken = 40;
     const tokens = Math.ceil((96 * 96 * (2_000_000 + 1024 * 1024)) / 4_000_000);
-    expect(costOf(unknown, NONE).worst()).toBe(TEXT * 5 + tokens * perToken);
+    expect(unknown.upperBound()).toBe(TEXT * 5 + tokens * perToken);
   });
 
   it("counts every image, every partial image and every byte of the prompt", () => {
@@ -115,7 +112,7 @@ describe("the upper bound of the cost", () => {
 });
 
 describe("the actual cost", () => {
-  const { worst: bound, actual } = costOf(request({ model: "gpt-image-1.5" }), NONE);
+  const { upperBound: bound, actual } = cost({ model: "gpt-image-1.5" });
 
   it("prices each kind of token that the upstream reports", () => {
     const usage = {
@@ -132,7 +129,7 @@ describe("the actual cost", () => {
   });
 
   it("prices only the generated images of a model with a price per image", () => {
-    const { actual: actualCost } = costOf(request({ model: "dall-e-2", n: 3 }), NONE);
+    const { actual: actualCost } = cost({ model: "dall-e-2", n: 3 });
     expect(actualCost(NO_USAGE, 2)).toBe(2 * 20_000);
   });
 });

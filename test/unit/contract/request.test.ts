@@ -18,43 +18,43 @@ function badRequest(type: string, param: string | null, code: string) {
 describe("the defaults of parseImageRequest", () => {
   it("are the documented ones for a GPT image model", () => {
     expect(parse({ prompt: "a" })).toMatchObject({
-      model: "gpt-image-1.5",
-      upstreamModel: "gpt-image-1.5",
-      prompt: "a",
-      n: 1,
-      size: "auto",
-      quality: "auto",
-      style: undefined,
-      response_format: "b64_json",
-      options: {
-        background: "auto",
-        output_format: "png",
-        output_compression: 100,
-        moderation: "auto",
-        stream: false,
-        partial_images: 0,
+      spec: {
+        model: "gpt-image-1.5",
+        upstreamModel: "gpt-image-1.5",
+        prompt: "a",
+        n: 1,
+        size: "auto",
+        quality: "auto",
+        style: undefined,
+        options: {
+          background: "auto",
+          output_format: "png",
+          output_compression: 100,
+          moderation: "auto",
+        },
       },
+      upstream: { stream: false, partialImages: 0, user: undefined, safetyIdentifier: undefined },
+      delivery: { format: "b64_json", stream: false, accept: undefined },
     });
   });
 
   it("are the documented ones for dall-e-3", () => {
     expect(parse({ prompt: "a", model: "dall-e-3" })).toMatchObject({
-      n: 1,
-      size: "1024x1024",
-      quality: "standard",
-      style: "vivid",
-      response_format: "url",
-      options: undefined,
+      spec: {
+        n: 1,
+        size: "1024x1024",
+        quality: "standard",
+        style: "vivid",
+        options: undefined,
+      },
+      delivery: { format: "url" },
     });
   });
 
   it("are the documented ones for dall-e-2", () => {
     expect(parse({ prompt: "a", model: "dall-e-2" })).toMatchObject({
-      size: "1024x1024",
-      quality: "standard",
-      style: undefined,
-      response_format: "url",
-      options: undefined,
+      spec: { size: "1024x1024", quality: "standard", style: undefined, options: undefined },
+      delivery: { format: "url" },
     });
   });
 
@@ -78,7 +78,7 @@ describe("the defaults of parseImageRequest", () => {
   });
 
   it("use the configured DEFAULT_MODEL", () => {
-    expect(parse({ prompt: "a" }, { DEFAULT_MODEL: "gpt-image-2" }).model).toBe("gpt-image-2");
+    expect(parse({ prompt: "a" }, { DEFAULT_MODEL: "gpt-image-2" }).spec.model).toBe("gpt-image-2");
   });
 });
 
@@ -92,7 +92,7 @@ describe("the parameters of a model family", () => {
     ["dall-e-2", ["standard"], ["hd", "auto"]],
   ])("include for %s the qualities %j and exclude %j", (model, allowed, rejected) => {
     for (const quality of allowed)
-      expect(parse({ prompt: "a", model, quality }).quality).toBe(quality);
+      expect(parse({ prompt: "a", model, quality }).spec.quality).toBe(quality);
     for (const quality of rejected) {
       expect(errorOf({ prompt: "a", model, quality })).toEqual(
         badRequest(IRE, "quality", "invalid_value"),
@@ -105,13 +105,13 @@ describe("the parameters of a model family", () => {
     ["output_format", "webp"],
     ["output_compression", 50],
     ["moderation", "low"],
-    ["stream", false],
+    ["stream", true],
     ["partial_images", 1],
   ])("include %s for GPT image models only", (name, value) => {
     const format = name === "output_compression" ? { output_format: "webp" } : {};
-    expect(parse({ prompt: "a", ...format, [name]: value }).options).toMatchObject({
-      [name]: value,
-    });
+    const { spec, upstream } = parse({ prompt: "a", ...format, [name]: value });
+    const { stream, partialImages: partial_images } = upstream;
+    expect({ ...spec.options, stream, partial_images }).toMatchObject({ [name]: value });
     for (const model of ["dall-e-2", "dall-e-3"]) {
       expect(errorOf({ prompt: "a", model, [name]: value })).toEqual(
         badRequest(IRE, name, "unknown_parameter"),
@@ -120,7 +120,7 @@ describe("the parameters of a model family", () => {
   });
 
   it("include style for dall-e-3 only", () => {
-    expect(parse({ prompt: "a", model: "dall-e-3", style: "natural" }).style).toBe("natural");
+    expect(parse({ prompt: "a", model: "dall-e-3", style: "natural" }).spec.style).toBe("natural");
     for (const model of ["dall-e-2", "gpt-image-1"]) {
       expect(errorOf({ prompt: "a", model, style: "natural" })).toEqual(
         badRequest(IRE, "style", "unknown_parameter"),
@@ -131,7 +131,7 @@ describe("the parameters of a model family", () => {
   it("include response_format for every model", () => {
     for (const model of ["gpt-image-1", "gpt-image-2", "dall-e-2", "dall-e-3"]) {
       for (const response_format of ["b64_json", "url"] as const) {
-        expect(parse({ prompt: "a", model, response_format }).response_format).toBe(
+        expect(parse({ prompt: "a", model, response_format }).delivery.format).toBe(
           response_format,
         );
       }
@@ -147,7 +147,7 @@ describe("the prompt", () => {
     [1000, "dall-e-2", { PROMPT_MAX_CHARS: "32000" }],
     [10, "gpt-image-2", { PROMPT_MAX_CHARS: 10 }],
   ])("may have at most %i characters for %s with the variables %o", (limit, model, vars) => {
-    expect(parse({ prompt: "é".repeat(limit), model }, vars).prompt).toHaveLength(limit);
+    expect(parse({ prompt: "é".repeat(limit), model }, vars).spec.prompt).toHaveLength(limit);
     const failure = failureOf(() => parse({ prompt: "é".repeat(limit + 1), model }, vars));
     expect(failure).toEqual({
       code: "string_above_max_length",
@@ -158,12 +158,12 @@ describe("the prompt", () => {
   });
 
   it("is measured in code points, so that an emoji is one character", () => {
-    expect(parse({ prompt: "🦊".repeat(1000) }).prompt).toBe("🦊".repeat(1000));
+    expect(parse({ prompt: "🦊".repeat(1000) }).spec.prompt).toBe("🦊".repeat(1000));
     expect(errorOf({ prompt: "🦊".repeat(1001) }).code).toBe("string_above_max_length");
   });
 
   it("may be white space, which is not trimmed", () => {
-    expect(parse({ prompt: " \n" }).prompt).toBe(" \n");
+    expect(parse({ prompt: " \n" }).spec.prompt).toBe(" \n");
   });
 
   it.each([
@@ -342,7 +342,7 @@ describe("the order of checks", () => {
 describe("the model of a request", () => {
   it("must be one of MODELS", () => {
     const vars = { MODELS: "gpt-image-2, gpt-image-3", DEFAULT_MODEL: "gpt-image-2" };
-    expect(parse({ prompt: "a" }, vars).model).toBe("gpt-image-2");
+    expect(parse({ prompt: "a" }, vars).spec.model).toBe("gpt-image-2");
     expect(errorOf({ prompt: "a", model: "dall-e-2" }, vars)).toEqual(
       badRequest(IGU, "model", "invalid_value"),
     );
@@ -351,30 +351,30 @@ describe("the model of a request", () => {
   it("is validated by the newest rules if it is unknown", () => {
     const vars = { MODELS: "gpt-image-3,gpt-image-1.5" };
     const body = { prompt: "a", model: "gpt-image-3", quality: "max", size: "2048x1152" };
-    expect(parse(body, vars)).toMatchObject({ quality: "max", size: "2048x1152" });
+    expect(parse(body, vars).spec).toMatchObject({ quality: "max", size: "2048x1152" });
   });
 
   it("may be a dated snapshot of a served model only", () => {
     const model = "gpt-image-1.5-2025-12-16";
-    expect(parse({ prompt: "a", model })).toMatchObject({ model, upstreamModel: model });
+    expect(parse({ prompt: "a", model }).spec).toMatchObject({ model, upstreamModel: model });
     expect(errorOf({ prompt: "a", model: "gpt-image-9-2025-12-16" }).param).toBe("model");
   });
 
   it("is replaced upstream by its alias's target, also as the default and as a dated snapshot", () => {
     const vars = { MODEL_ALIASES: "gpt-image-1.5=gpt-image-2, fast=gpt-image-2.6-flare" };
-    expect(parse({ prompt: "a" }, vars).upstreamModel).toBe("gpt-image-2");
-    expect(parse({ prompt: "a", model: "fast", quality: "max" }, vars).upstreamModel).toBe(
+    expect(parse({ prompt: "a" }, vars).spec.upstreamModel).toBe("gpt-image-2");
+    expect(parse({ prompt: "a", model: "fast", quality: "max" }, vars).spec.upstreamModel).toBe(
       "gpt-image-2.6-flare",
     );
-    expect(parse({ prompt: "a", model: "gpt-image-1.5-2025-12-16" }, vars).upstreamModel).toBe(
+    expect(parse({ prompt: "a", model: "gpt-image-1.5-2025-12-16" }, vars).spec.upstreamModel).toBe(
       "gpt-image-2",
     );
   });
 
   it("keeps its own rules if its alias leads to an unknown model", () => {
     const vars = { MODEL_ALIASES: "dall-e-3=my-deployment" };
-    const request = parse({ prompt: "a", model: "dall-e-3", style: "natural" }, vars);
-    expect(request).toMatchObject({ upstreamModel: "my-deployment", style: "natural" });
+    const { spec } = parse({ prompt: "a", model: "dall-e-3", style: "natural" }, vars);
+    expect(spec).toMatchObject({ upstreamModel: "my-deployment", style: "natural" });
   });
 });
 

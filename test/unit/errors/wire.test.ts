@@ -163,7 +163,7 @@ const TABLE: readonly (readonly [Failure, number, string, string | null, string 
   [{ code: "idempotency_key_reused" }, 422, IRE, null, "idempotency_key_reused"],
   [{ code: "generation_not_found" }, 404, IRE, null, "generation_not_found"],
   [
-    { code: "not_acceptable", reason: "the picture is image/png", mayHaveCharged: false },
+    { code: "not_acceptable", reason: "the image is image/png", mayHaveCharged: false },
     406,
     IRE,
     null,

@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { parseImageRequest } from "../../../src/contract/request.ts";
+import { parseImageRequest, type ImageSpec } from "../../../src/contract/request.ts";
 import { requestIdentity, requestKey, requestKeys } from "../../../src/generation/key.ts";
 import { testConfig } from "../../support/unit-config.ts";
 
@@ -11,7 +11,7 @@ const VARS = {
 
 function keyOf(body: object, vars: Record<string, unknown> = VARS): Promise<string> {
   const config = testConfig(vars);
-  return requestKey(parseImageRequest(body, config, Date.now()), config.upstream.baseUrl);
+  return requestKey(parseImageRequest(body, config, Date.now()).spec, config.upstream.baseUrl);
 }
 
 const FULL = {
@@ -149,7 +149,7 @@ const BASE_URL = "https://api.openai.com/v1";
 
 function parseAt(nowMs: number, body: object = {}, vars: Record<string, unknown> = {}) {
   const config = testConfig({ UPSTREAM_BASE_URL: BASE_URL, ...vars });
-  return parseImageRequest({ prompt: "a man walks", ...body }, config, nowMs);
+  return parseImageRequest({ prompt: "a man walks", ...body }, config, nowMs).spec;
 }
 
 describe("requestKeys", () => {
@@ -166,10 +166,10 @@ describe("requestKeys", () => {
 });
 
 describe("the fingerprint of requestIdentity", () => {
-  const identityOf = async (request: ReturnType<typeof parseAt>, baseUrl = BASE_URL) =>
-    requestIdentity(request, await requestKeys(request, baseUrl));
-  const fingerprintOf = async (request: ReturnType<typeof parseAt>, baseUrl = BASE_URL) =>
-    (await identityOf(request, baseUrl)).fingerprint;
+  const identityOf = async (spec: ImageSpec, baseUrl = BASE_URL) =>
+    requestIdentity(spec, await requestKeys(spec, baseUrl));
+  const fingerprintOf = async (spec: ImageSpec, baseUrl = BASE_URL) =>
+    (await identityOf(spec, baseUrl)).fingerprint;
 
   it("does not change with a retirement, an alias or another upstream, unlike the cache key", async () => {
     const fingerprint = await fingerprintOf(parseAt(NOVEMBER));

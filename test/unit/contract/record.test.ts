@@ -1,5 +1,10 @@
 import { describe, expect, it } from "vitest";
-import { NO_USAGE, parseRecord } from "../../../src/contract/record.ts";
+import {
+  newRecord,
+  NO_USAGE,
+  parseRecord,
+  type GeneratedImages,
+} from "../../../src/contract/record.ts";
 import { parseImageRequest } from "../../../src/contract/request.ts";
 import {
   imageUrl,
@@ -7,14 +12,12 @@ import {
   responseWithoutData,
 } from "../../../src/contract/response.ts";
 import { newIdInObject } from "../../../src/lib/object-id.ts";
-import { newRecord } from "../../../src/generation/record.ts";
-import type { UpstreamGeneration } from "../../../src/upstream/client.ts";
 import { testConfig } from "../../support/unit-config.ts";
 
-const GENERATED: UpstreamGeneration = {
+const GENERATED: GeneratedImages = {
   images: [
-    { slot: 0, type: "png", sizeBytes: 9, revisedPrompt: undefined },
-    { slot: 1, type: "webp", sizeBytes: 7, revisedPrompt: "A man, walking" },
+    { type: "png", sizeBytes: 9, revisedPrompt: undefined },
+    { type: "webp", sizeBytes: 7, revisedPrompt: "A man, walking" },
   ],
   usage: { input_tokens: 3, output_tokens: 5, total_tokens: 8 },
   resolved: {},
@@ -22,8 +25,9 @@ const GENERATED: UpstreamGeneration = {
 
 const ID = newIdInObject("gen", "0".repeat(64));
 
-function recordOf(body: object, generated: UpstreamGeneration = GENERATED) {
-  return newRecord(ID, parseImageRequest(body, testConfig(), Date.now()), generated, 1_795_000_000);
+function recordOf(body: object, generated: GeneratedImages = GENERATED) {
+  const { spec } = parseImageRequest(body, testConfig(), Date.now());
+  return newRecord(ID, spec, generated, 1_795_000_000);
 }
 
 describe("the record of a generation", () => {

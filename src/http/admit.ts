@@ -1,0 +1,72 @@
+import type { Context } from "hono";
+import { limitRate, type RateLimited } from "../access/rate-limit.ts";
+import { requireWithinLimits, type TokenLimits } from "../access/token.ts";
+import type { ImageRequest, ImageSpec } from "../contract/request.ts";
+import { callerOf, type AuthenticatedCaller } from "./caller.ts";
+import type { AppEnv } from "./context.ts";
+
+/** How a route admits its requests. */
+export interface Admission<Parsed> {
+  /** Authenticates the caller from the headers; `callerOf` if absent. */
+  authenticate?: () => Promise<AuthenticatedCaller> | AuthenticatedCaller;
+  /** Reads and validates the body. */
+  parse: () => Promise<Parsed> | Parsed;
+  /** Checks the parsed body against the limits of the caller's token. */
+  checkLimits: (parsed: Parsed, limits: TokenLimits) => void;
+  /** The rate limit that the request counts against. */
+  limited: RateLimited;
+}
+
+/**
+ * Admits a request, in one order for every route: the caller from the headers, then the body, then the
+ * limits of the caller's token, then the rate limit. It spends nothing.
+ *
+ * @throws {GatewayError} the first problem
+ */
+export async function admit<Parsed>(
+  { authenticate, parse, checkLimits, limited }: Admission<Parsed>,
+  c: Context<AppEnv>,
+): Promise<{ caller: AuthenticatedCaller; parsed: Parsed }> {
+  const caller = await (authenticate?.() ?? callerOf(c));
+  c.get("event").account = caller.payer.account;
+  const parsed = await parse();
+  if (caller.token !== undefined) checkLimits(parsed, caller.token);
+  await limitRate(c.get("config"), limited, caller.rateKey);
+  return { caller, parsed };
+}
+
+/**
+ * Admits the request for one generation.
+ *
+ * @throws {GatewayError} the first problem
+ */
+export async function admitImageRequest<Parsed extends { request: ImageRequest }>(
+  { authenticate, parse }: Pick<Admission<Parsed>, "authenticate" | "parse">,
+  c: Context<AppEnv>,
+): Promise<{ caller: AuthenticatedCaller } & Parsed> {
+  const admission: Admission<Parsed> = {
+    ...(authenticate === undefined ? {} : { authenticate }),
+    parse: async () => {
+      const parsed = await parse();
+      logSpec(parsed.request.spec, c);
+      return parsed;
+    },
+    checkLimits: ({ request }, limits) => requireWithinLimits(request.spec, limits),
+    limited: "requests",
+  };
+  const { caller, parsed } = await admit(admission, c);
+  return { caller, ...parsed };
+}
+
+/**
+ * Admits a request without a body.
+ *
+ * @throws {GatewayError} the first problem
+ */
+export async function admitLookup(c: Context<AppEnv>): Promise<void> {
+  await admit({ parse: () => undefined, checkLimits: () => undefined, limited: "requests" }, c);
+}
+
+function logSpec({ model, size, quality, n }: ImageSpec, c: Context<AppEnv>): void {
+  c.get("event").add({ model, size, quality, n });
+}
