@@ -14,7 +14,7 @@ const LADDER = [
   ["generation"],
   ["respond"],
   ["jobs"],
-  ["openapi"],
+  ["openapi", "diagnostics"],
   ["http"],
   ["middleware", "routes"],
 ];

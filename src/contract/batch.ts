@@ -1,14 +1,14 @@
-import { z } from "@hono/zod-openapi";
+import { z } from "zod";
 import { GatewayError } from "../errors/failure.ts";
-import { once } from "../lib/once.ts";
-import { deliverySchema, JOB_STATUSES, requireNoStream } from "./job.ts";
+import type { WireError } from "../errors/wire.ts";
+import { requireNoStream, type DeliveryView, type JobStatus } from "./job.ts";
 import { jsonObject, parseBody } from "./parse.ts";
 import { parseImageRequest, type ImageRequest, type RequestRules } from "./request.ts";
-import { errorSchema, imagesResponseSchema } from "./response.ts";
+import type { ImagesResponse } from "./response.ts";
 
-const MAX_REQUESTS = 100;
+export const MAX_REQUESTS = 100;
 
-const CUSTOM_ID_MAX_CHARS = 64;
+export const CUSTOM_ID_MAX_CHARS = 64;
 
 /** The limit of a batch, in bodies of one request. Few prompts are as long as the limit allows. */
 export const BATCH_BODIES = 16;
@@ -74,47 +74,24 @@ export function located<Result>(at: string, parse: () => Result): Result {
   }
 }
 
-/** What a client sends. */
-export const batchBodySchema = once(() =>
-  z
-    .object({
-      requests: z
-        .array(
-          z.object({
-            custom_id: z.string().min(1).max(CUSTOM_ID_MAX_CHARS),
-            body: z.record(z.string(), z.unknown()).openapi({
-              description: "A body of POST /v1/images/generations.",
-            }),
-          }),
-        )
-        .min(1)
-        .max(MAX_REQUESTS),
-      webhook_url: z.url().optional(),
-    })
-    .openapi("BatchBody"),
-);
+/** A batch with the results so far, as clients see it. */
+export interface BatchView {
+  id: string;
+  object: "image.batch";
+  /** Unix seconds. */
+  created: number;
+  status: "in_progress" | "completed";
+  request_counts: { total: number; completed: number; failed: number };
+  /** In the order of the requests. */
+  results: BatchResult[];
+  delivery?: DeliveryView | undefined;
+}
 
-/** A batch as far as it is; the results in the order of the requests. */
-export const batchSchema = once(() =>
-  z
-    .object({
-      id: z.string(),
-      object: z.literal("image.batch"),
-      created: z.int().openapi({ description: "Unix seconds." }),
-      status: z.enum(["in_progress", "completed"]),
-      request_counts: z.object({ total: z.int(), completed: z.int(), failed: z.int() }),
-      results: z.array(
-        z.object({
-          custom_id: z.string(),
-          job: z.string(),
-          status: z.enum(JOB_STATUSES),
-          response: imagesResponseSchema().optional(),
-          error: errorSchema().shape.error.optional(),
-        }),
-      ),
-      delivery: deliverySchema().optional(),
-    })
-    .openapi("Batch"),
-);
-
-export type BatchView = z.infer<ReturnType<typeof batchSchema>>;
+/** One job of a batch. It has a `response` if it is completed, an `error` if it has failed. */
+interface BatchResult {
+  custom_id: string;
+  job: string;
+  status: JobStatus;
+  response?: ImagesResponse | undefined;
+  error?: WireError["body"]["error"] | undefined;
+}

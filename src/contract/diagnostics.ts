@@ -1,28 +1,28 @@
-import { z } from "@hono/zod-openapi";
-import { once } from "../lib/once.ts";
+export const CHECK_NAMES = [
+  "upstream",
+  "model",
+  "aliases",
+  "kv",
+  "object",
+  "workflow",
+  "budget",
+] as const;
 
-const checkSchema = once(() =>
-  z.object({
-    name: z.enum(["upstream", "model", "aliases", "kv", "object", "workflow", "budget"]),
-    ok: z.boolean(),
-    warning: z.literal(true).optional().openapi({
-      description: "Present if it works now, and the operator should change something in time.",
-    }),
-    detail: z.string(),
-    cure: z.string().optional().openapi({ description: "What to do about it." }),
-  }),
-);
+/** The result of checking one part of the gateway. */
+export interface DiagnosticCheck {
+  name: (typeof CHECK_NAMES)[number];
+  ok: boolean;
+  /** Present if the part works now, but the operator should change something in time. */
+  warning?: true | undefined;
+  detail: string;
+  /** The fix. */
+  cure?: string | undefined;
+}
 
-/** What was found out of one part. */
-export type DoctorCheck = z.infer<ReturnType<typeof checkSchema>>;
-
-/** What `GET /v1/doctor` answers. */
-export const doctorSchema = once(() =>
-  z
-    .object({
-      object: z.literal("doctor"),
-      now_ms: z.int().openapi({ description: "The gateway's clock, Unix milliseconds." }),
-      checks: z.array(checkSchema()),
-    })
-    .openapi("Doctor"),
-);
+/** The response of `GET /v1/doctor`. */
+export interface Diagnostics {
+  object: "doctor";
+  /** The gateway's clock, in Unix milliseconds. */
+  now_ms: number;
+  checks: DiagnosticCheck[];
+}

@@ -1,6 +1,4 @@
-import { z } from "@hono/zod-openapi";
 import { GatewayError, type Failure } from "../errors/failure.ts";
-import { once } from "../lib/once.ts";
 import type { ImageRequest } from "./request.ts";
 
 export const JOB_STATUSES = ["queued", "in_progress", "completed", "failed"] as const;
@@ -24,27 +22,33 @@ export const ATTEMPT_OUTCOMES = [
 
 export type AttemptOutcome = (typeof ATTEMPT_OUTCOMES)[number];
 
-/** The call back, as far as it is. */
-export const deliverySchema = once(() =>
-  z
-    .object({
-      event: z.string().openapi({ description: "The id of the event, and the webhook-id header." }),
-      status: z.enum(["pending", "delivered", "stopped", "failed"]).openapi({
-        description: "stopped: the receiver answered 410. failed: after the last attempt.",
-      }),
-      attempts: z.array(
-        z.object({
-          at: z.int().openapi({ description: "Unix seconds." }),
-          outcome: z.enum(ATTEMPT_OUTCOMES),
-          status: z.int().optional().openapi({ description: "What the receiver answered." }),
-        }),
-      ),
-      next_attempt_at: z.int().optional().openapi({ description: "Unix seconds." }),
-    })
-    .openapi("Delivery"),
-);
+/** The webhook delivery of a job or batch, as clients see it. */
+export interface DeliveryView {
+  /** The id of the event, also sent as the header `webhook-id`. */
+  event: string;
+  status: (typeof DELIVERY_STATUSES)[number];
+  attempts: DeliveryAttempt[];
+  /** Unix seconds. Absent if there is no next attempt. */
+  next_attempt_at?: number | undefined;
+}
 
-export type DeliveryView = z.infer<ReturnType<typeof deliverySchema>>;
+export const DELIVERY_STATUSES = [
+  "pending",
+  "delivered",
+  /** The receiver responded with 410. */
+  "stopped",
+  /** The last attempt failed. */
+  "failed",
+] as const;
+
+/** One attempt of a webhook delivery. */
+interface DeliveryAttempt {
+  /** Unix seconds. */
+  at: number;
+  outcome: AttemptOutcome;
+  /** The status of the receiver's response. Absent without a response. */
+  status?: number | undefined;
+}
 
 /** Returns true if a failed job may be retried: nothing was generated, and waiting may help. */
 export function mayPass({ code }: Failure): boolean {
@@ -59,20 +63,16 @@ export interface JobFields {
   delivery?: DeliveryView;
 }
 
-/** A job that is not over yet. */
-export const pendingJobSchema = once(() =>
-  z
-    .object({
-      id: z.string(),
-      job: z
-        .string()
-        .openapi({ description: "The same; other answers about the job have it too." }),
-      status: z.enum(JOB_STATUSES),
-      created: z.int().openapi({ description: "Unix seconds." }),
-      delivery: deliverySchema().optional(),
-    })
-    .openapi("PendingJob"),
-);
+/** The response while a job is queued or in progress. */
+export interface PendingJobResponse {
+  id: string;
+  /** The same as `id`. Every other response about the job has it too. */
+  job: string;
+  status: JobStatus;
+  /** Unix seconds. */
+  created: number;
+  delivery?: DeliveryView | undefined;
+}
 
 const WEBHOOK_URL = "webhook_url";
 

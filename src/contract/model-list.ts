@@ -1,6 +1,4 @@
-import { z } from "@hono/zod-openapi";
 import type { ServedModel } from "./catalog.ts";
-import { once } from "../lib/once.ts";
 import {
   BACKGROUNDS,
   knownModel,
@@ -10,73 +8,48 @@ import {
   RESPONSE_FORMATS,
   type ModelRules,
 } from "./models.ts";
-import { priceOf, type Prices } from "./pricing.ts";
+import { priceOf, type Price, type Prices } from "./pricing.ts";
 import { replacementOf, successorAt, type RetirementPolicy } from "./retirement.ts";
 
-const sizesSchema = once(() =>
-  z.union([
-    z.object({ kind: z.literal("listed"), sizes: z.array(z.string()) }),
-    z.object({
-      kind: z.literal("free"),
-      multiple_of: z.int(),
-      max_edge: z.int(),
-      max_aspect_ratio: z.int(),
-      min_pixels: z.int(),
-      max_pixels: z.int(),
-    }),
-  ]),
-);
+/** A model in the API's form, with its limits and its price. */
+export interface ListedModel {
+  id: string;
+  object: "model";
+  /** The release, in Unix seconds; 0 if unknown. */
+  created: number;
+  owned_by: string;
+  /** The day on which OpenAI shuts the model down, at 00:00 UTC. */
+  shutdown_date: string | null;
+  /** The model that is sent upstream in its place from that day on; null if none is. */
+  replaced_by: string | null;
+  /** True if a request without `model` gets this one. */
+  default: boolean;
+  prompt_max_chars: number;
+  max_images: number;
+  sizes: ListedSizes;
+  default_size: string;
+  qualities: string[];
+  styles: string[];
+  backgrounds: string[];
+  output_formats: string[];
+  moderations: string[];
+  max_partial_images: number;
+  response_formats: string[];
+  default_response_format: string;
+  price: Price;
+}
 
-const priceSchema = once(() =>
-  z.union([
-    z
-      .object({ text_in: z.number(), image_in: z.number(), image_out: z.number() })
-      .openapi({ description: "USD per million tokens." }),
-    z.object({ per_image: z.number() }).openapi({
-      description: "USD per image of the default size and quality.",
-    }),
-  ]),
-);
-
-/** A model in the API's form, with what it takes and costs. */
-export const modelSchema = once(() =>
-  z
-    .object({
-      id: z.string(),
-      object: z.literal("model"),
-      created: z.int().openapi({ description: "Its release, Unix seconds; 0 where not known." }),
-      owned_by: z.string(),
-      shutdown_date: z
-        .string()
-        .nullable()
-        .openapi({ description: "The day on which OpenAI shuts it down, at 00:00 UTC." }),
-      replaced_by: z.string().nullable().openapi({
-        description:
-          "The model that is sent upstream in its place from that day on; null if none is.",
-      }),
-      default: z
-        .boolean()
-        .openapi({ description: "Whether a request that names no model gets this one." }),
-      prompt_max_chars: z.int(),
-      max_images: z.int(),
-      sizes: sizesSchema(),
-      default_size: z.string(),
-      qualities: z.array(z.string()),
-      styles: z.array(z.string()),
-      backgrounds: z.array(z.string()),
-      output_formats: z.array(z.string()),
-      moderations: z.array(z.string()),
-      max_partial_images: z.int(),
-      response_formats: z.array(z.string()),
-      default_response_format: z.string(),
-      price: priceSchema(),
-    })
-    .openapi("Model"),
-);
-
-export const modelListSchema = once(() =>
-  z.object({ object: z.literal("list"), data: z.array(modelSchema()) }).openapi("ModelList"),
-);
+/** The sizes that a model accepts: a list, or any size within bounds. */
+type ListedSizes =
+  | { kind: "listed"; sizes: string[] }
+  | {
+      kind: "free";
+      multiple_of: number;
+      max_edge: number;
+      max_aspect_ratio: number;
+      min_pixels: number;
+      max_pixels: number;
+    };
 
 export interface ListConfiguration {
   promptMaxChars: number;
@@ -86,18 +59,17 @@ export interface ListConfiguration {
 }
 
 /**
- * A model as it is listed: the API's four fields and, from the table that validates, what may be
- * asked of it. Every list has its default first.
+ * Returns a model in the API's form: the API's four fields, and the limits from the table that
+ * validates requests. Each list of values starts with the default.
  *
- * @param configuration its limit of a prompt's length (the model's own still holds), its default, its
- *   own prices, and what it does about retired models
+ * @param configuration.promptMaxChars the gateway's limit; the model's own limit applies as well
  * @param nowMs milliseconds since the epoch: the price is that of the model that is sent upstream now
  */
 export function listedModel(
   model: ServedModel,
   { promptMaxChars, defaultModel, prices, upstream }: ListConfiguration,
   nowMs: number,
-): z.infer<ReturnType<typeof modelSchema>> {
+): ListedModel {
   const { id, upstreamId, rules } = model;
   const [quality] = rules.qualities;
   const known = knownModel(id) ?? knownModel(upstreamId);
@@ -127,7 +99,7 @@ export function listedModel(
   };
 }
 
-function listedSizes({ sizes }: ModelRules): z.infer<ReturnType<typeof sizesSchema>> {
+function listedSizes({ sizes }: ModelRules): ListedSizes {
   if (sizes.kind === "listed") return { kind: "listed", sizes: [...sizes.sizes] };
   return {
     kind: "free",

@@ -1,81 +1,53 @@
-import { z } from "@hono/zod-openapi";
-import { once } from "../lib/once.ts";
 import type { GenerationRecord, Usage } from "./record.ts";
 
-const usageSchema = once(() =>
-  z
-    .object({
-      input_tokens: z.int(),
-      output_tokens: z.int(),
-      total_tokens: z.int(),
-      input_tokens_details: z.record(z.string(), z.int()).optional(),
-      output_tokens_details: z.record(z.string(), z.int()).optional(),
-      prompt_tokens: z.int().openapi({ description: "The reference document's input_tokens." }),
-      completion_tokens: z
-        .int()
-        .openapi({ description: "The reference document's output_tokens." }),
-    })
-    .openapi("Usage"),
-);
+/** The JSON response: the Images API's fields and the reference document's fields in one object. */
+export interface ImagesResponse {
+  id: string;
+  object: "chat.completion";
+  /** Unix seconds. */
+  created: number;
+  model: string;
+  background?: string | undefined;
+  output_format?: string | undefined;
+  quality?: string | undefined;
+  size?: string | undefined;
+  data: ImageData[];
+  choices: Choice[];
+  usage: WireUsage;
+}
 
-/** The answer in JSON: the Images API's response and the reference document's at once. */
-export const imagesResponseSchema = once(() =>
-  z
-    .object({
-      id: z.string(),
-      object: z.literal("chat.completion"),
-      created: z.int(),
-      model: z.string(),
-      background: z.string().optional(),
-      output_format: z.string().optional(),
-      quality: z.string().optional(),
-      size: z.string().optional(),
-      data: z.array(
-        z.object({
-          b64_json: z.string().optional(),
-          url: z.url().optional(),
-          revised_prompt: z.string().optional(),
-        }),
-      ),
-      choices: z.array(
-        z.object({
-          index: z.int(),
-          message: z.object({ role: z.literal("assistant"), content: z.string() }),
-          finish_reason: z.literal("stop"),
-        }),
-      ),
-      usage: usageSchema(),
-    })
-    .openapi("ImagesResponse"),
-);
+/** One image, as Base64 or by URL. */
+interface ImageData {
+  b64_json?: string | undefined;
+  url?: string | undefined;
+  revised_prompt?: string | undefined;
+}
 
-/** Every error's form. */
-export const errorSchema = once(() =>
-  z
-    .object({
-      error: z.object({
-        message: z.string(),
-        type: z.string(),
-        param: z.string().nullable(),
-        code: z.string().nullable(),
-        moderation_details: z.unknown().optional(),
-      }),
-    })
-    .openapi("Error"),
-);
+/** The reference document's form of an image: a message with a Markdown link. */
+interface Choice {
+  index: number;
+  message: { role: "assistant"; content: string };
+  finish_reason: "stop";
+}
 
-/** The answer in JSON. */
-export type ImagesResponse = z.infer<ReturnType<typeof imagesResponseSchema>>;
+/** Token counts under the names of both references. */
+export interface WireUsage extends Usage {
+  /** The reference document's `input_tokens`. */
+  prompt_tokens: number;
+  /** The reference document's `output_tokens`. */
+  completion_tokens: number;
+}
 
-/** A generation that is not made yet. */
-export const pendingSchema = once(() =>
-  z
-    .object({ id: z.string(), status: z.enum(["queued", "in_progress"]), created: z.int() })
-    .openapi("PendingGeneration"),
-);
+/** The response while a generation is queued or in progress. */
+export interface PendingResponse {
+  id: string;
+  status: "queued" | "in_progress";
+  /** Unix seconds. */
+  created: number;
+}
 
 /**
- * The address of an image; immutable for ever, because no id is used twice.
+ * Returns the URL of an image. Its content never changes, because no id is used twice.
  *
  * @param origin of the gateway
  */
@@ -83,8 +55,8 @@ export function imageUrl(record: GenerationRecord, index: number, origin: string
   return `${origin}/v1/images/${record.id}/${index}.${record.images[index]?.type ?? "png"}`;
 }
 
-/** Token counts under both references' names. */
-export function wireUsage(counted: Usage): ImagesResponse["usage"] {
+/** Returns token counts under the names of both references. */
+export function wireUsage(counted: Usage): WireUsage {
   return {
     ...counted,
     prompt_tokens: counted.input_tokens,
@@ -93,7 +65,7 @@ export function wireUsage(counted: Usage): ImagesResponse["usage"] {
 }
 
 /**
- * The answer but for `data`, which is the heavy part and written by itself.
+ * Returns the JSON response without `data`, which is large and written separately.
  *
  * @param origin of the gateway, for the links in `choices`
  */
@@ -121,7 +93,7 @@ export function responseWithoutData(
 }
 
 /**
- * The answer with its images by URL.
+ * Returns the JSON response with its images by URL.
  *
  * @param origin of the gateway
  */

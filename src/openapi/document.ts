@@ -1,48 +1,76 @@
-import { OpenAPIHono } from "@hono/zod-openapi";
+import { OpenAPIRegistry, OpenApiGeneratorV31 } from "@asteasolutions/zod-to-openapi";
 import { version } from "../../package.json";
-import { about } from "./about.ts";
-import { generations } from "./generations.ts";
-import { jobs } from "./jobs.ts";
-import { owner } from "./owner.ts";
+import { createBatch, getBatch } from "./batches.ts";
+import { getDiagnostics } from "./diagnostics.ts";
+import { createImage, deleteGeneration, getGeneration } from "./generations.ts";
+import { getHealth } from "./health.ts";
+import { getImage } from "./images.ts";
+import { getModel, listModels } from "./models.ts";
+import { getDocument } from "./openapi.ts";
+import { getSignedImage } from "./signed-image.ts";
+import { createToken, revokeToken, revokeTokensOfSubject } from "./tokens.ts";
+import { getUsage } from "./usage.ts";
+import { createVariation } from "./variations.ts";
+import { submitBySignedWebhook, submitByWebhookWithToken } from "./webhooks.ts";
+
+/** Every operation, in the order in which the document lists them. */
+const ROUTES = [
+  createImage,
+  getSignedImage,
+  createVariation,
+  getGeneration,
+  deleteGeneration,
+  getImage,
+  submitBySignedWebhook,
+  submitByWebhookWithToken,
+  createBatch,
+  getBatch,
+  createToken,
+  revokeToken,
+  revokeTokensOfSubject,
+  getUsage,
+  getDiagnostics,
+  listModels,
+  getModel,
+  getHealth,
+  getDocument,
+];
 
 /**
- * The OpenAPI 3.1 document, made from the schemas that validate. Built when it is asked for: it is ten
- * times what answering takes, and a Worker's start-up is everybody's first request.
+ * Returns the OpenAPI 3.1 document, generated from the schemas that validate requests.
  *
  * @param origin of the gateway
  */
 export function openApiDocument(origin: string): object {
-  const described = new OpenAPIHono();
-  const registry = described.openAPIRegistry;
+  const registry = new OpenAPIRegistry();
   registry.registerComponent("securitySchemes", "token", {
     type: "http",
     scheme: "bearer",
     bearerFormat: "JWT",
-    description: "Where `ACCESS` wants one. Elsewhere whatever an SDK sends here is ignored.",
+    description:
+      "Required with `ACCESS=token`. With `ACCESS=public` a valid token selects its own budget, and any other value that an SDK sends is ignored.",
   });
   registry.registerComponent("securitySchemes", "adminKey", {
     type: "http",
     scheme: "bearer",
     description: "The secret `ADMIN_KEY`.",
   });
-  for (const route of [...generations(), ...jobs(), ...owner(), ...about()]) {
-    registry.registerPath(route);
-  }
-  return described.getOpenAPI31Document({
+  for (const route of ROUTES) registry.registerPath(route);
+  return new OpenApiGeneratorV31(registry.definitions).generateDocument({
     openapi: "3.1.0",
     info: {
       title: "Darkroom",
       version,
       description:
-        "The OpenAI Images API, kept: an image is paid for once, and never lost. Every error has the same form; a method that a URL does not take is 405 with `Allow`, and a path that is not in this document is 404 `not_found`.",
-      license: { name: "As the repository says" },
+        "The OpenAI Images API with a cache. Identical requests pay for an image once, and a client that disconnects does not lose it. Every error has the same form. If a URL does not accept a method, the response is 405 with `Allow`. If a path is not in this document, the response is 404 `not_found`.",
+      license: { name: "MIT", identifier: "MIT" },
     },
     servers: [{ url: origin }],
     tags: [
-      { name: "Generations", description: "Pictures from prompts." },
-      { name: "Jobs", description: "Pictures that nobody waits for." },
-      { name: "Owner", description: "Tokens and usage." },
-      { name: "About", description: "The gateway itself." },
+      { name: "Generations", description: "Generate images from prompts." },
+      { name: "Jobs", description: "Generate images in the background." },
+      { name: "Operator", description: "Manage tokens, read usage, run diagnostics." },
+      { name: "About", description: "Describe the gateway itself." },
     ],
   });
 }

@@ -1,8 +1,8 @@
-import type { Answer } from "./route.ts";
-import { errorSchema } from "../contract/response.ts";
+import type { RouteResponse } from "./route.ts";
+import { errorBody } from "./schemas.ts";
 import type { Failure } from "../errors/failure.ts";
 import { exampleOf } from "../errors/wire.ts";
-import { onEveryAnswer } from "./headers.ts";
+import { responseHeaders } from "./headers.ts";
 
 type Codes = readonly Failure["code"][];
 
@@ -63,7 +63,7 @@ export const OPERATOR: Codes = ["missing_token", "invalid_token"];
 const ALWAYS: Codes = ["misconfigured", "internal_error"];
 
 /** Returns the error responses by status, with an example of each error. */
-export function errorResponses(...codes: Codes): Record<string, Answer> {
+export function errorResponses(...codes: Codes): Record<string, RouteResponse> {
   const wires = [...codes, ...ALWAYS].map((name) => ({ name, wire: exampleOf(name) }));
   const byStatus = Map.groupBy(wires, ({ wire }) => wire.status);
   return Object.fromEntries(
@@ -74,10 +74,10 @@ export function errorResponses(...codes: Codes): Record<string, Answer> {
         String(status),
         {
           description: [...names].join(", "),
-          headers: onEveryAnswer(...headers),
+          headers: responseHeaders(...headers),
           content: {
             "application/json": {
-              schema: errorSchema(),
+              schema: errorBody,
               examples: Object.fromEntries(
                 ofStatus.map(({ name, wire }) => [name, { value: wire.body }]),
               ),

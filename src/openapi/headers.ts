@@ -1,32 +1,34 @@
-import type { Answer } from "./route.ts";
+import type { RouteResponse } from "./route.ts";
 
-/** Every header that an answer may have, in the names that HTTP gives them, and what it says. */
+/** The description of each response header, by its name in lower case. */
 const HEADERS: Record<string, string> = {
-  "x-request-id": "`req_…`: names the request in the log.",
-  "server-timing": "Milliseconds spent in the cache, upstream, and in total.",
+  "x-request-id": "`req_…`: the id of the request in the log.",
+  "server-timing": "Milliseconds spent in the cache, in the upstream, and in total.",
   "cache-status":
     "RFC 9211: `darkroom; hit; ttl=…`, `darkroom; fwd=miss; stored`, `darkroom; fwd=miss; collapsed`, `darkroom; fwd=request`.",
-  age: "Seconds since the pictures were made, on a hit.",
+  age: "On a cache hit: seconds since the images were generated.",
   "ratelimit-policy": "The limits (draft-ietf-httpapi-ratelimit-headers).",
-  ratelimit: "What is left of the limit that was met: nothing.",
-  "retry-after": "Seconds after which it makes sense to ask again.",
+  ratelimit: "What remains of the exceeded limit: nothing.",
+  "retry-after": "Seconds to wait before the next request.",
   "x-should-retry":
-    "`false` where the money is spent, or a picture may have been paid for: SDKs do not ask again by themselves.",
-  location: "Where the result will be.",
-  "preference-applied": "Which preference was followed (RFC 7240).",
-  "www-authenticate": "What is missing (RFC 6750).",
-  allow: "The methods that this URL takes.",
-  "content-range": "The range, and the size of the whole.",
-  "content-location": "The address of the same picture.",
+    "`false` if the budget is exceeded or an image may have been paid for. OpenAI's SDKs then do not retry on their own.",
+  location: "The URL of the result.",
+  "preference-applied": "The preference that was applied (RFC 7240).",
+  "www-authenticate": "The credentials that are missing or invalid (RFC 6750).",
+  allow: "The methods that this URL accepts.",
+  "content-range": "The range in the body, and the size of the whole image.",
+  "content-location": "The permanent URL of the image.",
   "content-disposition": "`inline`.",
-  etag: "Strong: names the bytes.",
-  "cache-control": "How long it may be kept.",
+  etag: "A strong validator of the image's bytes.",
+  "cache-control": "How long the response may be cached.",
   "accept-ranges": "`bytes`.",
-  vary: "What else the answer depends on.",
+  vary: "The request headers that the response depends on.",
 };
 
-/** The headers of an answer: those that every one has, and these. */
-export function onEveryAnswer(...names: readonly string[]): NonNullable<Answer["headers"]> {
+/** Returns the headers of a response: those of every response, and the named ones. */
+export function responseHeaders(
+  ...names: readonly string[]
+): NonNullable<RouteResponse["headers"]> {
   const all = ["x-request-id", "server-timing", ...names];
   return Object.fromEntries(
     all.map((name) => [name, { description: HEADERS[name] ?? name, schema: { type: "string" } }]),

@@ -1,29 +1,28 @@
-import { z } from "@hono/zod-openapi";
+import { z } from "./zod.ts";
 import { FAMILIES, type ModelRules } from "../contract/models.ts";
 import { bodySchema } from "../contract/request.ts";
-import { once } from "../lib/once.ts";
 
-const LONGEST = { promptMaxChars: Number.MAX_SAFE_INTEGER, requireDocumentedFields: false };
+const NO_LIMITS = { promptMaxChars: Number.MAX_SAFE_INTEGER, requireDocumentedFields: false };
 
-/** A body of POST /v1/images/generations: for each family of models the schema that validates it. */
-export const generationBody = once(() =>
-  z.union(FAMILIES.map(({ name, rules }) => familyBody(name, rules))).openapi("GenerationBody", {
-    description:
-      "Which parameters there are depends on the model; `GET /v1/models` tells for each.",
-  }),
-);
+/** The body of POST /v1/images/generations: the schema that validates, for each family of models. */
+export const generationBody = z
+  .union(FAMILIES.map(({ name, rules }) => familyBody(name, rules)))
+  .openapi("GenerationBody", {
+    description: "The parameters depend on the model. `GET /v1/models` lists them for each model.",
+  });
 
 function familyBody(name: string, rules: ModelRules) {
-  const { shape } = bodySchema(rules, LONGEST);
-  // What this family does not take is told by not naming it.
-  const taken = Object.entries(shape).filter(([, schema]) => !isOnlyUndefined(schema));
+  const { shape } = bodySchema(rules, NO_LIMITS);
+  // The document omits the parameters that this family does not accept.
+  const accepted = Object.entries(shape).filter(([, schema]) => !isOnlyUndefined(schema));
   return z
     .strictObject({
-      ...Object.fromEntries(taken),
+      ...Object.fromEntries(accepted),
       prompt: z.string().min(1).max(rules.promptMaxChars),
       size: sizeSchema(rules),
       webhook_url: z.url().optional().openapi({
-        description: "Who is to be called back. Needs the header `Prefer: respond-async`.",
+        description:
+          "The URL that receives the webhook delivery. Requires the header `Prefer: respond-async`.",
       }),
     })
     .openapi(name);

@@ -1,7 +1,12 @@
-import type { RouteConfig } from "@hono/zod-openapi";
+import type { RouteConfig } from "@asteasolutions/zod-to-openapi";
 
 /** One operation of the document. */
 export type Route = RouteConfig;
 
-/** One of its answers. */
-export type Answer = Exclude<RouteConfig["responses"][string], { $ref: string }>;
+/** One response of an operation. */
+export type RouteResponse = Exclude<RouteConfig["responses"][string], { $ref: string }>;
+
+/** A token is required with `ACCESS=token`, and optional with `ACCESS=public`. */
+export const OPTIONAL_TOKEN = [{}, { token: [] }];
+
+export const ADMIN_KEY = [{ adminKey: [] }];

@@ -61,23 +61,27 @@ describe("npm run doctor", () => {
   it.each<[Record<string, string | undefined>, RegExp, string]>([
     [
       { UPSTREAM_API_KEY: "sk-answers-401" },
-      /failed +upstream +it does not take the key \(401\)/,
+      /failed +upstream +the upstream rejected the key \(401\)/,
       "secret put",
     ],
     [
       { UPSTREAM_API_KEY: "sk-answers-402" },
-      /failed +upstream +it does not take the key \(402\)/,
+      /failed +upstream +the upstream rejected the key \(402\)/,
       "secret put",
     ],
     [
       { UPSTREAM_API_KEY: "sk-answers-302" },
-      /failed +upstream +reached; it answers GET \/models with 302/,
+      /failed +upstream +the upstream responded to GET \/models with 302 and no list, so the key is not verified/,
       "UPSTREAM_BASE_URL",
     ],
-    [{ UPSTREAM_API_KEY: undefined }, /failed +upstream +there is no key/, "UPSTREAM_API_KEY"],
+    [
+      { UPSTREAM_API_KEY: undefined },
+      /failed +upstream +UPSTREAM_API_KEY is not set/,
+      "UPSTREAM_API_KEY",
+    ],
     [
       { UPSTREAM_BASE_URL: "http://127.0.0.1:9" },
-      /failed +upstream +it cannot be reached/,
+      /failed +upstream +the upstream is unreachable/,
       "UPSTREAM_BASE_URL",
     ],
     [
@@ -85,7 +89,7 @@ describe("npm run doctor", () => {
       /failed +model +the upstream does not list dall-e-9/,
       "ALIASES",
     ],
-    [{ BUDGET_USD_PER_DAY: "0" }, /failed +budget +the day's money is spent/, "BUDGET_USD_PER_DAY"],
+    [{ BUDGET_USD_PER_DAY: "0" }, /failed +budget +today's budget is spent/, "BUDGET_USD_PER_DAY"],
     [{ ACCESS: "everybody" }, /failed +configuration +.*ACCESS must be/, "docs/variables.md"],
   ])("reports the failed check and its fix: %j", async (vars, line, fix) => {
     await withGateway(vars, async (gateway) => {
@@ -101,7 +105,7 @@ describe("npm run doctor", () => {
     await withGateway(vars, async (gateway) => {
       const { output, code } = await runDoctor(gateway.url);
       expect(output).toMatch(
-        /warning +model +gpt-image-1, by default: OpenAI shut it down on 2026-10/,
+        /warning +model +the default is gpt-image-1: OpenAI shut it down on 2026-10/,
       );
       expect(output).toMatch(/→ .*DEFAULT_MODEL = "gpt-image-2.6-sunburst"/);
       expect(output).toContain("All checks passed. 1 warning.");
@@ -112,7 +116,9 @@ describe("npm run doctor", () => {
   it("passes an upstream that has no list of models", async () => {
     await withGateway({ UPSTREAM_API_KEY: "sk-answers-404" }, async (gateway) => {
       const { output, code } = await runDoctor(gateway.url);
-      expect(output).toMatch(/ok +upstream +reached; it answers GET \/models with 404/);
+      expect(output).toMatch(
+        /ok +upstream +the upstream responded to GET \/models with 404 and no list, so the key is not verified/,
+      );
       expect(code).toBe(0);
     });
   });

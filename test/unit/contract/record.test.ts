@@ -6,12 +6,9 @@ import {
   type GeneratedImages,
 } from "../../../src/contract/record.ts";
 import { parseImageRequest } from "../../../src/contract/request.ts";
-import {
-  imageUrl,
-  imagesResponseSchema,
-  responseWithoutData,
-} from "../../../src/contract/response.ts";
+import { imageUrl, responseWithoutData } from "../../../src/contract/response.ts";
 import { newIdInObject } from "../../../src/lib/object-id.ts";
+import { imagesResponse } from "../../../src/openapi/schemas.ts";
 import { testConfig } from "../../support/unit-config.ts";
 
 const GENERATED: GeneratedImages = {
@@ -93,7 +90,7 @@ describe("the response body of a record", () => {
 
   it("matches its schema and reports usage under the names of both references", () => {
     const body = { ...responseWithoutData(record, origin), data: [{ b64_json: "AA==" }] };
-    expect(imagesResponseSchema().parse(body).usage).toEqual({
+    expect(imagesResponse.parse(body).usage).toEqual({
       input_tokens: 3,
       output_tokens: 5,
       total_tokens: 8,

@@ -1,0 +1,115 @@
+import { z } from "./zod.ts";
+import { CUSTOM_ID_MAX_CHARS, MAX_REQUESTS, type BatchView } from "../contract/batch.ts";
+import { JOB_STATUSES } from "../contract/job.ts";
+import { ACCESS, errorResponses, REQUEST } from "./errors.ts";
+import { exactly } from "./exactly.ts";
+import { responseHeaders } from "./headers.ts";
+import { OPTIONAL_TOKEN, type Route } from "./route.ts";
+import { delivery, errorBody, imagesResponse, unixSeconds } from "./schemas.ts";
+
+const TAGS = ["Jobs"];
+
+const batchBody = z
+  .object({
+    requests: z
+      .array(
+        z.object({
+          custom_id: z.string().min(1).max(CUSTOM_ID_MAX_CHARS),
+          body: z.record(z.string(), z.unknown()).openapi({
+            description: "A body of POST /v1/images/generations.",
+          }),
+        }),
+      )
+      .min(1)
+      .max(MAX_REQUESTS),
+    webhook_url: z.url().optional(),
+  })
+  .openapi("BatchBody");
+
+const batch = exactly<BatchView>()(
+  z.object({
+    id: z.string(),
+    object: z.literal("image.batch"),
+    created: unixSeconds,
+    status: z.enum(["in_progress", "completed"]),
+    request_counts: z.object({ total: z.int(), completed: z.int(), failed: z.int() }),
+    results: z.array(
+      z.object({
+        custom_id: z.string(),
+        job: z.string(),
+        status: z.enum(JOB_STATUSES),
+        response: imagesResponse.optional(),
+        error: errorBody.shape.error.optional(),
+      }),
+    ),
+    delivery: delivery.optional(),
+  }),
+).openapi("Batch");
+
+const batchContent = { "application/json": { schema: batch } };
+
+/** `POST /v1/images/batches`. */
+export const createBatch: Route = {
+  method: "post",
+  path: "/v1/images/batches",
+  operationId: "createBatch",
+  summary: `Submit up to ${MAX_REQUESTS} requests as jobs, with one webhook delivery for all`,
+  tags: TAGS,
+  security: OPTIONAL_TOKEN,
+  request: {
+    headers: z.object({ "idempotency-key": z.string().max(255).optional() }),
+    body: {
+      required: true,
+      content: {
+        "application/json": {
+          schema: batchBody,
+          examples: {
+            two: {
+              summary: "Two requests",
+              value: {
+                requests: [
+                  { custom_id: "cover", body: { prompt: "a man walks", size: "1024x1536" } },
+                  { custom_id: "back", body: { prompt: "a man rests" } },
+                ],
+              },
+            },
+          },
+        },
+      },
+    },
+  },
+  responses: {
+    202: {
+      description: "Batch accepted.",
+      headers: responseHeaders("retry-after", "location"),
+      content: batchContent,
+    },
+    ...errorResponses(
+      ...REQUEST,
+      "malformed_value",
+      "invalid_batch_request",
+      "stream_in_job",
+      "idempotency_key_reused",
+      ...ACCESS,
+    ),
+  },
+};
+
+/** `GET /v1/images/batches/{id}`. */
+export const getBatch: Route = {
+  method: "get",
+  path: "/v1/images/batches/{id}",
+  operationId: "getBatch",
+  summary: "Get a batch with the results so far",
+  tags: TAGS,
+  security: OPTIONAL_TOKEN,
+  request: { params: z.object({ id: z.string().openapi({ description: "`batch_…`" }) }) },
+  responses: {
+    200: {
+      description: "The batch.",
+      headers: responseHeaders("retry-after"),
+      content: batchContent,
+    },
+    ...errorResponses("batch_not_found", ...ACCESS),
+  },
+};

@@ -1,0 +1,43 @@
+import { z } from "./zod.ts";
+import { errorResponses } from "./errors.ts";
+import { responseHeaders } from "./headers.ts";
+import type { Route } from "./route.ts";
+
+const presentByName = z.record(z.string(), z.boolean());
+
+const health = z
+  .object({
+    status: z.literal("ok"),
+    version: z.string(),
+    bindings: presentByName,
+    secrets: presentByName,
+    access: z.enum(["public", "token"]),
+    turnstile_site_key: z.string().nullable().openapi({
+      description:
+        "The site key of the Turnstile widget whose tokens POST /v1/tokens accepts; null without one.",
+    }),
+    budget: z.object({
+      usd_per_day: z.number(),
+      usd_left: z.number().openapi({ description: "What remains of today's budget (UTC)." }),
+    }),
+    local_development: z.boolean(),
+  })
+  .openapi("Health");
+
+/** `GET /health`. */
+export const getHealth: Route = {
+  method: "get",
+  path: "/health",
+  operationId: "getHealth",
+  summary: "Get the gateway's status and configuration",
+  tags: ["About"],
+  security: [],
+  responses: {
+    200: {
+      description: "The gateway works. Lists the names of bindings and secrets, never a value.",
+      headers: responseHeaders("cache-control"),
+      content: { "application/json": { schema: health } },
+    },
+    ...errorResponses(),
+  },
+};

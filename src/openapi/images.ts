@@ -1,0 +1,35 @@
+import { z } from "./zod.ts";
+import { errorResponses } from "./errors.ts";
+import { responseHeaders } from "./headers.ts";
+import { IMAGE_CONTENT, PARTIAL_OR_NOT_MODIFIED } from "./image-file.ts";
+import type { Route } from "./route.ts";
+
+/** `GET /v1/images/{id}/{file}`. */
+export const getImage: Route = {
+  method: "get",
+  path: "/v1/images/{id}/{file}",
+  operationId: "getImage",
+  summary: "Get an image",
+  description:
+    "Needs no token: the id cannot be guessed, and every client that has it may read the image. `HEAD` and range requests work as well.",
+  tags: ["Generations"],
+  security: [],
+  request: {
+    params: z.object({
+      id: z.string().openapi({ description: "`gen_…`" }),
+      file: z.string().openapi({
+        description: "The index of the image and its type.",
+        example: "0.png",
+      }),
+    }),
+  },
+  responses: {
+    200: {
+      description: "The image.",
+      headers: responseHeaders("cache-control", "etag", "accept-ranges", "content-disposition"),
+      content: IMAGE_CONTENT,
+    },
+    ...PARTIAL_OR_NOT_MODIFIED,
+    ...errorResponses("image_not_found", "range_not_satisfiable"),
+  },
+};

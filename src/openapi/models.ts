@@ -1,0 +1,103 @@
+import { z } from "./zod.ts";
+import type { ListedModel } from "../contract/model-list.ts";
+import { errorResponses } from "./errors.ts";
+import { exactly } from "./exactly.ts";
+import { responseHeaders } from "./headers.ts";
+import type { Route } from "./route.ts";
+
+const TAGS = ["About"];
+
+const sizes = z.union([
+  z.object({ kind: z.literal("listed"), sizes: z.array(z.string()) }),
+  z.object({
+    kind: z.literal("free"),
+    multiple_of: z.int(),
+    max_edge: z.int(),
+    max_aspect_ratio: z.int(),
+    min_pixels: z.int(),
+    max_pixels: z.int(),
+  }),
+]);
+
+const price = z.union([
+  z
+    .object({ text_in: z.number(), image_in: z.number(), image_out: z.number() })
+    .openapi({ description: "USD per million tokens." }),
+  z.object({ per_image: z.number() }).openapi({
+    description: "USD per image of the default size and quality.",
+  }),
+]);
+
+const model = exactly<ListedModel>()(
+  z.object({
+    id: z.string(),
+    object: z.literal("model"),
+    created: z.int().openapi({ description: "The release, in Unix seconds; 0 if unknown." }),
+    owned_by: z.string(),
+    shutdown_date: z
+      .string()
+      .nullable()
+      .openapi({ description: "The day on which OpenAI shuts the model down, at 00:00 UTC." }),
+    replaced_by: z.string().nullable().openapi({
+      description:
+        "The model that is sent upstream in its place from that day on; null if none is.",
+    }),
+    default: z
+      .boolean()
+      .openapi({ description: "True if a request without `model` gets this one." }),
+    prompt_max_chars: z.int(),
+    max_images: z.int(),
+    sizes,
+    default_size: z.string(),
+    qualities: z.array(z.string()),
+    styles: z.array(z.string()),
+    backgrounds: z.array(z.string()),
+    output_formats: z.array(z.string()),
+    moderations: z.array(z.string()),
+    max_partial_images: z.int(),
+    response_formats: z.array(z.string()),
+    default_response_format: z.string(),
+    price,
+  }),
+).openapi("Model");
+
+const modelList = z
+  .object({ object: z.literal("list"), data: z.array(model) })
+  .openapi("ModelList");
+
+/** `GET /v1/models`. */
+export const listModels: Route = {
+  method: "get",
+  path: "/v1/models",
+  operationId: "listModels",
+  summary: "List the served models with their parameters and prices",
+  tags: TAGS,
+  security: [],
+  responses: {
+    200: {
+      description: "The models.",
+      headers: responseHeaders(),
+      content: { "application/json": { schema: modelList } },
+    },
+    ...errorResponses(),
+  },
+};
+
+/** `GET /v1/models/{id}`. */
+export const getModel: Route = {
+  method: "get",
+  path: "/v1/models/{id}",
+  operationId: "getModel",
+  summary: "Get a model with its parameters and price",
+  tags: TAGS,
+  security: [],
+  request: { params: z.object({ id: z.string().openapi({ example: "gpt-image-2" }) }) },
+  responses: {
+    200: {
+      description: "The model.",
+      headers: responseHeaders(),
+      content: { "application/json": { schema: model } },
+    },
+    ...errorResponses("model_not_found"),
+  },
+};

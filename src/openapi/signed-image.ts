@@ -1,0 +1,42 @@
+import { z } from "./zod.ts";
+import { errorResponses, REQUEST, UPSTREAM } from "./errors.ts";
+import { responseHeaders } from "./headers.ts";
+import { IMAGE_CONTENT, PARTIAL_OR_NOT_MODIFIED } from "./image-file.ts";
+import type { Route } from "./route.ts";
+
+/** `GET /v1/images/generations` with a signed query. */
+export const getSignedImage: Route = {
+  method: "get",
+  path: "/v1/images/generations",
+  operationId: "getSignedImage",
+  summary: "Get an image by a signed URL",
+  description:
+    "For the `<img>` of a page that has no token. The first view generates the image. The query holds the request's parameters, `exp` and the signature `sig`. `npm run sign-url` creates such a URL.",
+  tags: ["Generations"],
+  security: [],
+  request: {
+    query: z.looseObject({
+      prompt: z.string(),
+      exp: z.string().openapi({ description: "The expiry of the URL, in Unix seconds." }),
+      sig: z.string().openapi({ description: "HMAC-SHA256 of the other parameters, sorted." }),
+    }),
+  },
+  responses: {
+    200: {
+      description: "The image.",
+      headers: responseHeaders("cache-status", "age", "cache-control", "etag", "accept-ranges"),
+      content: IMAGE_CONTENT,
+    },
+    ...PARTIAL_OR_NOT_MODIFIED,
+    ...errorResponses(
+      "invalid_signature",
+      "signature_expired",
+      "method_not_allowed",
+      ...REQUEST.filter((code) => code !== "unsupported_media_type"),
+      "not_acceptable",
+      "rate_limit_exceeded",
+      "range_not_satisfiable",
+      ...UPSTREAM,
+    ),
+  },
+};

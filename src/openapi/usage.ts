@@ -1,0 +1,47 @@
+import { z } from "./zod.ts";
+import { errorResponses, OPERATOR } from "./errors.ts";
+import { responseHeaders } from "./headers.ts";
+import { ADMIN_KEY, type Route } from "./route.ts";
+
+const counts = {
+  images: z.int().openapi({ description: "Generated images." }),
+  hits: z.int().openapi({ description: "Cache hits." }),
+  collapsed: z.int().openapi({ description: "Requests that joined a generation in progress." }),
+  spent_usd: z.number(),
+  saved_usd: z.number().openapi({ description: "The cost of the cache hits without the cache." }),
+};
+
+const usage = z
+  .object({
+    object: z.literal("usage"),
+    budget_usd_per_day: z.number(),
+    spent_today_usd: z.number().openapi({
+      description: "Includes the reservations of generations in progress.",
+    }),
+    days: z.array(
+      z.object({
+        day: z.string().openapi({ description: "YYYY-MM-DD, UTC." }),
+        ...counts,
+        callers: z.array(z.object({ caller: z.string(), model: z.string(), ...counts })),
+      }),
+    ),
+  })
+  .openapi("UsageOfDays");
+
+/** `GET /v1/usage`. */
+export const getUsage: Route = {
+  method: "get",
+  path: "/v1/usage",
+  operationId: "getUsage",
+  summary: "Get usage and cost of today and the 31 days before",
+  tags: ["Operator"],
+  security: ADMIN_KEY,
+  responses: {
+    200: {
+      description: "The newest day first.",
+      headers: responseHeaders("cache-control"),
+      content: { "application/json": { schema: usage } },
+    },
+    ...errorResponses(...OPERATOR),
+  },
+};

@@ -1,0 +1,97 @@
+import { z } from "./zod.ts";
+import { ACCESS, errorResponses, REQUEST } from "./errors.ts";
+import { responseHeaders } from "./headers.ts";
+import { generationBody } from "./requests.ts";
+import type { Route } from "./route.ts";
+import { pendingJob } from "./schemas.ts";
+
+const TAGS = ["Jobs"];
+
+const accepted = {
+  description: "Job accepted.",
+  headers: responseHeaders("location", "retry-after"),
+  content: { "application/json": { schema: pendingJob } },
+};
+
+const webhookBody = {
+  required: true,
+  content: {
+    "application/json": {
+      schema: z
+        .union([
+          generationBody,
+          z.object({ type: z.string().optional(), data: generationBody }).openapi("OrderEvent"),
+        ])
+        .openapi({ description: "A request, or an event with a request in `data`." }),
+      examples: {
+        request: { summary: "A request", value: { prompt: "a man walks" } },
+        event: {
+          summary: "An event",
+          value: { type: "order.paid", data: { prompt: "a man walks" } },
+        },
+      },
+    },
+  },
+};
+
+/** `POST /v1/webhooks/images`. */
+export const submitBySignedWebhook: Route = {
+  method: "post",
+  path: "/v1/webhooks/images",
+  operationId: "orderBySignedWebhook",
+  summary: "Submit a job by a signed webhook",
+  description:
+    "Standard Webhooks, signed with `WEBHOOK_SECRET`. A repeated delivery of the same `webhook-id` returns the same job.",
+  tags: TAGS,
+  security: [],
+  request: {
+    headers: z.object({
+      "webhook-id": z.string().max(255),
+      "webhook-timestamp": z.string().openapi({ description: "Unix seconds." }),
+      "webhook-signature": z.string().openapi({
+        description: "One or more signatures of the form `v1,<base64>`.",
+      }),
+    }),
+    body: webhookBody,
+  },
+  responses: {
+    202: accepted,
+    ...errorResponses(
+      "invalid_webhook_signature",
+      ...REQUEST,
+      "malformed_value",
+      "stream_in_job",
+      "rate_limit_exceeded",
+    ),
+  },
+};
+
+/** `POST /v1/webhooks/images/{token}`. */
+export const submitByWebhookWithToken: Route = {
+  method: "post",
+  path: "/v1/webhooks/images/{token}",
+  operationId: "orderByWebhookWithToken",
+  summary: "Submit a job by a webhook that cannot be signed",
+  tags: TAGS,
+  security: [],
+  request: {
+    params: z.object({
+      token: z.string().openapi({ description: "An access token with the scope `webhook`." }),
+    }),
+    headers: z.object({
+      "webhook-id": z.string().optional(),
+      "idempotency-key": z.string().max(255).optional(),
+    }),
+    body: webhookBody,
+  },
+  responses: {
+    202: accepted,
+    ...errorResponses(
+      ...REQUEST,
+      "malformed_value",
+      "stream_in_job",
+      "idempotency_key_reused",
+      ...ACCESS.filter((code) => code !== "missing_token"),
+    ),
+  },
+};
