@@ -3,20 +3,19 @@ import type { ImageRequest } from "./request.ts";
 
 export const JOB_STATUSES = ["queued", "in_progress", "completed", "failed"] as const;
 
-/** How far a job is. */
 export type JobStatus = (typeof JOB_STATUSES)[number];
 
-/** What came of one attempt to call back. */
+/** The outcome of one attempt to deliver a webhook. */
 export const ATTEMPT_OUTCOMES = [
   /** 2xx. */
   "delivered",
-  /** 410: the receiver wants no more. */
+  /** 410: the receiver accepts no further attempts. */
   "gone",
   /** Any other status. */
   "failed",
   "timeout",
   "unreachable",
-  /** The gateway may not call this host any more. */
+  /** The configuration no longer allows this host. */
   "not_allowed",
 ] as const;
 
@@ -55,11 +54,11 @@ export function mayPass({ code }: Failure): boolean {
   return code === "rate_limit_exceeded" || code === "upstream_rate_limited";
 }
 
-/** What every answer about a job says of it. */
+/** The fields of a job in every response about it. */
 export interface JobFields {
   job: string;
   status: JobStatus;
-  /** Absent where nobody is to be called back. */
+  /** Absent without a `webhook_url`. */
   delivery?: DeliveryView;
 }
 

@@ -20,7 +20,7 @@ export interface FreeSizes {
   maxPixels: number;
 }
 
-/** What a family of models accepts. Validation, the OpenAPI document and the model list read it. */
+/** The parameters that a family of models accepts, for validation, the OpenAPI document and the model list. */
 export interface ModelRules {
   promptMaxChars: number;
   maxImages: number;
@@ -45,7 +45,7 @@ export interface KnownModel {
   released: string;
   /** The day on which OpenAI shuts it down, at 00:00 UTC, YYYY-MM-DD; `null` if none is announced. */
   shutdown: string | null;
-  /** The id of the model that OpenAI recommends in its place; `null` where `shutdown` is. */
+  /** The id of the model that OpenAI recommends in its place; `null` if `shutdown` is. */
   successor: string | null;
   rules: ModelRules;
 }

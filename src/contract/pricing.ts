@@ -58,14 +58,14 @@ const DALL_E_2: Record<string, number> = { "256x256": 0.016, "512x512": 0.018 };
 const DALL_E_2_LARGEST = 0.02;
 const DALL_E_3 = { standard: 0.04, standardWide: 0.08, hd: 0.08, hdWide: 0.12 };
 
-/** What the price of an image depends on. */
+/** The parameters that decide the price of an image. */
 interface Priced {
   upstreamModel: string;
   size: string;
   quality: string;
 }
 
-/** What the cost of a request depends on. */
+/** The parameters that decide the cost of a request. */
 export interface PricedRequest extends Priced {
   prompt: string;
   n: number;

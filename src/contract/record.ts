@@ -55,7 +55,7 @@ export function parseRecord(value: unknown): GenerationRecord | undefined {
   return recordSchema.safeParse(value).data;
 }
 
-/** What an upstream has generated, without the bytes. */
+/** An upstream's generation, without the bytes of its images. */
 export interface GeneratedImages {
   images: readonly { type: ImageType; sizeBytes: number; revisedPrompt: string | undefined }[];
   usage: Usage;

@@ -53,7 +53,7 @@ export interface ImageOptions {
   readonly moderation: (typeof MODERATIONS)[number];
 }
 
-/** What the upstream is sent beside the spec. It does not change the image. */
+/** Parameters for the upstream that do not change the image. */
 export interface UpstreamOptions {
   readonly stream: boolean;
   /** 0..3. */

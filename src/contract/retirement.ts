@@ -3,7 +3,7 @@ import { knownModel } from "./models.ts";
 /** The values of the var `RETIRED_MODELS`. */
 export const RETIRED_MODELS = ["auto", "replace", "keep"] as const;
 
-/** What decides whether a model that OpenAI has shut down is replaced. */
+/** The configuration that decides whether a model that OpenAI has shut down is replaced. */
 export interface RetirementPolicy {
   /**
    * `replace`: send the successor, whatever the upstream is. `keep`: send the model that the client
@@ -17,11 +17,11 @@ export interface RetirementPolicy {
 /** A model as a client names it. */
 export interface NamedModel {
   id: string;
-  /** True if `MODEL_ALIASES` says what the upstream is sent: an alias is never replaced. */
+  /** True if `MODEL_ALIASES` sets the model that the upstream is sent. An alias is never replaced. */
   isAlias: boolean;
 }
 
-/** What OpenAI announces about a model that it has shut down or will shut down. */
+/** OpenAI's announcement about a model that it has shut down or will shut down. */
 export interface Retirement {
   /** YYYY-MM-DD; the model is gone from 00:00 UTC on. */
   shutdown: string;
@@ -39,7 +39,7 @@ export function isOpenAiUrl({ hostname }: URL): boolean {
 }
 
 /**
- * Returns what replaces a model from its shutdown day on; `undefined` if nothing does.
+ * Returns the retirement of a model that is replaced from its shutdown day on; `undefined` for another.
  *
  * The successor of a GPT image model accepts every request that the model accepts. dall-e models have
  * other parameters, so nothing replaces them.

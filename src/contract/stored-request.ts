@@ -33,7 +33,7 @@ interface StoredOptions {
   partial_images: number;
 }
 
-/** Returns the stored form of a request. What the client accepts besides JSON is not part of it. */
+/** Returns the stored form of a request. It does not contain `delivery.accept`. */
 export function toStoredRequest({ spec, upstream, delivery }: ImageRequest): StoredRequest {
   const { options, ...rest } = spec;
   const { stream, partialImages, user, safetyIdentifier } = upstream;

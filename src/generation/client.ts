@@ -23,7 +23,7 @@ export type GenerationUpdate =
   /** The last one. */
   | ({ kind: "completed" } & Completion);
 
-/** What a Durable Object returns about a completed generation. */
+/** A completed generation, as its Durable Object returns it. */
 export interface Completion {
   record: GenerationRecord;
   /** The opened images, if the object has sent them. */
@@ -127,7 +127,7 @@ export class GenerationClient {
 /** Names the Durable Object of a generation: the one of a name, or a new one. */
 export type ObjectName = { shared: string } | "fresh";
 
-/** Starts a generation in its Durable Object, or joins the one that is there. */
+/** Starts a generation in its Durable Object, or joins the current one. */
 export async function startGeneration(
   config: Config,
   name: ObjectName,

@@ -34,7 +34,7 @@ export interface RequestIdentity {
   fingerprint: string;
   /**
    * What version 0.1.0 stores and compares instead: the cache key under the model before its
-   * retirement. Stored with the fingerprint, so that each version reads what the other wrote.
+   * retirement. It is stored with the fingerprint, so that each version reads the rows of the other.
    */
   requestKey: string;
 }

@@ -23,10 +23,10 @@ import { GenerationStorage, type StoredGeneration } from "./storage.ts";
 import { Waiters } from "./waiters.ts";
 
 /**
- * Owns the generation of one key, so that no client can cancel it. Its alarm calls the upstream. The
- * images are in its SQLite before any client is told.
+ * Owns the generation of one key, so that no client can cancel it. Its alarm calls the upstream. It stores
+ * the images in SQLite before it wakes a client.
  *
- * It runs one generation at a time. Requests that come meanwhile join it.
+ * It runs one generation at a time. Requests that arrive meanwhile join it.
  */
 export class Generation extends DurableObject<object> {
   #storage = new GenerationStorage(this.ctx.storage.sql);
@@ -37,7 +37,7 @@ export class Generation extends DurableObject<object> {
   #starting: Promise<void> | undefined;
 
   /**
-   * Starts a generation, or joins the one that is there. Returns a failure if the accounts reject it.
+   * Starts a generation, or joins the current one. Returns a failure if the accounts reject it.
    *
    * A failed generation is not joined: the next request starts another one. A moderation block is
    * returned for its first minute, until every location of KV has it.
@@ -126,7 +126,7 @@ export class Generation extends DurableObject<object> {
   /**
    * Deletes a completed generation, so that the next request regenerates it. A running one is left alone.
    *
-   * @returns what was deleted and the request key that KV has it under; `undefined` if nothing was
+   * @returns the deleted record and its request key in KV; `undefined` if nothing was deleted
    */
   forget(id: string): { key: string; record: GenerationRecord } | undefined {
     const current = this.#storage.current();
@@ -135,7 +135,7 @@ export class Generation extends DurableObject<object> {
     return { key: current.job.key, record: current.record };
   }
 
-  /** Takes the steps that are due: calls the upstream, settles the cost, copies to KV, deletes. */
+  /** Performs the due steps: calls the upstream, settles the cost, copies to KV, deletes. */
   override async alarm(): Promise<void> {
     this.#failOrphan();
     const tried = new Set<string>();
@@ -274,7 +274,7 @@ export class Generation extends DurableObject<object> {
     });
   }
 
-  /** Tries a step and stores its changes, or those after its failure. */
+  /** Performs a step and stores its changes, or the changes after a failure. */
   async #attempt(
     kind: keyof typeof FAILURE_EVENTS,
     generation: StoredGeneration,

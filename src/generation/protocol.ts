@@ -37,13 +37,13 @@ export interface Progress {
   partials: PartialImage[];
   /** Once it has completed. */
   record?: GenerationRecord;
-  /** The opened images, once it has completed, if the query asks for them. They save a round trip. */
+  /** The opened images of a completed generation, if the query requests them. They save a round trip. */
   images?: ReadableStream<Uint8Array>[];
   /** Once it has failed. */
   failure?: Failure;
 }
 
-/** What a client knows, and what it waits for. */
+/** The state that a client has, and how long it waits for the next. */
 export interface ProgressQuery {
   /** The number of partial images that it has. */
   seen: number;

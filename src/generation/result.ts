@@ -34,7 +34,7 @@ export interface Hit {
   ttlSeconds: number;
 }
 
-/** What the cache did: the Cache-Status and Age of the response. */
+/** The outcome in the cache: the Cache-Status and Age of the response. */
 export type CacheOutcome =
   | Hit
   /** `bypass`: the client does not accept the cached response. */
@@ -50,7 +50,7 @@ export function isCollapsed(outcome: CacheOutcome): boolean {
   return outcome.kind !== "hit" && outcome.collapsed;
 }
 
-/** How often a waiting client asks the Durable Object again. */
+/** How long one call to the Durable Object waits. */
 const POLL_MS = 30_000;
 
 export interface WaitOptions {

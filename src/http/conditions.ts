@@ -2,7 +2,7 @@ import type { Context } from "hono";
 import type { FileConditions } from "../respond/file.ts";
 import type { AppEnv } from "./context.ts";
 
-/** What a request asks of the representation of a file. */
+/** Returns the conditions and the range that a request states for a file. */
 export function fileConditions(c: Context<AppEnv>): FileConditions {
   return {
     ifNoneMatch: c.req.header("if-none-match"),

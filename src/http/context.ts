@@ -2,9 +2,9 @@ import type { Cache } from "../cache/cache.ts";
 import type { Config } from "../config/environment.ts";
 import type { RequestEvent } from "../telemetry/event.ts";
 
-/** What Hono's context carries here. */
+/** The types of Hono's context. */
 export interface AppEnv {
-  /** Read by `config/environment.ts` alone. */
+  /** Only `config/environment.ts` reads it. */
   Bindings: object;
   Variables: {
     event: RequestEvent;

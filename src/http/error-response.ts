@@ -4,7 +4,7 @@ import { toWire } from "../errors/wire.ts";
 import { errorFields, log } from "../telemetry/log.ts";
 import type { AppEnv } from "./context.ts";
 
-/** Any thrown value as the contract's error. What nobody expected says nothing of itself. */
+/** Returns the error response for a thrown value. The message of an unexpected error is not shown. */
 export function errorResponse(error: unknown, c: Context<AppEnv>): Response {
   if (error instanceof GatewayError) return failureResponse(error.failure, c);
   log("error", "internal_error", { request_id: c.get("event").requestId, ...errorFields(error) });
@@ -12,9 +12,9 @@ export function errorResponse(error: unknown, c: Context<AppEnv>): Response {
 }
 
 /**
- * A failure as the contract's error.
+ * Returns the error response for a failure.
  *
- * @param more what the answer says beside it
+ * @param more fields that the body has in addition to `error`
  */
 export function failureResponse(failure: Failure, c: Context<AppEnv>, more?: object): Response {
   const { status, headers, body } = toWire(failure);

@@ -181,7 +181,7 @@ function firstImage({ record, images }: CompletedGeneration) {
   return { image, open };
 }
 
-/** Sets the headers that say what the cache did, and logs it. */
+/** Sets the headers about the cache, and logs the outcome. */
 function withOutcome(response: Response, result: GenerationResult, c: Context<AppEnv>): Response {
   const { outcome } = result;
   const collapsed = isCollapsed(outcome);

@@ -5,8 +5,9 @@ import type { AppEnv } from "./context.ts";
 const MAX_CHARS = 255;
 
 /**
- * What a client calls a request by, so that the same one again is known (Idempotency-Key: IETF draft,
- * httpapi-idempotency-key-header; webhook-id: Standard Webhooks); an empty name is none.
+ * Returns the value of a header that identifies a repeated request; `undefined` if it is absent or empty.
+ *
+ * Idempotency-Key: IETF draft httpapi-idempotency-key-header. webhook-id: Standard Webhooks.
  *
  * @throws {GatewayError} `string_above_max_length`
  */
@@ -22,12 +23,12 @@ function keyOf(header: "Idempotency-Key" | "webhook-id", c: Context<AppEnv>): st
   });
 }
 
-/** Of a request. */
+/** Returns the Idempotency-Key of a request. */
 export function idempotencyKeyOf(c: Context<AppEnv>): string | undefined {
   return keyOf("Idempotency-Key", c);
 }
 
-/** Of a webhook that nobody has signed. */
+/** Returns the id of a webhook without a signature. */
 export function webhookIdOf(c: Context<AppEnv>): string | undefined {
   return keyOf("webhook-id", c);
 }

@@ -6,13 +6,13 @@ import type { AppEnv } from "./context.ts";
 
 const JSON_TYPE = /^application\/(?:[\w.-]+\+)?json\s*(?:;|$)/i;
 
-/** Refuses what is not UTF-8, the only encoding of JSON between systems (RFC 8259, 8.1). */
+/** Rejects other encodings than UTF-8, which RFC 8259, 8.1 requires. */
 const UTF8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: false });
 
 /**
- * The JSON in a request's body, whatever it is.
+ * Returns the parsed JSON body of a request, of any shape.
  *
- * @param limitBytes `MAX_BODY_BYTES` where absent
+ * @param limitBytes `MAX_BODY_BYTES` if absent
  * @throws {GatewayError} `unsupported_media_type`, `request_too_large`, `invalid_json`
  */
 export async function jsonBody(c: Context<AppEnv>, limitBytes?: number): Promise<unknown> {
@@ -20,8 +20,8 @@ export async function jsonBody(c: Context<AppEnv>, limitBytes?: number): Promise
 }
 
 /**
- * The bytes of a body that says that it is JSON. They are counted while they are read: what a header
- * says of the length is not believed.
+ * Returns the bytes of a JSON body. The limit applies to the bytes that are read, because Content-Length
+ * may be absent or wrong.
  *
  * @throws {GatewayError} `unsupported_media_type`, `request_too_large`
  */
@@ -43,7 +43,7 @@ export async function jsonBytes(
 }
 
 /**
- * The JSON in bytes from outside.
+ * Parses the bytes of a JSON body.
  *
  * @throws {GatewayError} `invalid_json`
  */

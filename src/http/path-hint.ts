@@ -1,16 +1,16 @@
 import type { PathHint } from "../errors/failure.ts";
 
-/** What clients append to their base URL, with an id or without. */
+/** The paths that clients append to their base URL, with or without an id. */
 const ENDPOINT =
   /\/(?:images\/(?:generations|edits|variations|batches)|webhooks\/images|models|tokens|usage)(?:\/[^/]+)?\/*$/i;
 
 /**
- * Returns what is wrong with a path that leads nowhere, if it ends like one of ours: then the client has
- * a wrong base URL. `undefined` for every other path.
+ * Returns the problem of a path that has no route but ends like one of the API: the client has a wrong base
+ * URL. Returns `undefined` for every other path.
  */
 export function pathHint({ pathname, origin }: URL): PathHint | undefined {
   const [endpoint] = ENDPOINT.exec(pathname) ?? [];
-  // Where the base URL is right, another one does not help.
+  // If the base URL is right, the problem is another one.
   if (endpoint === undefined || pathname === `/v1${endpoint.replace(/\/+$/, "")}`) return undefined;
   return { problem: problemOf(pathname), origin };
 }

@@ -4,9 +4,9 @@ import { configOf } from "../config/environment.ts";
 import type { AppEnv } from "../http/context.ts";
 
 /**
- * Puts the parsed configuration and what is built from it into the context.
+ * Puts the parsed configuration and the cache into the context.
  *
- * @throws {GatewayError} `misconfigured`: a gateway that is set up wrongly answers nothing else
+ * @throws {GatewayError} `misconfigured`: every request fails until the operator fixes the configuration
  */
 export function configuration(): MiddlewareHandler<AppEnv> {
   return async function configuration(c, next) {

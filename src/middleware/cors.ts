@@ -3,7 +3,7 @@ import { cors as honoCors } from "hono/cors";
 import { configOf } from "../config/environment.ts";
 import type { AppEnv } from "../http/context.ts";
 
-/** What a script may read beside the body. */
+/** Response headers that a script may read. */
 const EXPOSED_HEADERS = [
   "x-request-id",
   "retry-after",
@@ -20,7 +20,7 @@ const EXPOSED_HEADERS = [
   "allow",
 ];
 
-/** What a script may send. */
+/** Request headers that a script may send. */
 const REQUEST_HEADERS = [
   "accept",
   "authorization",
@@ -33,35 +33,35 @@ const REQUEST_HEADERS = [
   "range",
 ];
 
-/** The SDKs send a dozen headers of their own; a custom name means nothing to any browser or proxy. */
+/** The SDKs send a dozen headers of their own. Browsers and proxies give no meaning to custom names. */
 const CUSTOM_HEADER = /^(?:x|openai)-[\w-]{1,64}$/;
 
 const PREFLIGHT_SECONDS = 24 * 60 * 60;
 
-/** One for each environment, which does not change while an isolate lives. */
+/** One for each environment, which does not change during the life of an isolate. */
 const policies = new WeakMap<object, MiddlewareHandler>();
 
 /**
- * CORS for the configured origins. A preflight is allowed, of the headers that it asks for, those
- * that are safe. This is no access control; any program but a browser ignores it.
+ * Sets the CORS headers for the configured origins. A preflight response allows the safe ones of the
+ * requested headers. CORS is no access control: only browsers enforce it.
  */
 export function cors(): MiddlewareHandler<AppEnv> {
   return async function cors(c, next) {
     const policy = policies.get(c.env) ?? policyOf(c.env, REQUEST_HEADERS);
     policies.set(c.env, policy);
     if (c.req.method === "OPTIONS") {
-      const asked = c.req.header("access-control-request-headers");
-      return policyOf(c.env, allowedHeaders(asked))(c, next);
+      const requested = c.req.header("access-control-request-headers");
+      return policyOf(c.env, allowedHeaders(requested))(c, next);
     }
-    // What is set before the answer is there makes Hono copy the answer.
+    // Headers that are set before the response exists make Hono copy the response.
     await next();
     return policy(c, async () => {});
   };
 }
 
-/** What is asked for, as far as it is one of ours or a custom one; ours where nothing is. */
-function allowedHeaders(asked: string | undefined): string[] {
-  const names = asked?.split(",").map((name) => name.trim().toLowerCase()) ?? [];
+/** Returns the requested headers that are listed or custom; the listed ones if none is requested. */
+function allowedHeaders(requested: string | undefined): string[] {
+  const names = requested?.split(",").map((name) => name.trim().toLowerCase()) ?? [];
   const allowed = names.filter(
     (name) => REQUEST_HEADERS.includes(name) || CUSTOM_HEADER.test(name),
   );
@@ -79,7 +79,7 @@ function policyOf(env: object, allowHeaders: string[]): MiddlewareHandler {
   });
 }
 
-/** A gateway that is set up wrongly says so to pages as well. */
+/** Returns `*` if the configuration is invalid, so that pages can read the error. */
 function allowedOrigins(env: object): readonly string[] {
   try {
     return configOf(env).allowedOrigins;

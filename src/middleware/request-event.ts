@@ -6,15 +6,15 @@ import { writeEvent } from "../telemetry/write.ts";
 import type { AppEnv } from "../http/context.ts";
 
 /**
- * Gives the request its id and its event, and every answer, errors too, `x-request-id` and
- * `Server-Timing`. The event is written once the answer is on its way.
+ * Gives the request an id and an event, and every response `x-request-id` and `Server-Timing`. Writes the
+ * event after the response has been returned.
  */
 export function requestEvent(): MiddlewareHandler<AppEnv> {
   return async function requestEvent(c, next) {
     const event = new RequestEvent(newId("req"));
     c.set("event", event);
     await next();
-    // Not c.header(), which copies an answer that is there already.
+    // c.header() would copy the finished response.
     const { headers } = c.res;
     headers.set("x-request-id", event.requestId);
     headers.set("server-timing", event.serverTiming());
@@ -23,7 +23,7 @@ export function requestEvent(): MiddlewareHandler<AppEnv> {
   };
 }
 
-/** The path as it is registered: the address itself may hold a token, and its query a prompt. */
+/** Returns the route as it is registered. The URL itself may contain a token, and its query a prompt. */
 function routeOf(c: Context<AppEnv>): string | undefined {
   const path = routePath(c, -1);
   return path.includes("*") ? undefined : path;

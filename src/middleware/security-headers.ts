@@ -5,15 +5,15 @@ import type { AppEnv } from "../http/context.ts";
 const ONE_YEAR_SECONDS = 365 * 24 * 60 * 60;
 
 /**
- * The headers that make a browser careful with an answer. Which pages may show a picture, and what
- * one that is opened by itself may do, the answers with pictures say themselves.
+ * Sets the security headers of every response. Responses that are images set further ones themselves:
+ * which pages may show the image, and what it may do if it is opened as a document.
  */
 export function securityHeaders(): MiddlewareHandler<AppEnv> {
   return secureHeaders({
     crossOriginOpenerPolicy: false,
     crossOriginResourcePolicy: false,
     originAgentCluster: false,
-    // No includeSubDomains: the other hosts of a domain are not ours to speak for.
+    // No includeSubDomains: the gateway must not decide for the other hosts of its domain.
     strictTransportSecurity: `max-age=${ONE_YEAR_SECONDS}`,
     xDnsPrefetchControl: false,
     xDownloadOptions: false,

@@ -1,7 +1,7 @@
 import type { ImageSource } from "../generation/result.ts";
 import { readChunks, READ_BYTES, readExactly } from "../lib/streams.ts";
 
-/** A piece of a body: text, or an image that goes as base64. */
+/** A piece of a body: text, or an image that is encoded as base64. */
 export type Part = string | ImagePart;
 
 export interface ImagePart {
@@ -9,25 +9,25 @@ export interface ImagePart {
   sizeBytes: number;
 }
 
-/** Takes work that the runtime is to stay alive for. */
+/** Keeps the runtime alive until the work is done. */
 export type WaitUntil = (work: Promise<unknown>) => void;
 
 const encoder = new TextEncoder();
 
-/** How many characters base64 of so many bytes has (RFC 4648, 4). */
+/** Returns the number of base64 characters for a number of bytes (RFC 4648, 4). */
 export function base64Length(bytes: number): number {
   return 4 * Math.ceil(bytes / 3);
 }
 
-/** How many bytes a text has in UTF-8. */
+/** Returns the number of bytes of a text in UTF-8. */
 export function byteLength(text: string): number {
   return encoder.encode(text).byteLength;
 }
 
 /**
- * A body in one piece, for what is small enough to be held: that takes a copy and a stream less.
+ * Returns a body in one piece, if it is small enough for memory. This saves a copy and a stream.
  *
- * @param length in bytes, of all parts
+ * @param length of all parts, in bytes
  */
 export async function wholeBody(parts: readonly Part[], length: number): Promise<Uint8Array> {
   const body = new Uint8Array(length);
@@ -36,7 +36,7 @@ export async function wholeBody(parts: readonly Part[], length: number): Promise
     const text = typeof part === "string" ? part : (await readImage(part)).toBase64();
     end += encoder.encodeInto(text, body.subarray(end)).written;
   }
-  if (end !== length) throw new Error("a body has not the length that it should have");
+  if (end !== length) throw new Error("a body does not have its computed length");
   return body;
 }
 
@@ -45,11 +45,11 @@ async function readImage({ open, sizeBytes }: ImagePart): Promise<Uint8Array> {
 }
 
 /**
- * Writes a body part by part and closes it. Of an image there is one chunk in memory at a time, in
- * buffers that are used again.
+ * Writes a body part by part and closes it. Memory holds one chunk of an image at a time, in reused
+ * buffers.
  *
- * The client that leaves, and the image that cannot be read, end it early: a cut body is the only
- * way left to say so.
+ * If the client disconnects or an image cannot be read, the body is cut. After the status was sent,
+ * there is no other way to report an error.
  */
 export async function writeBody(
   parts: AsyncIterable<Part> | Iterable<Part>,

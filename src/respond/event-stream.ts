@@ -15,7 +15,7 @@ import type { JsonOptions } from "./json.ts";
 /** After this silence, a comment keeps proxies from closing the connection. */
 const SILENCE_MS = 15_000;
 
-/** What is sent to the client, in order. */
+/** An item of the stream, in order. */
 type StreamItem =
   | { kind: "silence" }
   | { kind: "partial"; partial: PartialImage; open: ImageSource }

@@ -4,31 +4,31 @@ import { GatewayError } from "../errors/failure.ts";
 import type { ImageType } from "../lib/image-type.ts";
 import { readExactly } from "../lib/streams.ts";
 
-/** What an image request may ask of the representation (RFC 9110, 13 and 14). */
+/** The conditions and the range of a request for an image (RFC 9110, 13 and 14). */
 export interface FileConditions {
   ifNoneMatch: string | undefined;
   range: string | undefined;
   ifRange: string | undefined;
-  /** Headers only. */
+  /** True if the response has only headers. */
   head: boolean;
 }
 
-/** How a file is to be known and kept. */
+/** The validator and the caching of a file. */
 export interface FileIdentity {
-  /** Strong: the bytes behind it never change. */
+  /** A strong ETag: the bytes never change. */
   etag: string;
-  /** A Cache-Control header for the answer. */
+  /** The Cache-Control header of the response. */
   cacheControl: string;
 }
 
 const ONE_YEAR_SECONDS = 365 * 24 * 60 * 60;
 
-/** For an address whose bytes never change. */
+/** The Cache-Control of a URL whose bytes never change. */
 export const IMMUTABLE = `public, max-age=${ONE_YEAR_SECONDS}, immutable`;
 
 /**
- * An image as a file: whole, one range of it, or "you have it already". The whole one goes from its
- * source to the socket without passing through JavaScript.
+ * Returns an image as a file: the whole, one range of it, or 304. The whole image streams from its source
+ * to the socket without passing through JavaScript.
  *
  * @throws {GatewayError} `range_not_satisfiable`
  */
@@ -64,13 +64,13 @@ export async function fileResponse(
   return new Response(slice, { status: 206, headers });
 }
 
-/** What every answer that is a picture carries. */
+/** Returns the headers of every response that is an image. */
 export function imageHeaders(type: ImageType): Record<string, string> {
   return {
-    // Shown in any page, under any origin: knowing the address is the permission.
+    // Any page of any origin may show the image: its URL is the permission.
     "access-control-allow-origin": "*",
     "content-disposition": "inline",
-    // Opened by itself a picture is a document, and this one may do nothing.
+    // An image that is opened as a document must not run or load anything.
     "content-security-policy": "default-src 'none'; sandbox",
     "content-type": `image/${type}`,
     "cross-origin-resource-policy": "cross-origin",
@@ -78,13 +78,13 @@ export function imageHeaders(type: ImageType): Record<string, string> {
   };
 }
 
-/** A bit of the parser's code: the header has no meaning, rather than none here. */
+/** The bit in the parser's code for a malformed header. */
 const MALFORMED = 1;
 
 /**
- * The one range that is asked for; `undefined` where the whole is to be sent: no range, a malformed
- * or unknown one, several (RFC 9110, 14.2 lets a server ignore them), or an If-Range that does not
- * hold.
+ * Returns the single requested range; `undefined` if the response is the whole image: without a range,
+ * for a malformed or unknown one, for several (RFC 9110, 14.2 lets a server ignore them), or if
+ * If-Range does not match.
  */
 async function singleRange(
   image: CachedImage,
@@ -99,7 +99,7 @@ async function singleRange(
   throw new GatewayError({ code: "range_not_satisfiable", sizeBytes: image.sizeBytes });
 }
 
-/** If-None-Match compares weakly (RFC 9110, 13.1.2). */
+/** Returns true if an If-None-Match header matches. It compares weakly (RFC 9110, 13.1.2). */
 function matches(header: string | undefined, etag: string): boolean {
   if (header === undefined) return false;
   const tags = header.split(",").map((tag) => tag.trim().replace(/^W\//, ""));

@@ -2,10 +2,10 @@ import type { Hono } from "hono";
 import { GatewayError } from "../errors/failure.ts";
 import type { AppEnv } from "../http/context.ts";
 
-/** Where the widget's script and frame come from (Turnstile documentation, "Content Security Policy"). */
+/** The origin of the widget's script and frame (Turnstile documentation, "Content Security Policy"). */
 const TURNSTILE_ORIGIN = "https://challenges.cloudflare.com";
 
-/** `GET /`: the page, whose policy allows the Turnstile widget where there is one. */
+/** `GET /`: the page. Its policy allows the Turnstile widget if one is configured. */
 export function pageRoute(app: Hono<AppEnv>): void {
   app.get("/", async (c) => {
     const { assets, turnstile } = c.get("config");

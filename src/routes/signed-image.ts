@@ -34,7 +34,7 @@ export function signedImageRoute(app: Hono<AppEnv>): void {
     const { parameters, expires } = await verifyQuery(query, tokenSecrets, now);
     const { caller, request } = await admitImageRequest(
       {
-        // The signature permits the request, whoever sends it. Usage counts by network.
+        // The signature permits the request of any client. The budget of its network is charged.
         authenticate: () => anonymous("signed-url", networkOfClient(c)),
         parse: () => {
           const request = parseImageRequest(fromQuery(parameters), context.config, nowMs);

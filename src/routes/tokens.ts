@@ -10,7 +10,7 @@ import { nowSeconds } from "../lib/clock.ts";
 import type { AppEnv } from "../http/context.ts";
 import { jsonBody } from "../http/json-body.ts";
 
-/** A token for a widget's token is for what its page is about to do. */
+/** The lifetime of a token in exchange for a Turnstile token: long enough for one visit. */
 const TURNSTILE_TTL_SECONDS = 10 * 60;
 
 const ORDER = [...Object.keys(tokenBody.shape), "turnstile_token"];
@@ -60,7 +60,7 @@ async function adminOptions(json: unknown, c: Context<AppEnv>): Promise<MintOpti
   return { sub, ttlSeconds, nowSeconds: nowSeconds(), limits };
 }
 
-/** Good for the page that the widget was on, where browsers tell which. */
+/** Returns the options of a token for a visitor. If the browser sends the origin of the page, it is bound to it. */
 async function turnstileOptions(json: object, c: Context<AppEnv>): Promise<MintOptions> {
   const config = c.get("config");
   if (config.turnstile === undefined) {
