@@ -11,7 +11,7 @@ export default {
       case "/record":
         return Response.json(await env.CACHE.get("record", "json"));
       case "/limited-record":
-        await env.LIMIT.limit({ key: "somebody" });
+        await env.LIMIT.limit({ key: "caller" });
         return Response.json(await env.CACHE.get("record", "json"));
       case "/image":
         return new Response(await env.CACHE.get("image", "stream"));
@@ -55,16 +55,16 @@ function pipedImages(cache, n) {
 
 const CHUNK_BYTES = 1024 * 1024;
 
-/** The least that loses nothing: the call in an alarm, the pictures in SQLite first, then in KV. */
+/** The minimum that loses nothing: calls the upstream in an alarm, stores the images in SQLite, then in KV. */
 export class Keeper extends DurableObject {
-  #made = Promise.withResolvers();
+  #generated = Promise.withResolvers();
 
   async make(body) {
     const { sql } = this.ctx.storage;
     sql.exec("CREATE TABLE job (body TEXT); CREATE TABLE chunk (bytes BLOB)");
     sql.exec("INSERT INTO job VALUES (?)", body);
     await this.ctx.storage.setAlarm(Date.now());
-    return this.#made.promise;
+    return this.#generated.promise;
   }
 
   async alarm() {
@@ -77,7 +77,7 @@ export class Keeper extends DurableObject {
         sql.exec("INSERT INTO chunk VALUES (?)", image.slice(start, start + CHUNK_BYTES));
       }
     }
-    this.#made.resolve(text);
+    this.#generated.resolve(text);
     for (const image of images) await this.env.CACHE.put(crypto.randomUUID(), image);
   }
 }

@@ -17,7 +17,7 @@ export interface Expectation {
   cache?: string;
 }
 
-export interface Answered {
+export interface ReceivedResponse {
   headers: IncomingHttpHeaders;
   bytes: number;
   /** Time to the last byte of the body. */
@@ -39,8 +39,14 @@ const agent = new Agent({ keepAlive: true });
  *
  * @throws if there is no response, or not the expected one
  */
-export function send({ url, method = "GET", headers = {}, body, expect }: Call): Promise<Answered> {
-  const { promise, resolve, reject } = Promise.withResolvers<Answered>();
+export function send({
+  url,
+  method = "GET",
+  headers = {},
+  body,
+  expect,
+}: Call): Promise<ReceivedResponse> {
+  const { promise, resolve, reject } = Promise.withResolvers<ReceivedResponse>();
   const startMs = performance.now();
   const length = body === undefined ? {} : { "content-length": String(Buffer.byteLength(body)) };
   const outgoing = request(
@@ -81,7 +87,7 @@ export function send({ url, method = "GET", headers = {}, body, expect }: Call):
 
 function differs(
   status: number | undefined,
-  { headers, bytes, beginning }: Answered,
+  { headers, bytes, beginning }: ReceivedResponse,
   expect: Expectation,
 ): string | undefined {
   const cacheStatus = String(headers["cache-status"]);

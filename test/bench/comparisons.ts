@@ -2,7 +2,7 @@ import { send, type Call, type Expectation } from "./client.ts";
 import { compare, type Comparison, type Effort } from "./measure.ts";
 import type { Figure, Row } from "./row.ts";
 import { cachedRecords, generation, type Servers } from "./servers.ts";
-import { IMAGE_BYTES, picture } from "./upstream.ts";
+import { IMAGE_BYTES, imageOf } from "./upstream.ts";
 
 /** The servers with cached generations, and the same data for the bare Worker. */
 interface Stage {
@@ -217,5 +217,5 @@ async function seedBareWorker({ gateway, bare }: Servers): Promise<void> {
   const record = first === undefined ? null : await gateway.cache.get(first.name, "text");
   if (record === null) throw new Error("the gateway has cached no record");
   await bare.cache.put("record", record);
-  await bare.cache.put("image", picture(IMAGE_BYTES));
+  await bare.cache.put("image", imageOf(IMAGE_BYTES));
 }

@@ -26,12 +26,12 @@ const LASTING_MS = 30_000;
 const PNG_SIGNATURE = Buffer.from("89504e470d0a1a0a", "hex");
 
 /** Returns incompressible bytes with the signature of a PNG, which the gateway accepts as an image. */
-export function picture(bytes: number): Buffer {
+export function imageOf(bytes: number): Buffer {
   return Buffer.concat([PNG_SIGNATURE, randomBytes(bytes - PNG_SIGNATURE.length)]);
 }
 
 function responseBody(n: number, bytes: number): Buffer {
-  const data = Array.from({ length: n }, () => ({ b64_json: picture(bytes).toString("base64") }));
+  const data = Array.from({ length: n }, () => ({ b64_json: imageOf(bytes).toString("base64") }));
   const usage = { input_tokens: 10, output_tokens: 4160, total_tokens: 4170 };
   return Buffer.from(JSON.stringify({ created: 1_700_000_000, data, usage }));
 }
@@ -53,7 +53,7 @@ function event(type: string, fields: object): string {
 
 export async function startUpstream(): Promise<InstantUpstream> {
   const small = responseBody(1, SMALL_BYTES);
-  const stream = events(picture(SMALL_BYTES).toString("base64"));
+  const stream = events(imageOf(SMALL_BYTES).toString("base64"));
   const large = new Map([1, 4, 10].map((n) => [n, responseBody(n, IMAGE_BYTES)]));
   let calls = 0;
   const server = createServer((incoming, outgoing) => {

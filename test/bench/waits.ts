@@ -5,7 +5,7 @@ import { setTimeout as wait } from "node:timers/promises";
 import { signQuery } from "../../src/access/signed-url.ts";
 import { mintToken } from "../../src/access/token.ts";
 import { startGateway, type Gateway } from "../support/gateway.ts";
-import { send, type Answered, type Call, type Expectation } from "./client.ts";
+import { send, type ReceivedResponse, type Call, type Expectation } from "./client.ts";
 import { delayedWorker, setDelays, type Delays } from "./delayed.ts";
 import { cachedRecords } from "./servers.ts";
 import { LASTING, SMALL, startUpstream } from "./upstream.ts";
@@ -433,7 +433,7 @@ async function startedElsewhere(subject: Subject): Promise<{ id: string; prompt:
   return { id: idIn(await send(post(elsewhere, { prompt }, expect, ASYNC))), prompt };
 }
 
-function idIn({ beginning }: Answered): string {
+function idIn({ beginning }: ReceivedResponse): string {
   const { id }: { id: string } = JSON.parse(beginning.toString());
   return id;
 }

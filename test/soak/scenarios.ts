@@ -5,7 +5,7 @@ import { hookAt, type Received } from "../support/webhooks/hook.ts";
 import { isUncertain, requestOf, type Account, type Model, type Prompt } from "./books.ts";
 import { FAULTS, STREAM_FAULTS, WELL, type Fault } from "./faults.ts";
 import type { Random } from "./random.ts";
-import { jsonOf, type Answer, type Form, type Traffic } from "./traffic.ts";
+import { jsonOf, type ReadResult, type Form, type Traffic } from "./traffic.ts";
 
 /** The environment of a scenario. */
 export interface Stage {
@@ -427,7 +427,7 @@ async function revisit({ traffic, random }: Stage): Promise<Account> {
   return prompt.account;
 }
 
-function callOf(result: Answer | undefined) {
+function callOf(result: ReadResult | undefined) {
   return result?.kind === "images" ? result.calls[0] : undefined;
 }
 

@@ -26,7 +26,7 @@ export interface Reply {
 }
 
 /** The outcome of a request. */
-export type Answer =
+export type ReadResult =
   | { kind: "images"; id: string | undefined; calls: Call[] }
   | { kind: "pending"; location: string; body: Record<string, unknown> }
   | { kind: "error"; status: number; code: string | null };
@@ -202,7 +202,7 @@ export class Traffic {
     form: Form,
     headers: Record<string, string> = {},
     allowed: Allowed = {},
-  ): Promise<Exclude<Answer, { kind: "pending" }>> {
+  ): Promise<Exclude<ReadResult, { kind: "pending" }>> {
     const result = await this.read(prompt, await this.post(prompt, form, headers), allowed);
     return result.kind === "pending" ? this.poll(prompt, result.location, allowed) : result;
   }
@@ -237,7 +237,7 @@ export class Traffic {
     prompt: Prompt,
     location: string,
     allowed: Allowed = {},
-  ): Promise<Exclude<Answer, { kind: "pending" }>> {
+  ): Promise<Exclude<ReadResult, { kind: "pending" }>> {
     const headers = { authorization: `Bearer ${prompt.account.token}` };
     for (const untilMs = Date.now() + POLL_WITHIN_MS; ;) {
       const reply = await this.send("poll", location, { headers });
@@ -249,7 +249,7 @@ export class Traffic {
   }
 
   /** Reads a response, and checks it against the calls of the upstream and the documentation. */
-  async read(prompt: Prompt, reply: Reply, allowed: Allowed): Promise<Answer> {
+  async read(prompt: Prompt, reply: Reply, allowed: Allowed): Promise<ReadResult> {
     const type = reply.headers.get("content-type") ?? "";
     if (!reply.headers.has("x-request-id")) this.find(`no x-request-id`, prompt);
     if (reply.status === 202) {
@@ -287,7 +287,7 @@ export class Traffic {
     return reply.body;
   }
 
-  #images(prompt: Prompt, id: string | undefined, images: readonly Buffer[]): Answer {
+  #images(prompt: Prompt, id: string | undefined, images: readonly Buffer[]): ReadResult {
     const hashes = images.map((bytes) => createHash("sha256").update(bytes).digest("hex"));
     const calls = this.books.callsWith(prompt, hashes);
     const [call] = calls;
@@ -301,7 +301,7 @@ export class Traffic {
     return { kind: "images", id, calls };
   }
 
-  async #streamed(prompt: Prompt, reply: Reply, allowed: Allowed): Promise<Answer> {
+  async #streamed(prompt: Prompt, reply: Reply, allowed: Allowed): Promise<ReadResult> {
     const events = reply.body
       .toString()
       .split("\n\n")
@@ -317,7 +317,12 @@ export class Traffic {
   }
 
   /** Checks that an error has the documented form, and is one that this prompt may have. */
-  #error(prompt: Prompt, reply: Reply, body: Record<string, unknown>, allowed: Allowed): Answer {
+  #error(
+    prompt: Prompt,
+    reply: Reply,
+    body: Record<string, unknown>,
+    allowed: Allowed,
+  ): ReadResult {
     const { status, headers } = reply;
     const { code, isWellFormed } = envelopeOf(body);
     count(this.errors, String(code));

@@ -38,7 +38,7 @@ interface SendOptions {
   body?: unknown;
 }
 
-/** The JSON of a response, as far as scenes read it. */
+/** The fields of a JSON response that scenes read. */
 export interface ResponseJson {
   id: string;
   jti: string;
@@ -111,7 +111,7 @@ export class Stage {
   }
 
   /** Sends a request without recording it. */
-  async ask(path: string, options: SendOptions = {}): Promise<{ http: number } & ResponseJson> {
+  async read(path: string, options: SendOptions = {}): Promise<{ http: number } & ResponseJson> {
     const { response } = await this.#send(path, options);
     return { ...(await response.json<ResponseJson>()), http: response.status };
   }
@@ -186,7 +186,7 @@ export class Stage {
     isReached: (json: { http: number } & ResponseJson) => boolean,
     headers: Record<string, string> = {},
   ): Promise<void> {
-    await reached(async () => isReached(await this.ask(path, { headers })));
+    await reached(async () => isReached(await this.read(path, { headers })));
   }
 
   /** Prevents alarms from running. */

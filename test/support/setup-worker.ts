@@ -10,8 +10,8 @@ declare module "vitest" {
 }
 
 /**
- * Starts one simulator and one webhook receiver for all tests in workerd. Tests tell their requests to the
- * simulator apart by the prompt.
+ * Starts one simulator and one webhook receiver for all tests in workerd. Each test recognizes its requests
+ * to the simulator by their prompt.
  */
 export default async function setup(project: TestProject): Promise<() => Promise<void>> {
   const simulator = await startSimulator();

@@ -27,7 +27,7 @@ export interface Stage {
 
 export interface StageOptions extends Omit<GatewayOptions, "nowMs"> {
   /**
-   * The time at the start. The upstream then rejects the models that OpenAI has shut down by then. Absent:
+   * The time at the start. The upstream rejects the models that OpenAI has shut down at that time. Absent:
    * the machine's time, and an upstream that serves any model.
    */
   at?: string;

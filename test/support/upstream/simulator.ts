@@ -61,7 +61,7 @@ export interface SimulatorOptions {
   delayMs?: number;
   /**
    * Returns the time, in milliseconds since the epoch. The simulator rejects the models that OpenAI has shut
-   * down by then. Absent: it serves any model.
+   * down at that time. Absent: it serves any model.
    */
   openAiClock?: () => number;
   /** Receives each call when it arrives; the simulator fills it in until the call has ended. */
