@@ -99,7 +99,7 @@ export class ImageJob extends WorkflowEntrypoint<object> {
     return null;
   }
 
-  /** @returns seconds until the next attempt; `null` if there is none */
+  /** @returns seconds until the next attempt; `null` if there is no next attempt */
   async #deliver(id: string, attempt: number): Promise<number | null> {
     const jobBatch = this.#jobBatch(id);
     const delivery = await jobBatch.delivery(id);
