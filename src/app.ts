@@ -1,10 +1,10 @@
 import { Hono } from "hono";
 import { methodNotAllowed } from "hono/method-not-allowed";
-import { configuration } from "./middleware/configuration.ts";
 import type { AppEnv } from "./http/context.ts";
-import { cors } from "./middleware/cors.ts";
 import { errorResponse, failureResponse } from "./http/error-response.ts";
 import { pathHint } from "./http/path-hint.ts";
+import { configuration } from "./middleware/configuration.ts";
+import { cors } from "./middleware/cors.ts";
 import { requestEvent } from "./middleware/request-event.ts";
 import { securityHeaders } from "./middleware/security-headers.ts";
 import { batchesRoutes } from "./routes/batches.ts";

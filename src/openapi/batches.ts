@@ -1,4 +1,3 @@
-import { z } from "./zod.ts";
 import { CUSTOM_ID_MAX_CHARS, MAX_REQUESTS, type BatchView } from "../contract/batch.ts";
 import { JOB_STATUSES } from "../contract/job.ts";
 import { ACCESS, errorResponses, REQUEST } from "./errors.ts";
@@ -6,6 +5,7 @@ import { exactly } from "./exactly.ts";
 import { responseHeaders } from "./headers.ts";
 import { OPTIONAL_TOKEN, type Route } from "./route.ts";
 import { delivery, errorBody, imagesResponse, unixSeconds } from "./schemas.ts";
+import { z } from "./zod.ts";
 
 const TAGS = ["Jobs"];
 

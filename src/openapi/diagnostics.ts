@@ -1,9 +1,9 @@
-import { z } from "./zod.ts";
 import { CHECK_NAMES, type Diagnostics } from "../contract/diagnostics.ts";
 import { errorResponses, OPERATOR } from "./errors.ts";
 import { exactly } from "./exactly.ts";
 import { responseHeaders } from "./headers.ts";
 import { ADMIN_KEY, type Route } from "./route.ts";
+import { z } from "./zod.ts";
 
 const diagnostics = exactly<Diagnostics>()(
   z.object({

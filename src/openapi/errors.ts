@@ -1,8 +1,8 @@
-import type { RouteResponse } from "./route.ts";
-import { errorBody } from "./schemas.ts";
 import type { Failure } from "../errors/failure.ts";
 import { exampleOf } from "../errors/wire.ts";
 import { responseHeaders } from "./headers.ts";
+import type { RouteResponse } from "./route.ts";
+import { errorBody } from "./schemas.ts";
 
 type Codes = readonly Failure["code"][];
 

@@ -1,4 +1,3 @@
-import { z } from "./zod.ts";
 import { RESPONSE_FORMATS } from "../contract/models.ts";
 import { ACCESS, errorResponses, OPERATOR, REQUEST, UPSTREAM } from "./errors.ts";
 import { responseHeaders } from "./headers.ts";
@@ -6,6 +5,7 @@ import { IMAGE_CONTENT } from "./image-file.ts";
 import { generationBody } from "./requests.ts";
 import { ADMIN_KEY, OPTIONAL_TOKEN, type Route } from "./route.ts";
 import { imagesResponse, pendingGeneration, pendingJob } from "./schemas.ts";
+import { z } from "./zod.ts";
 
 const TAGS = ["Generations"];
 

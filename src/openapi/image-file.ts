@@ -1,6 +1,6 @@
-import { z } from "./zod.ts";
 import { IMAGE_TYPES } from "../lib/image-type.ts";
 import { responseHeaders } from "./headers.ts";
+import { z } from "./zod.ts";
 
 const bytes = { schema: z.string().openapi({ description: "The image's bytes." }) };
 

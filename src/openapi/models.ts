@@ -1,9 +1,9 @@
-import { z } from "./zod.ts";
 import type { ListedModel } from "../contract/model-list.ts";
 import { errorResponses } from "./errors.ts";
 import { exactly } from "./exactly.ts";
 import { responseHeaders } from "./headers.ts";
 import type { Route } from "./route.ts";
+import { z } from "./zod.ts";
 
 const TAGS = ["About"];
 

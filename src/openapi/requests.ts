@@ -1,6 +1,6 @@
-import { z } from "./zod.ts";
 import { FAMILIES, type ModelRules } from "../contract/models.ts";
-import { bodySchema } from "../contract/request.ts";
+import { bodySchema } from "../contract/request-body.ts";
+import { z } from "./zod.ts";
 
 const NO_LIMITS = { promptMaxChars: Number.MAX_SAFE_INTEGER, requireDocumentedFields: false };
 

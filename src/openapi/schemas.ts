@@ -1,4 +1,3 @@
-import { z } from "./zod.ts";
 import {
   ATTEMPT_OUTCOMES,
   DELIVERY_STATUSES,
@@ -9,6 +8,7 @@ import {
 import type { ImagesResponse, PendingResponse, WireUsage } from "../contract/response.ts";
 import type { WireError } from "../errors/wire.ts";
 import { exactly } from "./exactly.ts";
+import { z } from "./zod.ts";
 
 export const unixSeconds = z.int().openapi({ description: "Unix seconds." });
 

@@ -1,8 +1,8 @@
-import { z } from "./zod.ts";
 import { errorResponses, REQUEST, UPSTREAM } from "./errors.ts";
 import { responseHeaders } from "./headers.ts";
 import { IMAGE_CONTENT, PARTIAL_OR_NOT_MODIFIED } from "./image-file.ts";
 import type { Route } from "./route.ts";
+import { z } from "./zod.ts";
 
 /** `GET /v1/images/generations` with a signed query. */
 export const getSignedImage: Route = {

@@ -1,10 +1,10 @@
-import { z } from "./zod.ts";
 import { tokenBody } from "../access/token.ts";
 import { turnstileBody } from "../access/turnstile.ts";
 import { BODY, errorResponses, OPERATOR } from "./errors.ts";
 import { responseHeaders } from "./headers.ts";
 import { ADMIN_KEY, type Route } from "./route.ts";
 import { unixSeconds } from "./schemas.ts";
+import { z } from "./zod.ts";
 
 const TAGS = ["Operator"];
 

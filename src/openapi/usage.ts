@@ -1,7 +1,7 @@
-import { z } from "./zod.ts";
 import { errorResponses, OPERATOR } from "./errors.ts";
 import { responseHeaders } from "./headers.ts";
 import { ADMIN_KEY, type Route } from "./route.ts";
+import { z } from "./zod.ts";
 
 const counts = {
   images: z.int().openapi({ description: "Generated images." }),

@@ -1,9 +1,9 @@
-import { z } from "./zod.ts";
 import { ACCESS, errorResponses, REQUEST } from "./errors.ts";
 import { responseHeaders } from "./headers.ts";
 import { generationBody } from "./requests.ts";
 import type { Route } from "./route.ts";
 import { pendingJob } from "./schemas.ts";
+import { z } from "./zod.ts";
 
 const TAGS = ["Jobs"];
 

@@ -167,6 +167,35 @@ describe("a gateway with ACCESS=token", () => {
   });
 });
 
+describe("the admission of a request", () => {
+  it.each([
+    ["/v1/images/generations", "missing_token"],
+    ["/v1/images/batches", "missing_token"],
+    ["/v1/webhooks/images/not-a-token", "invalid_token"],
+  ])("rejects the caller before it reads the body: POST %s", async (path, code) => {
+    const request = new Request<unknown, IncomingRequestCfProperties>(
+      `https://gateway.example${path}`,
+      { method: "POST", headers: { "content-type": "application/json" }, body: "{" },
+    );
+    expect(await errorOf(await callWorker(request, env))).toEqual([401, code, null]);
+    expect(request.bodyUsed).toBe(false);
+  });
+
+  it("rejects an invalid body before a body beyond the limits of the token", async () => {
+    const { token } = await minted({ max_n: 1 });
+    expect(await errorOf(await generate(token, { prompt: "a", n: 2, size: "1x1" }))).toEqual([
+      400,
+      "invalid_value",
+      "size",
+    ]);
+    expect(await errorOf(await generate(token, { prompt: "a", n: 2 }))).toEqual([
+      400,
+      "integer_above_max_value",
+      "n",
+    ]);
+  });
+});
+
 describe("a gateway with ACCESS=public", () => {
   const open = environment({ TOKEN_SECRET });
 

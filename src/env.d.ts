@@ -1,4 +1,4 @@
-import type { Budget, Generation, IdempotencyKey, Jobs, Revocations } from "../index.ts";
+import type { Budget, Generation, IdempotencyKey, Jobs, Revocations } from "./index.ts";
 
 /* The bindings in wrangler.toml, as `wrangler types` declares them. */
 
