@@ -23,9 +23,12 @@ interface Streamed {
   events: ImageEvent[];
 }
 
-/** Returns all events of a stream, and checks that the name of each event is its type. */
 async function stream(body: object): Promise<Streamed> {
-  const response = await stage.post({ ...STREAM, ...body });
+  return streamed(await stage.post({ ...STREAM, ...body }));
+}
+
+/** Returns all events of a stream, and checks that the name of each event is its type. */
+async function streamed(response: Response): Promise<Streamed> {
   const events: ImageEvent[] = [];
   const parser = createParser({
     onEvent: ({ event, data }) => {
@@ -139,13 +142,14 @@ describe("a streamed generation", () => {
   });
 
   it("sends the earlier partial images to a client that joins late", async () => {
-    const prompt = newPrompt("[upstream gap=400]");
-    const early = stream({ prompt });
-    await eventually(() => expect(calls(prompt)).toBe(1));
-    const late = await stream({ prompt });
+    const prompt = newPrompt("[upstream hold=last]");
+    const early = await stage.post({ ...STREAM, prompt });
+    const joined = await stage.post({ ...STREAM, prompt });
+    await stage.release(prompt);
+    const late = await streamed(joined);
     expect(types(late)).toEqual(["partial_image", "partial_image", "completed"]);
     expect(late.response.headers.get("cache-status")).toBe("darkroom; fwd=miss; collapsed");
-    expect(late.events).toEqual((await early).events);
+    expect(late.events).toEqual((await streamed(early)).events);
     expect(calls(prompt)).toBe(1);
   });
 

@@ -62,7 +62,7 @@ describe("a client", () => {
   });
 
   it("that disconnects in the middle of a stream does not interrupt the other clients", async () => {
-    const body = { ...STREAM, prompt: newPrompt("[upstream gap=300]") };
+    const body = { ...STREAM, prompt: newPrompt("[upstream hold=last]") };
     const leaving = new AbortController();
     const first = await fetch(`${stage.gateway.url}/v1/images/generations`, {
       method: "POST",
@@ -70,10 +70,11 @@ describe("a client", () => {
       body: JSON.stringify(body),
       signal: leaving.signal,
     });
-    const staying = stage.post(body);
+    const staying = await stage.post(body);
     await first.body?.getReader().read();
     leaving.abort();
-    const events = await (await staying).text();
+    await stage.release(body.prompt);
+    const events = await staying.text();
     expect(events.match(/^event: \S+/gm)).toEqual([
       "event: image_generation.partial_image",
       "event: image_generation.partial_image",

@@ -8,6 +8,7 @@ import {
   type Gateway,
   type GatewayOptions,
 } from "./gateway.ts";
+import { eventually } from "./eventually.ts";
 import { testClock } from "./test-clock.ts";
 import { startSimulator, type Simulator } from "./upstream/simulator.ts";
 import { TOKEN_SECRET } from "./vars.ts";
@@ -21,6 +22,8 @@ export interface Stage {
   setClock(time: string): Promise<void>;
   /** Returns how many requests for a prompt the upstream received. */
   calls: (prompt: string) => number;
+  /** Releases the call that the upstream holds for a prompt, as soon as it holds one. */
+  release(prompt: string): Promise<void>;
   /** Sends a POST to `/v1/images/generations` with a JSON body. */
   post(body: unknown, headers?: Record<string, string>): Promise<Response>;
 }
@@ -94,6 +97,12 @@ export function startStage(
       await this.gateway.setClock(clock.now());
     },
     calls: (prompt) => upstream?.received(prompt).length ?? 0,
+    release: (prompt) =>
+      eventually(async () => {
+        const url = new URL("/release", upstream?.origin);
+        url.searchParams.set("prompt", prompt);
+        expect((await fetch(url)).status).toBe(204);
+      }),
     post(body, headers = {}) {
       return fetch(`${this.gateway.url}/v1/images/generations`, {
         method: "POST",

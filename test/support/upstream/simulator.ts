@@ -45,6 +45,7 @@ export interface UpstreamCall {
 }
 
 export interface Simulator {
+  origin: string;
   /** Ends in `/v1`. */
   baseUrl: string;
   /** Returns the requests for images with this prompt, oldest first. */
@@ -160,12 +161,16 @@ export async function startSimulator(options: SimulatorOptions = {}): Promise<Si
     await respond(await released(parse(received, response)), received, response);
   }
 
-  /** Waits until a held call is released. */
+  /** Waits until a held call is released. Returns it with the directives of its release. */
   async function released(request: ImageRequest): Promise<ImageRequest> {
-    if (!request.directives.has("hold")) return request;
+    if (request.directives.get("hold") !== "") return request;
+    return { ...request, directives: await hold(request) };
+  }
+
+  function hold({ prompt }: ImageRequest): Promise<Directives> {
     const { promise, resolve } = Promise.withResolvers<Directives>();
-    held.set(request.prompt, resolve);
-    return { ...request, directives: await promise };
+    held.set(prompt, resolve);
+    return promise;
   }
 
   function isGone(model: string): boolean {
@@ -258,7 +263,7 @@ export async function startSimulator(options: SimulatorOptions = {}): Promise<Si
       return;
     }
     if (request.stream) {
-      await streamImages(request, response, pauseMs);
+      await streamImages(request, response, { pauseMs, hold: () => hold(request) });
       return;
     }
     await send(response, await bodyFor(request), directives);
@@ -371,6 +376,7 @@ export async function startSimulator(options: SimulatorOptions = {}): Promise<Si
   }
 
   return {
+    origin,
     baseUrl: `${origin}/v1`,
     received: (prompt) => requests.filter((request) => request.body["prompt"] === prompt),
     fetched,
@@ -409,7 +415,7 @@ async function paintPadded(request: ImageRequest, index: number): Promise<Buffer
 async function streamImages(
   request: ImageRequest,
   response: ServerResponse,
-  pauseMs: number,
+  { pauseMs, hold }: { pauseMs: number; hold: () => Promise<Directives> },
 ): Promise<void> {
   const image = (await paintImage(request, 0)).toString("base64");
   const common = {
@@ -433,6 +439,8 @@ async function streamImages(
   response.writeHead(200, { "content-type": "text/event-stream" });
   for (const event of events.slice(0, count)) {
     await sleep(numberOf(request.directives, "gap", pauseMs));
+    const isLast = event === events.at(-1);
+    if (isLast && request.directives.get("hold") === "last") await hold();
     const text = `event: ${event.type}\ndata: ${JSON.stringify(event)}\n\n`;
     const problem = await new Promise((resolve) => response.write(text, resolve));
     // The gateway may close the connection as soon as it has the completed image.
