@@ -1,5 +1,5 @@
 import { sign, verify } from "hono/jwt";
-import { z } from "zod";
+import * as z from "zod";
 import { GatewayError, type TokenProblem } from "../errors/failure.ts";
 
 /** The longest lifetime of a token. */

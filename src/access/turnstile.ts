@@ -1,4 +1,4 @@
-import { z } from "zod";
+import * as z from "zod";
 import type { TurnstileConfig } from "../config/environment.ts";
 import { GatewayError } from "../errors/failure.ts";
 import { readAll } from "../lib/streams.ts";

@@ -1,4 +1,4 @@
-import { z } from "zod";
+import * as z from "zod";
 import { servedModels } from "../contract/catalog.ts";
 import { MICRO_PER_DOLLAR } from "../contract/pricing.ts";
 import { isOpenAiUrl, RETIRED_MODELS } from "../contract/retirement.ts";

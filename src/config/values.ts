@@ -1,4 +1,4 @@
-import { z } from "zod";
+import * as z from "zod";
 import { MICRO_PER_DOLLAR, pricesSchema, type Prices } from "../contract/pricing.ts";
 
 /*

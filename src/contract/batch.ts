@@ -1,4 +1,4 @@
-import { z } from "zod";
+import * as z from "zod";
 import { GatewayError } from "../errors/failure.ts";
 import type { WireError } from "../errors/wire.ts";
 import { requireNoStream, type DeliveryView, type JobStatus } from "./job.ts";

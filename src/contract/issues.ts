@@ -1,4 +1,4 @@
-import type { z } from "zod";
+import type * as z from "zod";
 import type { Failure } from "../errors/failure.ts";
 import { countCodePoints } from "../lib/text.ts";
 

@@ -1,4 +1,4 @@
-import { z } from "zod";
+import * as z from "zod";
 import { baseModelId, MAX_PARTIAL_IMAGES } from "./models.ts";
 import type { GenerationRecord, Usage } from "./record.ts";
 

@@ -1,4 +1,4 @@
-import { z } from "zod";
+import * as z from "zod";
 import { IMAGE_TYPES, type ImageType } from "../lib/image-type.ts";
 import type { ImageSpec } from "./request.ts";
 

@@ -1,3 +1,4 @@
+import * as z from "zod";
 import { CUSTOM_ID_MAX_CHARS, MAX_REQUESTS, type BatchView } from "../contract/batch.ts";
 import { JOB_STATUSES } from "../contract/job.ts";
 import { ACCESS, errorResponses, REQUEST } from "./errors.ts";
@@ -5,7 +6,6 @@ import { exactly } from "./exactly.ts";
 import { responseHeaders } from "./headers.ts";
 import { OPTIONAL_TOKEN, type Route } from "./route.ts";
 import { delivery, errorBody, imagesResponse, unixSeconds } from "./schemas.ts";
-import { z } from "./zod.ts";
 
 const TAGS = ["Jobs"];
 
@@ -15,16 +15,16 @@ const batchBody = z
       .array(
         z.object({
           custom_id: z.string().min(1).max(CUSTOM_ID_MAX_CHARS),
-          body: z.record(z.string(), z.unknown()).openapi({
-            description: "A body of POST /v1/images/generations.",
-          }),
+          body: z
+            .record(z.string(), z.unknown())
+            .describe("A body of POST /v1/images/generations."),
         }),
       )
       .min(1)
       .max(MAX_REQUESTS),
     webhook_url: z.url().optional(),
   })
-  .openapi("BatchBody");
+  .meta({ id: "BatchBody" });
 
 const batch = exactly<BatchView>()(
   z.object({
@@ -44,7 +44,7 @@ const batch = exactly<BatchView>()(
     ),
     delivery: delivery.optional(),
   }),
-).openapi("Batch");
+).meta({ id: "Batch" });
 
 const batchContent = { "application/json": { schema: batch } };
 
@@ -103,7 +103,7 @@ export const getBatch: Route = {
   summary: "Get a batch with the results so far",
   tags: TAGS,
   security: OPTIONAL_TOKEN,
-  request: { params: z.object({ id: z.string().openapi({ description: "`batch_…`" }) }) },
+  request: { params: z.object({ id: z.string().describe("`batch_…`") }) },
   responses: {
     200: {
       description: "The batch.",

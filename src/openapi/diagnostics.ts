@@ -1,28 +1,30 @@
+import * as z from "zod";
 import { CHECK_NAMES, type Diagnostics } from "../contract/diagnostics.ts";
 import { errorResponses, OPERATOR } from "./errors.ts";
 import { exactly } from "./exactly.ts";
 import { responseHeaders } from "./headers.ts";
 import { ADMIN_KEY, type Route } from "./route.ts";
-import { z } from "./zod.ts";
 
 const diagnostics = exactly<Diagnostics>()(
   z.object({
     object: z.literal("doctor"),
-    now_ms: z.int().openapi({ description: "The gateway's clock, in Unix milliseconds." }),
+    now_ms: z.int().describe("The gateway's clock, in Unix milliseconds."),
     checks: z.array(
       z.object({
         name: z.enum(CHECK_NAMES),
         ok: z.boolean(),
-        warning: z.literal(true).optional().openapi({
-          description:
+        warning: z
+          .literal(true)
+          .optional()
+          .describe(
             "Present if the part works now, but the operator should change something in time.",
-        }),
+          ),
         detail: z.string(),
-        cure: z.string().optional().openapi({ description: "The fix." }),
+        cure: z.string().optional().describe("The fix."),
       }),
     ),
   }),
-).openapi("Doctor");
+).meta({ id: "Doctor" });
 
 /** `GET /v1/doctor`. */
 export const getDiagnostics: Route = {

@@ -1,4 +1,4 @@
-import type { z } from "zod";
+import type * as z from "zod";
 
 /**
  * Returns a schema unchanged. It compiles only if the schema's output is exactly the type `View`, so

@@ -1,3 +1,4 @@
+import * as z from "zod";
 import { RESPONSE_FORMATS } from "../contract/models.ts";
 import { ACCESS, errorResponses, OPERATOR, REQUEST, UPSTREAM } from "./errors.ts";
 import { responseHeaders } from "./headers.ts";
@@ -5,7 +6,6 @@ import { IMAGE_CONTENT } from "./image-file.ts";
 import { generationBody } from "./requests.ts";
 import { ADMIN_KEY, OPTIONAL_TOKEN, type Route } from "./route.ts";
 import { imagesResponse, pendingGeneration, pendingJob } from "./schemas.ts";
-import { z } from "./zod.ts";
 
 const TAGS = ["Generations"];
 
@@ -24,10 +24,11 @@ const completed = {
   content: {
     "application/json": { schema: imagesResponse },
     "text/event-stream": {
-      schema: z.string().openapi({
-        description:
+      schema: z
+        .string()
+        .describe(
           "With `stream: true`: `image_generation.partial_image` events, then `image_generation.completed` or `error`.",
-      }),
+        ),
     },
     ...IMAGE_CONTENT,
   },
@@ -40,13 +41,16 @@ const pending = {
 };
 
 const preferences = z.object({
-  prefer: z.string().optional().openapi({
-    description:
+  prefer: z
+    .string()
+    .optional()
+    .describe(
       "`respond-async`: respond with 202 immediately. `wait=N`: respond with the result if it is ready within N seconds.",
-  }),
-  accept: z.string().optional().openapi({
-    description: "`image/*`, `image/png` …: return the image itself if there is exactly one.",
-  }),
+    ),
+  accept: z
+    .string()
+    .optional()
+    .describe("`image/*`, `image/png` …: return the image itself if there is exactly one."),
 });
 
 /** `POST /v1/images/generations`. */
@@ -60,12 +64,15 @@ export const createImage: Route = {
   security: OPTIONAL_TOKEN,
   request: {
     headers: preferences.extend({
-      "cache-control": z.string().optional().openapi({
-        description: "`no-store`, `no-cache`, `max-age=N`, `only-if-cached`.",
-      }),
-      "idempotency-key": z.string().max(255).optional().openapi({
-        description: "For 24 hours, the same key and request return the same generation.",
-      }),
+      "cache-control": z
+        .string()
+        .optional()
+        .describe("`no-store`, `no-cache`, `max-age=N`, `only-if-cached`."),
+      "idempotency-key": z
+        .string()
+        .max(255)
+        .optional()
+        .describe("For 24 hours, the same key and request return the same generation."),
     }),
     body: {
       required: true,
@@ -135,7 +142,7 @@ export const getGeneration: Route = {
   tags: TAGS,
   security: OPTIONAL_TOKEN,
   request: {
-    params: z.object({ id: z.string().openapi({ description: "`gen_…` or `job_…`." }) }),
+    params: z.object({ id: z.string().describe("`gen_…` or `job_…`.") }),
     query: z.object({ response_format: z.enum(RESPONSE_FORMATS).optional() }),
     headers: preferences,
   },

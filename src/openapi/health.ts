@@ -1,7 +1,7 @@
+import * as z from "zod";
 import { errorResponses } from "./errors.ts";
 import { responseHeaders } from "./headers.ts";
 import type { Route } from "./route.ts";
-import { z } from "./zod.ts";
 
 const presentByName = z.record(z.string(), z.boolean());
 
@@ -12,17 +12,19 @@ const health = z
     bindings: presentByName,
     secrets: presentByName,
     access: z.enum(["public", "token"]),
-    turnstile_site_key: z.string().nullable().openapi({
-      description:
+    turnstile_site_key: z
+      .string()
+      .nullable()
+      .describe(
         "The site key of the Turnstile widget whose tokens POST /v1/tokens accepts; null without one.",
-    }),
+      ),
     budget: z.object({
       usd_per_day: z.number(),
-      usd_left: z.number().openapi({ description: "What remains of today's budget (UTC)." }),
+      usd_left: z.number().describe("What remains of today's budget (UTC)."),
     }),
     local_development: z.boolean(),
   })
-  .openapi("Health");
+  .meta({ id: "Health" });
 
 /** `GET /health`. */
 export const getHealth: Route = {

@@ -1,8 +1,8 @@
+import * as z from "zod";
 import { IMAGE_TYPES } from "../lib/image-type.ts";
 import { responseHeaders } from "./headers.ts";
-import { z } from "./zod.ts";
 
-const bytes = { schema: z.string().openapi({ description: "The image's bytes." }) };
+const bytes = { schema: z.string().describe("The image's bytes.") };
 
 /** The content of a response that is an image file, by media type. */
 export const IMAGE_CONTENT = Object.fromEntries(

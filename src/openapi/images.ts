@@ -1,8 +1,8 @@
+import * as z from "zod";
 import { errorResponses } from "./errors.ts";
 import { responseHeaders } from "./headers.ts";
 import { IMAGE_CONTENT, PARTIAL_OR_NOT_MODIFIED } from "./image-file.ts";
 import type { Route } from "./route.ts";
-import { z } from "./zod.ts";
 
 /** `GET /v1/images/{id}/{file}`. */
 export const getImage: Route = {
@@ -16,8 +16,8 @@ export const getImage: Route = {
   security: [],
   request: {
     params: z.object({
-      id: z.string().openapi({ description: "`gen_…`" }),
-      file: z.string().openapi({
+      id: z.string().describe("`gen_…`"),
+      file: z.string().meta({
         description: "The index of the image and its type.",
         example: "0.png",
       }),

@@ -1,9 +1,9 @@
+import * as z from "zod";
 import type { ListedModel } from "../contract/model-list.ts";
 import { errorResponses } from "./errors.ts";
 import { exactly } from "./exactly.ts";
 import { responseHeaders } from "./headers.ts";
 import type { Route } from "./route.ts";
-import { z } from "./zod.ts";
 
 const TAGS = ["About"];
 
@@ -22,29 +22,25 @@ const sizes = z.union([
 const price = z.union([
   z
     .object({ text_in: z.number(), image_in: z.number(), image_out: z.number() })
-    .openapi({ description: "USD per million tokens." }),
-  z.object({ per_image: z.number() }).openapi({
-    description: "USD per image of the default size and quality.",
-  }),
+    .describe("USD per million tokens."),
+  z.object({ per_image: z.number() }).describe("USD per image of the default size and quality."),
 ]);
 
 const model = exactly<ListedModel>()(
   z.object({
     id: z.string(),
     object: z.literal("model"),
-    created: z.int().openapi({ description: "The release, in Unix seconds; 0 if unknown." }),
+    created: z.int().describe("The release, in Unix seconds; 0 if unknown."),
     owned_by: z.string(),
     shutdown_date: z
       .string()
       .nullable()
-      .openapi({ description: "The day on which OpenAI shuts the model down, at 00:00 UTC." }),
-    replaced_by: z.string().nullable().openapi({
-      description:
-        "The model that is sent upstream in its place from that day on; null if none is.",
-    }),
-    default: z
-      .boolean()
-      .openapi({ description: "True if a request without `model` gets this one." }),
+      .describe("The day on which OpenAI shuts the model down, at 00:00 UTC."),
+    replaced_by: z
+      .string()
+      .nullable()
+      .describe("The model that is sent upstream in its place from that day on; null if none is."),
+    default: z.boolean().describe("True if a request without `model` gets this one."),
     prompt_max_chars: z.int(),
     max_images: z.int(),
     sizes,
@@ -59,11 +55,11 @@ const model = exactly<ListedModel>()(
     default_response_format: z.string(),
     price,
   }),
-).openapi("Model");
+).meta({ id: "Model" });
 
 const modelList = z
   .object({ object: z.literal("list"), data: z.array(model) })
-  .openapi("ModelList");
+  .meta({ id: "ModelList" });
 
 /** `GET /v1/models`. */
 export const listModels: Route = {
@@ -91,7 +87,7 @@ export const getModel: Route = {
   summary: "Get a model with its parameters and price",
   tags: TAGS,
   security: [],
-  request: { params: z.object({ id: z.string().openapi({ example: "gpt-image-2" }) }) },
+  request: { params: z.object({ id: z.string().meta({ example: "gpt-image-2" }) }) },
   responses: {
     200: {
       description: "The model.",

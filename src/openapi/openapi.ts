@@ -1,7 +1,7 @@
+import * as z from "zod";
 import { errorResponses } from "./errors.ts";
 import { responseHeaders } from "./headers.ts";
 import type { Route } from "./route.ts";
-import { z } from "./zod.ts";
 
 /** `GET /openapi.json`. */
 export const getDocument: Route = {

@@ -1,13 +1,14 @@
+import * as z from "zod";
 import { FAMILIES, type ModelRules } from "../contract/models.ts";
 import { bodySchema } from "../contract/request-body.ts";
-import { z } from "./zod.ts";
 
 const NO_LIMITS = { promptMaxChars: Number.MAX_SAFE_INTEGER, requireDocumentedFields: false };
 
 /** The body of POST /v1/images/generations: the schema that validates, for each family of models. */
 export const generationBody = z
   .union(FAMILIES.map(({ name, rules }) => familyBody(name, rules)))
-  .openapi("GenerationBody", {
+  .meta({
+    id: "GenerationBody",
     description: "The parameters depend on the model. `GET /v1/models` lists them for each model.",
   });
 
@@ -20,12 +21,14 @@ function familyBody(name: string, rules: ModelRules) {
       ...Object.fromEntries(accepted),
       prompt: z.string().min(1).max(rules.promptMaxChars),
       size: sizeSchema(rules),
-      webhook_url: z.url().optional().openapi({
-        description:
+      webhook_url: z
+        .url()
+        .optional()
+        .describe(
           "The URL that receives the webhook delivery. Requires the header `Prefer: respond-async`.",
-      }),
+        ),
     })
-    .openapi(name);
+    .meta({ id: name });
 }
 
 function isOnlyUndefined(schema: z.ZodType): boolean {

@@ -1,3 +1,4 @@
+import * as z from "zod";
 import {
   ATTEMPT_OUTCOMES,
   DELIVERY_STATUSES,
@@ -8,9 +9,8 @@ import {
 import type { ImagesResponse, PendingResponse, WireUsage } from "../contract/response.ts";
 import type { WireError } from "../errors/wire.ts";
 import { exactly } from "./exactly.ts";
-import { z } from "./zod.ts";
 
-export const unixSeconds = z.int().openapi({ description: "Unix seconds." });
+export const unixSeconds = z.int().describe("Unix seconds.");
 
 const usage = exactly<WireUsage>()(
   z.object({
@@ -19,12 +19,10 @@ const usage = exactly<WireUsage>()(
     total_tokens: z.int(),
     input_tokens_details: z.record(z.string(), z.int()).optional(),
     output_tokens_details: z.record(z.string(), z.int()).optional(),
-    prompt_tokens: z.int().openapi({ description: "The reference document's `input_tokens`." }),
-    completion_tokens: z
-      .int()
-      .openapi({ description: "The reference document's `output_tokens`." }),
+    prompt_tokens: z.int().describe("The reference document's `input_tokens`."),
+    completion_tokens: z.int().describe("The reference document's `output_tokens`."),
   }),
-).openapi("Usage");
+).meta({ id: "Usage" });
 
 /** The JSON response of a generation. */
 export const imagesResponse = exactly<ImagesResponse>()(
@@ -53,7 +51,7 @@ export const imagesResponse = exactly<ImagesResponse>()(
     ),
     usage,
   }),
-).openapi("ImagesResponse");
+).meta({ id: "ImagesResponse" });
 
 /** The body of every error response. */
 export const errorBody = exactly<WireError["body"]>()(
@@ -66,45 +64,38 @@ export const errorBody = exactly<WireError["body"]>()(
       moderation_details: z.unknown().optional(),
     }),
   }),
-).openapi("Error");
+).meta({ id: "Error" });
 
 /** The response while a generation is queued or in progress. */
 export const pendingGeneration = exactly<PendingResponse>()(
   z.object({ id: z.string(), status: z.enum(["queued", "in_progress"]), created: z.int() }),
-).openapi("PendingGeneration");
+).meta({ id: "PendingGeneration" });
 
 /** The webhook delivery of a job or batch. */
 export const delivery = exactly<DeliveryView>()(
   z.object({
-    event: z
-      .string()
-      .openapi({ description: "The id of the event, also sent as the header `webhook-id`." }),
-    status: z.enum(DELIVERY_STATUSES).openapi({
-      description: "`stopped`: the receiver responded with 410. `failed`: the last attempt failed.",
-    }),
+    event: z.string().describe("The id of the event, also sent as the header `webhook-id`."),
+    status: z
+      .enum(DELIVERY_STATUSES)
+      .describe("`stopped`: the receiver responded with 410. `failed`: the last attempt failed."),
     attempts: z.array(
       z.object({
         at: unixSeconds,
         outcome: z.enum(ATTEMPT_OUTCOMES),
-        status: z
-          .int()
-          .optional()
-          .openapi({ description: "The status of the receiver's response." }),
+        status: z.int().optional().describe("The status of the receiver's response."),
       }),
     ),
     next_attempt_at: unixSeconds.optional(),
   }),
-).openapi("Delivery");
+).meta({ id: "Delivery" });
 
 /** The response while a job is queued or in progress. */
 export const pendingJob = exactly<PendingJobResponse>()(
   z.object({
     id: z.string(),
-    job: z.string().openapi({
-      description: "The same as `id`. Every other response about the job has it too.",
-    }),
+    job: z.string().describe("The same as `id`. Every other response about the job has it too."),
     status: z.enum(JOB_STATUSES),
     created: unixSeconds,
     delivery: delivery.optional(),
   }),
-).openapi("PendingJob");
+).meta({ id: "PendingJob" });

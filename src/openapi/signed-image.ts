@@ -1,8 +1,8 @@
+import * as z from "zod";
 import { errorResponses, REQUEST, UPSTREAM } from "./errors.ts";
 import { responseHeaders } from "./headers.ts";
 import { IMAGE_CONTENT, PARTIAL_OR_NOT_MODIFIED } from "./image-file.ts";
 import type { Route } from "./route.ts";
-import { z } from "./zod.ts";
 
 /** `GET /v1/images/generations` with a signed query. */
 export const getSignedImage: Route = {
@@ -17,8 +17,8 @@ export const getSignedImage: Route = {
   request: {
     query: z.looseObject({
       prompt: z.string(),
-      exp: z.string().openapi({ description: "The expiry of the URL, in Unix seconds." }),
-      sig: z.string().openapi({ description: "HMAC-SHA256 of the other parameters, sorted." }),
+      exp: z.string().describe("The expiry of the URL, in Unix seconds."),
+      sig: z.string().describe("HMAC-SHA256 of the other parameters, sorted."),
     }),
   },
   responses: {

@@ -1,16 +1,16 @@
+import * as z from "zod";
 import { tokenBody } from "../access/token.ts";
 import { turnstileBody } from "../access/turnstile.ts";
 import { BODY, errorResponses, OPERATOR } from "./errors.ts";
 import { responseHeaders } from "./headers.ts";
 import { ADMIN_KEY, type Route } from "./route.ts";
 import { unixSeconds } from "./schemas.ts";
-import { z } from "./zod.ts";
 
 const TAGS = ["Operator"];
 
 const token = z
   .object({ token: z.string(), jti: z.string(), sub: z.string(), expires_at: unixSeconds })
-  .openapi("Token");
+  .meta({ id: "Token" });
 
 const revoked = { description: "Revoked.", headers: responseHeaders() };
 
@@ -29,8 +29,8 @@ export const createToken: Route = {
         "application/json": {
           // Only schemas that are created after this library is loaded have the method `openapi`.
           schema: z.union([
-            z.strictObject(tokenBody.shape).openapi("TokenBody"),
-            z.strictObject(turnstileBody.shape).openapi("VisitorBody"),
+            z.strictObject(tokenBody.shape).meta({ id: "TokenBody" }),
+            z.strictObject(turnstileBody.shape).meta({ id: "VisitorBody" }),
           ]),
           examples: {
             owner: {

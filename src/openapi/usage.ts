@@ -1,32 +1,30 @@
+import * as z from "zod";
 import { errorResponses, OPERATOR } from "./errors.ts";
 import { responseHeaders } from "./headers.ts";
 import { ADMIN_KEY, type Route } from "./route.ts";
-import { z } from "./zod.ts";
 
 const counts = {
-  images: z.int().openapi({ description: "Generated images." }),
-  hits: z.int().openapi({ description: "Cache hits." }),
-  collapsed: z.int().openapi({ description: "Requests that joined a generation in progress." }),
+  images: z.int().describe("Generated images."),
+  hits: z.int().describe("Cache hits."),
+  collapsed: z.int().describe("Requests that joined a generation in progress."),
   spent_usd: z.number(),
-  saved_usd: z.number().openapi({ description: "The cost of the cache hits without the cache." }),
+  saved_usd: z.number().describe("The cost of the cache hits without the cache."),
 };
 
 const usage = z
   .object({
     object: z.literal("usage"),
     budget_usd_per_day: z.number(),
-    spent_today_usd: z.number().openapi({
-      description: "Includes the reservations of generations in progress.",
-    }),
+    spent_today_usd: z.number().describe("Includes the reservations of generations in progress."),
     days: z.array(
       z.object({
-        day: z.string().openapi({ description: "YYYY-MM-DD, UTC." }),
+        day: z.string().describe("YYYY-MM-DD, UTC."),
         ...counts,
         callers: z.array(z.object({ caller: z.string(), model: z.string(), ...counts })),
       }),
     ),
   })
-  .openapi("UsageOfDays");
+  .meta({ id: "UsageOfDays" });
 
 /** `GET /v1/usage`. */
 export const getUsage: Route = {

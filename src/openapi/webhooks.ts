@@ -1,9 +1,9 @@
+import * as z from "zod";
 import { ACCESS, errorResponses, REQUEST } from "./errors.ts";
 import { responseHeaders } from "./headers.ts";
 import { generationBody } from "./requests.ts";
 import type { Route } from "./route.ts";
 import { pendingJob } from "./schemas.ts";
-import { z } from "./zod.ts";
 
 const TAGS = ["Jobs"];
 
@@ -20,9 +20,11 @@ const webhookBody = {
       schema: z
         .union([
           generationBody,
-          z.object({ type: z.string().optional(), data: generationBody }).openapi("OrderEvent"),
+          z
+            .object({ type: z.string().optional(), data: generationBody })
+            .meta({ id: "OrderEvent" }),
         ])
-        .openapi({ description: "A request, or an event with a request in `data`." }),
+        .describe("A request, or an event with a request in `data`."),
       examples: {
         request: { summary: "A request", value: { prompt: "a man walks" } },
         event: {
@@ -47,10 +49,8 @@ export const submitBySignedWebhook: Route = {
   request: {
     headers: z.object({
       "webhook-id": z.string().max(255),
-      "webhook-timestamp": z.string().openapi({ description: "Unix seconds." }),
-      "webhook-signature": z.string().openapi({
-        description: "One or more signatures of the form `v1,<base64>`.",
-      }),
+      "webhook-timestamp": z.string().describe("Unix seconds."),
+      "webhook-signature": z.string().describe("One or more signatures of the form `v1,<base64>`."),
     }),
     body: webhookBody,
   },
@@ -76,7 +76,7 @@ export const submitByWebhookWithToken: Route = {
   security: [],
   request: {
     params: z.object({
-      token: z.string().openapi({ description: "An access token with the scope `webhook`." }),
+      token: z.string().describe("An access token with the scope `webhook`."),
     }),
     headers: z.object({
       "webhook-id": z.string().optional(),

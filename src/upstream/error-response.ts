@@ -1,4 +1,4 @@
-import { z } from "zod";
+import * as z from "zod";
 import type { Failure, UpstreamError } from "../errors/failure.ts";
 import { retryAfterSeconds } from "../lib/retry-after.ts";
 

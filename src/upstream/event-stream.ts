@@ -1,5 +1,5 @@
 import { createParser, type EventSourceMessage } from "eventsource-parser";
-import { z } from "zod";
+import * as z from "zod";
 import type { Resolved, Usage } from "../contract/record.ts";
 import { GatewayError } from "../errors/failure.ts";
 import { decodeBase64 } from "../lib/extract-base64.ts";

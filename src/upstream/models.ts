@@ -1,4 +1,4 @@
-import { z } from "zod";
+import * as z from "zod";
 import type { UpstreamConfig } from "../config/environment.ts";
 import { readAll } from "../lib/streams.ts";
 

@@ -1,4 +1,4 @@
-import { z } from "zod";
+import * as z from "zod";
 import { NO_USAGE, type Resolved, type Usage } from "../contract/record.ts";
 
 /** An image in an upstream response, not yet decoded or downloaded. */
