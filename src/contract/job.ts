@@ -80,7 +80,7 @@ const WEBHOOK_URL = "webhook_url";
  *
  * @param json as parsed, not trusted
  */
-export function takeWebhookUrl(json: unknown): { body: unknown; webhookUrl: unknown } {
+export function splitWebhookUrl(json: unknown): { body: unknown; webhookUrl: unknown } {
   if (typeof json !== "object" || json === null || !(WEBHOOK_URL in json)) {
     return { body: json, webhookUrl: undefined };
   }

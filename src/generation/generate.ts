@@ -187,8 +187,8 @@ async function joinedGeneration(
   const retired = onlyIfCached || isJustRetired(spec, nowMs) ? retiredKey : undefined;
   for (const name of onlyIfCached ? [key, retired] : [retired]) {
     if (name === undefined) continue;
-    const found = await lookupInObject(context.config, name, maxAgeSeconds, !onlyIfCached);
-    if (found !== undefined) return joinedResult(found.started, found.client, context, kind);
+    const joined = await lookupInObject(context.config, name, maxAgeSeconds, !onlyIfCached);
+    if (joined !== undefined) return joinedResult(joined.started, joined.client, context, kind);
   }
   return undefined;
 }

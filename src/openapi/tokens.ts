@@ -33,7 +33,7 @@ export const createToken: Route = {
             z.strictObject(turnstileBody.shape).meta({ id: "VisitorBody" }),
           ]),
           examples: {
-            owner: {
+            operator: {
               summary: "By the operator, for a page",
               value: {
                 sub: "web",

@@ -22,7 +22,7 @@ const webhookBody = {
           generationBody,
           z
             .object({ type: z.string().optional(), data: generationBody })
-            .meta({ id: "OrderEvent" }),
+            .meta({ id: "WebhookEvent" }),
         ])
         .describe("A request, or an event with a request in `data`."),
       examples: {
@@ -40,7 +40,7 @@ const webhookBody = {
 export const submitBySignedWebhook: Route = {
   method: "post",
   path: "/v1/webhooks/images",
-  operationId: "orderBySignedWebhook",
+  operationId: "submitBySignedWebhook",
   summary: "Submit a job by a signed webhook",
   description:
     "Standard Webhooks, signed with `WEBHOOK_SECRET`. A repeated delivery of the same `webhook-id` returns the same job.",
@@ -70,7 +70,7 @@ export const submitBySignedWebhook: Route = {
 export const submitByWebhookWithToken: Route = {
   method: "post",
   path: "/v1/webhooks/images/{token}",
-  operationId: "orderByWebhookWithToken",
+  operationId: "submitByWebhookWithToken",
   summary: "Submit a job by a webhook that cannot be signed",
   tags: TAGS,
   security: [],

@@ -2,7 +2,7 @@ import type { Hono } from "hono";
 import { requireWithinLimits } from "../access/token.ts";
 import type { Config } from "../config/environment.ts";
 import { BATCH_BODIES, located, parseBatch, type BatchRequest } from "../contract/batch.ts";
-import { takeWebhookUrl } from "../contract/job.ts";
+import { splitWebhookUrl } from "../contract/job.ts";
 import { toStoredRequest } from "../contract/stored-request.ts";
 import { GatewayError } from "../errors/failure.ts";
 import { requestIdentity, requestKeys, type RequestIdentity } from "../generation/key.ts";
@@ -26,7 +26,7 @@ export function batchesRoutes(app: Hono<AppEnv>): void {
       {
         parse: async () => {
           const json = await jsonBody(c, config.maxBodyBytes * BATCH_BODIES);
-          const { body, webhookUrl } = takeWebhookUrl(json);
+          const { body, webhookUrl } = splitWebhookUrl(json);
           const requests = parseBatch(body, config, Date.now());
           return { requests, webhookUrl: checkedWebhookUrl(webhookUrl, c) };
         },

@@ -1,7 +1,7 @@
 import type { Hono } from "hono";
 import * as z from "zod";
 import { requireAdmin } from "../access/admin.ts";
-import { takeWebhookUrl } from "../contract/job.ts";
+import { splitWebhookUrl } from "../contract/job.ts";
 import { RESPONSE_FORMATS } from "../contract/models.ts";
 import { parseImageRequest } from "../contract/request.ts";
 import { GatewayError } from "../errors/failure.ts";
@@ -37,7 +37,7 @@ export function generationsRoutes(app: Hono<AppEnv>): void {
     const context = generationContext(c);
     const nowMs = Date.now();
     const parse = async () => {
-      const { body, webhookUrl } = takeWebhookUrl(await jsonBody(c));
+      const { body, webhookUrl } = splitWebhookUrl(await jsonBody(c));
       const request = parseImageRequest(body, context.config, nowMs, preferredImage(c));
       return { request, webhookUrl };
     };

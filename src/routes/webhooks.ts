@@ -1,5 +1,5 @@
 import type { Context, Hono } from "hono";
-import { requestInEvent, takeWebhookUrl } from "../contract/job.ts";
+import { requestInEvent, splitWebhookUrl } from "../contract/job.ts";
 import { parseImageRequest } from "../contract/request.ts";
 import { GatewayError } from "../errors/failure.ts";
 import { admitImageRequest } from "../http/admit.ts";
@@ -53,7 +53,7 @@ async function jobOfEvent(
   c: Context<AppEnv>,
 ): Promise<Response> {
   const parse = async () => {
-    const { body, webhookUrl } = takeWebhookUrl(requestInEvent(parseJson(await read())));
+    const { body, webhookUrl } = splitWebhookUrl(requestInEvent(parseJson(await read())));
     return { request: parseImageRequest(body, c.get("config"), Date.now()), webhookUrl };
   };
   const admission = { authenticate: () => caller, parse };

@@ -83,7 +83,7 @@ async function headersFor(operationId: string, body: string): Promise<Record<str
   if (operationId === "createToken" && body.includes('"sub"')) {
     return { ...json, authorization: `Bearer ${ADMIN_KEY}` };
   }
-  if (operationId !== "orderBySignedWebhook") return json;
+  if (operationId !== "submitBySignedWebhook") return json;
   const now = new Date();
   const id = crypto.randomUUID();
   return {
