@@ -27,10 +27,9 @@ export const createToken: Route = {
       required: true,
       content: {
         "application/json": {
-          // Only schemas that are created after this library is loaded have the method `openapi`.
           schema: z.union([
-            z.strictObject(tokenBody.shape).meta({ id: "TokenBody" }),
-            z.strictObject(turnstileBody.shape).meta({ id: "VisitorBody" }),
+            tokenBody.meta({ id: "TokenBody" }),
+            turnstileBody.meta({ id: "VisitorBody" }),
           ]),
           examples: {
             operator: {
