@@ -1,3 +1,4 @@
+/** The checks, in the order of the response. */
 export const CHECK_NAMES = [
   "upstream",
   "model",

@@ -51,6 +51,7 @@ type ListedSizes =
       max_pixels: number;
     };
 
+/** The part of the configuration that the list depends on. */
 export interface ListConfiguration {
   promptMaxChars: number;
   defaultModel: string;

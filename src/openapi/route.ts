@@ -9,4 +9,5 @@ export type RouteResponse = Exclude<RouteConfig["responses"][string], { $ref: st
 /** A token is required with `ACCESS=token`, and optional with `ACCESS=public`. */
 export const OPTIONAL_TOKEN = [{}, { token: [] }];
 
+/** The admin key is required. */
 export const ADMIN_KEY = [{ adminKey: [] }];

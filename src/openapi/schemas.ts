@@ -10,6 +10,7 @@ import type { ImagesResponse, PendingResponse, WireUsage } from "../contract/res
 import type { WireError } from "../errors/wire.ts";
 import { exactly } from "./exactly.ts";
 
+/** A point in time. */
 export const unixSeconds = z.int().describe("Unix seconds.");
 
 const usage = exactly<WireUsage>()(
