@@ -8,7 +8,7 @@ const HEADERS: Record<string, string> = {
     "RFC 9211: `darkroom; hit; ttl=…`, `darkroom; fwd=miss; stored`, `darkroom; fwd=miss; collapsed`, `darkroom; fwd=request`.",
   age: "On a cache hit: seconds since the images were generated.",
   "ratelimit-policy": "The limits (draft-ietf-httpapi-ratelimit-headers).",
-  ratelimit: "What remains of the exceeded limit: nothing.",
+  ratelimit: "The exceeded limit, with 0 requests remaining.",
   "retry-after": "Seconds to wait before the next request.",
   "x-should-retry":
     "`false` if the budget is exceeded or an image may have been paid for. OpenAI's SDKs then do not retry on their own.",

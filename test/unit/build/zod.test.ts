@@ -30,6 +30,14 @@ describe("the zod alias of the bundle", () => {
     expect(alias[name]).toBe(original[name]);
   });
 
+  it("is imported as a namespace, because it has no export `z`", () => {
+    const named = Object.entries(sources)
+      .filter(([, source]) => /import (?:type )?\{[^}]*\} from "zod"/.test(source))
+      .map(([path]) => path);
+    expect(named).toEqual([]);
+    expect(alias["z"]).toBeUndefined();
+  });
+
   it("leaves out the error messages of the locales", () => {
     expect(original["locales"]).toBeDefined();
     expect(alias["locales"]).toBeUndefined();

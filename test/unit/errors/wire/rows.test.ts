@@ -1,10 +1,10 @@
 import { describe, expect, it } from "vitest";
-import { exampleOf, toWire } from "../../../src/errors/wire.ts";
-import type { Cause, Code } from "../../../src/errors/wire/row.ts";
-import type { Failure } from "../../../src/errors/failure.ts";
-import { FAMILIES, ROWS } from "../../../src/errors/wire/rows.ts";
-import { parseJson } from "../../../src/http/json-body.ts";
-import { failureOf } from "../../support/failures.ts";
+import { exampleOf, toWire } from "../../../../src/errors/wire.ts";
+import type { Cause, Code } from "../../../../src/errors/wire/row.ts";
+import type { Failure } from "../../../../src/errors/failure.ts";
+import { FAMILIES, ROWS } from "../../../../src/errors/wire/rows.ts";
+import { parseJson } from "../../../../src/http/json-body.ts";
+import { failureOf } from "../../../support/failures.ts";
 
 const ENTRIES = FAMILIES.flatMap(({ rows }) => Object.entries(rows));
 const CAUSES: [string, Cause<Failure>][] = ENTRIES.flatMap(([code, row]) =>
