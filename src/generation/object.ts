@@ -78,7 +78,7 @@ export class Generation extends DurableObject<object> {
   }
 
   /**
-   * Returns the completed generation if it is not older than that. Starts nothing.
+   * Returns the completed generation if it is at most `maxAgeSeconds` old. Starts nothing.
    *
    * @param orInProgress true to return one that is queued or in progress as well
    */
@@ -189,7 +189,7 @@ export class Generation extends DurableObject<object> {
       failure = failureOf(error);
       if (failure.code === "internal_error") {
         log("error", "generation_broke", { id, ...errorFields(error) });
-        // The request was sent, so a fault of our own after it may have been charged.
+        // The request may have been sent, so a fault of our own may have been charged.
         failure = { code: "upstream_outcome_unknown" };
       }
       this.#fail(id, failure);
