@@ -29,7 +29,7 @@ import { Waiters } from "./waiters.ts";
  * It runs one generation at a time. Requests that arrive meanwhile join it.
  */
 export class Generation extends DurableObject<object> {
-  #storage = new GenerationStorage(this.ctx.storage.sql);
+  readonly #storage = new GenerationStorage(this.ctx.storage.sql);
   readonly #waiters = new Waiters();
   /** The generation whose upstream call this instance makes. */
   #dispatching: string | undefined;
@@ -149,7 +149,7 @@ export class Generation extends DurableObject<object> {
           return;
         case "delete":
           await this.ctx.storage.deleteAll();
-          this.#storage = new GenerationStorage(this.ctx.storage.sql);
+          this.#storage.reset();
           return;
         case "dispatch":
           await this.#dispatch(step.generation);

@@ -97,6 +97,12 @@ export class GenerationStorage {
     this.#write("DELETE FROM chunk");
   }
 
+  /** Starts over after all data was deleted. A stream that is still open then ends. */
+  reset(): void {
+    this.#current = undefined;
+    this.#hasTables = false;
+  }
+
   /** Returns all generations, the oldest first. */
   generations(): StoredGeneration[] {
     return this.#generations("ORDER BY rowid");

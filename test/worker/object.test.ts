@@ -195,6 +195,26 @@ describe("the storage of a generation's Durable Object", () => {
     expect(lengths).toEqual([1_048_576, 1_048_576, 2_500_000 - 2 * 1_048_576]);
   });
 
+  it("ends the stream of an image that is open while everything is deleted", async () => {
+    const object = await sharedObject(newBody());
+    const readBytes = await runInDurableObject(object, async (_, state) => {
+      const storage = new GenerationStorage(state.storage.sql);
+      storage.writeImage("gen_a", 0, new Uint8Array(2_000_000));
+      const reader = storage.imageStream("gen_a", 0).getReader();
+      let total = 0;
+      for (let chunk = await reader.read(); !chunk.done; chunk = await reader.read()) {
+        if (total === 0) {
+          await state.storage.deleteAll();
+          storage.reset();
+        }
+        total += chunk.value.byteLength;
+      }
+      return total;
+    });
+    // The rest of the chunk that was read before.
+    expect(readBytes).toBe(1_048_576);
+  });
+
   it("accepts a new generation after it was deleted", async () => {
     const body = newBody();
     const object = await sharedObject(body);
