@@ -25,7 +25,12 @@ const startupMs = await fastestStartMs();
 await rm(directory, { recursive: true });
 console.log(`Bundle: ${gzipKib.toFixed(1)} KiB gzip (limit ${MAX_GZIP_KIB} KiB)`);
 console.log(`Start-up: ${startupMs.toFixed(1)} ms (limit ${MAX_STARTUP_MS} ms)`);
-if (gzipKib > MAX_GZIP_KIB || startupMs > MAX_STARTUP_MS) process.exitCode = 1;
+if (gzipKib > MAX_GZIP_KIB || !isFast(startupMs)) process.exitCode = 1;
+
+/** Returns true within the limit; false for NaN, if wrangler reports no time. */
+function isFast(startupMs: number): boolean {
+  return startupMs <= MAX_STARTUP_MS;
+}
 
 async function bundleKib(): Promise<number> {
   await runWrangler(["deploy", "--dry-run", "--env", "", "--outdir", directory]);
@@ -34,7 +39,7 @@ async function bundleKib(): Promise<number> {
 
 async function fastestStartMs(): Promise<number> {
   let fastestMs = Number.POSITIVE_INFINITY;
-  for (let start = 0; start < MAX_STARTS && fastestMs > MAX_STARTUP_MS; start += 1) {
+  for (let start = 0; start < MAX_STARTS && !isFast(fastestMs); start += 1) {
     const profile = join(directory, `${start}.cpuprofile`);
     const { stdout } = await runWrangler(["check", "startup", "--outfile", profile]);
     fastestMs = Math.min(fastestMs, Number(/Active: ([\d.]+) ms/.exec(stdout)?.[1]));
