@@ -75,6 +75,20 @@ export interface Delivery {
   readonly accept: ImageType | undefined;
 }
 
+/**
+ * Returns the format in which the images are read: as bytes if the response is an image, otherwise as the
+ * client requests.
+ */
+export function imageFormat<Format extends ResponseFormat | undefined>({
+  format,
+  accept,
+}: {
+  format: Format;
+  accept: ImageType | undefined;
+}): Format | "b64_json" {
+  return accept === undefined ? format : "b64_json";
+}
+
 /** The parts of the configuration that decide whether a request is valid. */
 export interface RequestRules extends RequestLimits {
   models: Catalog;

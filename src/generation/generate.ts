@@ -1,7 +1,7 @@
 import type { Caller } from "../access/caller.ts";
 import { limitRate } from "../access/rate-limit.ts";
 import type { ResponseFormat } from "../contract/models.ts";
-import type { ImageRequest, ImageSpec } from "../contract/request.ts";
+import { imageFormat, type ImageRequest, type ImageSpec } from "../contract/request.ts";
 import { msSinceShutdown, retirementOf } from "../contract/retirement.ts";
 import { toStoredRequest } from "../contract/stored-request.ts";
 import { GatewayError, mayHaveCharged } from "../errors/failure.ts";
@@ -56,9 +56,7 @@ export async function generate(
 ): Promise<GenerationResult> {
   const { config, event } = context;
   const { directives } = options;
-  const { accept } = request.delivery;
-  // A response that is an image needs its bytes, whatever the body says.
-  const format = accept === undefined ? request.delivery.format : "b64_json";
+  const format = imageFormat(request.delivery);
   const keys = await requestKeys(request.spec, config.upstream.baseUrl);
   const claim = await claimed(request.spec, keys, options, context);
   const bound = await boundGeneration(claim, format, context);

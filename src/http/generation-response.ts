@@ -4,7 +4,7 @@ import { RATE_LIMIT_POLICY } from "../access/rate-limit.ts";
 import type { JobFields, JobStatus } from "../contract/job.ts";
 import { defaultResponseFormat, type ResponseFormat } from "../contract/models.ts";
 import { costOfRecord, MICRO_PER_DOLLAR } from "../contract/pricing.ts";
-import type { Delivery, ImageSpec } from "../contract/request.ts";
+import { imageFormat, type Delivery, type ImageSpec } from "../contract/request.ts";
 import { imageUrl } from "../contract/response.ts";
 import { GatewayError } from "../errors/failure.ts";
 import type { GenerationContext } from "../generation/cache-lookup.ts";
@@ -56,7 +56,7 @@ export async function generationResponse(
   const { respondAsync, waitSeconds } = parsePrefer(c.req.header("prefer"));
   const defaultMs = respondAsync ? 0 : options.defaultWaitMs;
   const waitMs = waitSeconds === undefined ? defaultMs : waitSeconds * 1000;
-  const withImages = delivery.accept !== undefined || delivery.format === "b64_json";
+  const withImages = imageFormat(delivery) === "b64_json";
   const completed = await options.context.event.time("upstream", () =>
     awaitCompletion(result, { waitMs, withImages }),
   );

@@ -3,7 +3,7 @@ import * as z from "zod";
 import { requireAdmin } from "../access/admin.ts";
 import { splitWebhookUrl } from "../contract/job.ts";
 import { RESPONSE_FORMATS } from "../contract/models.ts";
-import { parseImageRequest } from "../contract/request.ts";
+import { imageFormat, parseImageRequest } from "../contract/request.ts";
 import { GatewayError } from "../errors/failure.ts";
 import { clientOf } from "../generation/client.ts";
 import { generate, lookupById } from "../generation/generate.ts";
@@ -70,7 +70,7 @@ export function generationsRoutes(app: Hono<AppEnv>): void {
     }
     await admitLookup(c);
     const accept = preferredImage(c);
-    const format = accept === undefined ? requested.data : "b64_json";
+    const format = imageFormat({ format: requested.data, accept });
     const options = { delivery: { format, accept, stream: false }, defaultWaitMs: 0, context, c };
     const id = c.req.param("id");
     if (isJobId(id)) return jobResponse(id, options);
