@@ -18,8 +18,9 @@ export interface Admission<Parsed> {
 }
 
 /**
- * Admits a request, in one order for every route that generates, submits or looks up: the caller from the headers, then the body, then the
- * limits of the caller's token, then the rate limit. It spends nothing.
+ * Admits a request, in one order for every route that generates, submits or looks up: the caller from
+ * the headers, then the body, then the limits of the caller's token, then the rate limit. It spends
+ * nothing.
  *
  * @throws {GatewayError} the first problem
  */

@@ -4,7 +4,7 @@ import { JOB_STATUSES } from "../contract/job.ts";
 import { ACCESS, errorResponses, REQUEST } from "./errors.ts";
 import { exactly } from "./exactly.ts";
 import { responseHeaders } from "./headers.ts";
-import { OPTIONAL_TOKEN, type Route } from "./route.ts";
+import { OPTIONAL_TOKEN, jsonContent, type Route } from "./route.ts";
 import { delivery, errorBody, imagesResponse, unixSeconds } from "./schemas.ts";
 
 const TAGS = ["Jobs"];
@@ -46,7 +46,7 @@ const batch = exactly<BatchView>()(
   }),
 ).meta({ id: "Batch" });
 
-const batchContent = { "application/json": { schema: batch } };
+const batchContent = jsonContent(batch);
 
 /** `POST /v1/images/batches`. */
 export const createBatch: Route = {

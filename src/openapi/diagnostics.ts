@@ -3,7 +3,7 @@ import { CHECK_NAMES, type Diagnostics } from "../contract/diagnostics.ts";
 import { errorResponses, OPERATOR } from "./errors.ts";
 import { exactly } from "./exactly.ts";
 import { responseHeaders } from "./headers.ts";
-import { ADMIN_KEY, type Route } from "./route.ts";
+import { ADMIN_KEY, jsonContent, type Route } from "./route.ts";
 
 const diagnostics = exactly<Diagnostics>()(
   z.object({
@@ -39,7 +39,7 @@ export const getDiagnostics: Route = {
     200: {
       description: "The result of each check.",
       headers: responseHeaders("cache-control"),
-      content: { "application/json": { schema: diagnostics } },
+      content: jsonContent(diagnostics),
     },
     ...errorResponses(...OPERATOR),
   },

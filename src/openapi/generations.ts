@@ -4,7 +4,7 @@ import { ACCESS, errorResponses, OPERATOR, REQUEST, UPSTREAM } from "./errors.ts
 import { responseHeaders } from "./headers.ts";
 import { IMAGE_CONTENT } from "./image-file.ts";
 import { generationBody } from "./requests.ts";
-import { ADMIN_KEY, OPTIONAL_TOKEN, type Route } from "./route.ts";
+import { ADMIN_KEY, OPTIONAL_TOKEN, jsonContent, type Route } from "./route.ts";
 import { imagesResponse, pendingGeneration, pendingJob } from "./schemas.ts";
 
 const TAGS = ["Generations"];
@@ -37,7 +37,7 @@ const completed = {
 const pending = {
   description: "Queued or in progress. `Location` is the URL of the result.",
   headers: responseHeaders("location", "retry-after", "preference-applied", "cache-status"),
-  content: { "application/json": { schema: z.union([pendingGeneration, pendingJob]) } },
+  content: jsonContent(z.union([pendingGeneration, pendingJob])),
 };
 
 const preferences = z.object({

@@ -1,7 +1,7 @@
 import * as z from "zod";
 import { errorResponses } from "./errors.ts";
 import { responseHeaders } from "./headers.ts";
-import type { Route } from "./route.ts";
+import { jsonContent, type Route } from "./route.ts";
 
 const presentByName = z.record(z.string(), z.boolean());
 
@@ -38,7 +38,7 @@ export const getHealth: Route = {
     200: {
       description: "The gateway works. Lists the names of bindings and secrets, never a value.",
       headers: responseHeaders("cache-control"),
-      content: { "application/json": { schema: health } },
+      content: jsonContent(health),
     },
     ...errorResponses(),
   },

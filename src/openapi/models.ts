@@ -3,7 +3,7 @@ import type { ListedModel } from "../contract/model-list.ts";
 import { errorResponses } from "./errors.ts";
 import { exactly } from "./exactly.ts";
 import { responseHeaders } from "./headers.ts";
-import type { Route } from "./route.ts";
+import { jsonContent, type Route } from "./route.ts";
 
 const TAGS = ["About"];
 
@@ -73,7 +73,7 @@ export const listModels: Route = {
     200: {
       description: "The models.",
       headers: responseHeaders(),
-      content: { "application/json": { schema: modelList } },
+      content: jsonContent(modelList),
     },
     ...errorResponses(),
   },
@@ -92,7 +92,7 @@ export const getModel: Route = {
     200: {
       description: "The model.",
       headers: responseHeaders(),
-      content: { "application/json": { schema: model } },
+      content: jsonContent(model),
     },
     ...errorResponses("model_not_found"),
   },

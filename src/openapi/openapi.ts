@@ -1,7 +1,7 @@
 import * as z from "zod";
 import { errorResponses } from "./errors.ts";
 import { responseHeaders } from "./headers.ts";
-import type { Route } from "./route.ts";
+import { jsonContent, type Route } from "./route.ts";
 
 /** `GET /openapi.json`. */
 export const getDocument: Route = {
@@ -15,7 +15,7 @@ export const getDocument: Route = {
     200: {
       description: "OpenAPI 3.1.",
       headers: responseHeaders("cache-control"),
-      content: { "application/json": { schema: z.looseObject({ openapi: z.string() }) } },
+      content: jsonContent(z.looseObject({ openapi: z.string() })),
     },
     ...errorResponses(),
   },

@@ -1,4 +1,5 @@
 import type { RouteConfig } from "@asteasolutions/zod-to-openapi";
+import type * as z from "zod";
 
 /** One operation of the document. */
 export type Route = RouteConfig;
@@ -11,3 +12,8 @@ export const OPTIONAL_TOKEN = [{}, { token: [] }];
 
 /** The admin key is required. */
 export const ADMIN_KEY = [{ adminKey: [] }];
+
+/** Returns the content of a body that is JSON. */
+export function jsonContent<Schema extends z.ZodType>(schema: Schema) {
+  return { "application/json": { schema } };
+}

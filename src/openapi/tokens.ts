@@ -3,7 +3,7 @@ import { tokenBody } from "../access/token.ts";
 import { turnstileBody } from "../access/turnstile.ts";
 import { BODY, errorResponses, OPERATOR } from "./errors.ts";
 import { responseHeaders } from "./headers.ts";
-import { ADMIN_KEY, type Route } from "./route.ts";
+import { ADMIN_KEY, jsonContent, type Route } from "./route.ts";
 import { unixSeconds } from "./schemas.ts";
 
 const TAGS = ["Operator"];
@@ -54,7 +54,7 @@ export const createToken: Route = {
     201: {
       description: "The token. It is not shown again.",
       headers: responseHeaders("cache-control"),
-      content: { "application/json": { schema: token } },
+      content: jsonContent(token),
     },
     ...errorResponses(
       ...BODY,

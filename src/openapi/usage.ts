@@ -1,7 +1,7 @@
 import * as z from "zod";
 import { errorResponses, OPERATOR } from "./errors.ts";
 import { responseHeaders } from "./headers.ts";
-import { ADMIN_KEY, type Route } from "./route.ts";
+import { ADMIN_KEY, jsonContent, type Route } from "./route.ts";
 
 const counts = {
   images: z.int().describe("Generated images."),
@@ -38,7 +38,7 @@ export const getUsage: Route = {
     200: {
       description: "The newest day first.",
       headers: responseHeaders("cache-control"),
-      content: { "application/json": { schema: usage } },
+      content: jsonContent(usage),
     },
     ...errorResponses(...OPERATOR),
   },

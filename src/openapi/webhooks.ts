@@ -2,7 +2,7 @@ import * as z from "zod";
 import { ACCESS, errorResponses, REQUEST } from "./errors.ts";
 import { responseHeaders } from "./headers.ts";
 import { generationBody } from "./requests.ts";
-import type { Route } from "./route.ts";
+import { jsonContent, type Route } from "./route.ts";
 import { pendingJob } from "./schemas.ts";
 
 const TAGS = ["Jobs"];
@@ -10,7 +10,7 @@ const TAGS = ["Jobs"];
 const accepted = {
   description: "Job accepted.",
   headers: responseHeaders("location", "retry-after"),
-  content: { "application/json": { schema: pendingJob } },
+  content: jsonContent(pendingJob),
 };
 
 const webhookBody = {
