@@ -1,8 +1,8 @@
 import { DurableObject } from "cloudflare:workers";
 
 /**
- * The floor that Darkroom is held against: a Worker that does the least that the platform allows
- * for a case, with no library and no check. `UPSTREAM` is the upstream's base URL.
+ * The floor that the gateway is compared with: a Worker that does only the minimum that the platform
+ * allows for each case, without a library and without validation. `UPSTREAM` is the upstream's base URL.
  */
 export default {
   async fetch(request, env) {
@@ -28,9 +28,9 @@ export default {
       }
       case "/upstream":
         return upstream(env, request.body);
-      case "/kept":
+      case "/stored":
         return new Response(
-          await env.KEEPER.get(env.KEEPER.newUniqueId()).make(await request.text()),
+          await env.STORING.get(env.STORING.newUniqueId()).generate(await request.text()),
         );
       default:
         return new Response(null, { status: 404 });
@@ -55,11 +55,11 @@ function pipedImages(cache, n) {
 
 const CHUNK_BYTES = 1024 * 1024;
 
-/** The minimum that loses nothing: calls the upstream in an alarm, stores the images in SQLite, then in KV. */
-export class Keeper extends DurableObject {
+/** The minimum that stores every image: calls the upstream in an alarm, writes the images to SQLite, then to KV. */
+export class StoringObject extends DurableObject {
   #generated = Promise.withResolvers();
 
-  async make(body) {
+  async generate(body) {
     const { sql } = this.ctx.storage;
     sql.exec("CREATE TABLE job (body TEXT); CREATE TABLE chunk (bytes BLOB)");
     sql.exec("INSERT INTO job VALUES (?)", body);

@@ -13,7 +13,7 @@ export interface Expectation {
   status: number;
   /** The minimum size of the body, so that a response without its image is an error. */
   minBytes?: number;
-  /** The beginning of Cache-Status, after the cache's name. */
+  /** The prefix of Cache-Status, after the cache's name. */
   cache?: string;
 }
 
@@ -25,10 +25,10 @@ export interface ReceivedResponse {
   /** Time to the first byte of the body, or to the end of a response without a body. */
   firstByteMs: number;
   /** The first chunk of the body. */
-  beginning: Buffer;
+  firstChunk: Buffer;
 }
 
-/** Longer than the slowest case takes. */
+/** Longer than any case. */
 const TIMEOUT_MS = 60_000;
 
 /** Connections stay open, as a browser's do, so that TCP is not measured. */
@@ -54,10 +54,10 @@ export function send({
     { method, headers: { ...headers, ...length }, agent, timeout: TIMEOUT_MS },
     (response) => {
       let bytes = 0;
-      let beginning: Buffer = Buffer.alloc(0);
+      let firstChunk: Buffer = Buffer.alloc(0);
       let firstByteMs: number | undefined;
       response.on("data", (chunk: Buffer) => {
-        if (bytes === 0) beginning = chunk;
+        if (bytes === 0) firstChunk = chunk;
         firstByteMs ??= performance.now() - startMs;
         bytes += chunk.length;
       });
@@ -69,7 +69,7 @@ export function send({
           bytes,
           ms,
           firstByteMs: firstByteMs ?? ms,
-          beginning,
+          firstChunk,
         };
         const problem = differs(response.statusCode, result, expect);
         if (problem === undefined) resolve(result);
@@ -87,11 +87,11 @@ export function send({
 
 function differs(
   status: number | undefined,
-  { headers, bytes, beginning }: ReceivedResponse,
+  { headers, bytes, firstChunk }: ReceivedResponse,
   expect: Expectation,
 ): string | undefined {
   const cacheStatus = String(headers["cache-status"]);
-  if (status !== expect.status) return `status ${status}: ${beginning.toString().slice(0, 200)}`;
+  if (status !== expect.status) return `status ${status}: ${firstChunk.toString().slice(0, 200)}`;
   if (bytes < (expect.minBytes ?? 0)) return `only ${bytes} bytes`;
   if (expect.cache !== undefined && !cacheStatus.startsWith(`darkroom; ${expect.cache}`)) {
     return `cache-status ${cacheStatus}`;

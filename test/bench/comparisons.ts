@@ -19,7 +19,7 @@ type Calls = (stage: Stage) => Call;
 /** A request to the gateway, and its floor: the request to the bare Worker. */
 interface Case {
   name: string;
-  /** The number of calls in a batch, so that a batch takes a good part of a second. */
+  /** The number of calls in a batch, so that a batch lasts a large part of a second. */
   calls: number;
   ours: Calls;
   bare: Calls;
@@ -154,14 +154,14 @@ export const COMPARISONS: readonly Case[] = [
     name: "miss, 2 MB, floor that stores it",
     calls: 20,
     ours: miss(1),
-    bare: bareMiss("/kept", 1),
+    bare: bareMiss("/stored", 1),
     figuresOf: (result) => [cpu(result)],
   },
   {
     name: "miss, n = 4, 8 MB, floor that stores it",
     calls: 5,
     ours: miss(4),
-    bare: bareMiss("/kept", 4),
+    bare: bareMiss("/stored", 4),
     figuresOf: (result) => [cpu(result)],
   },
   {
@@ -203,10 +203,10 @@ export async function prepared(servers: Servers): Promise<Stage> {
 
 /** Creates a generation and returns the URL of its first image. */
 async function createImage(servers: Servers, request: object): Promise<string> {
-  const { beginning } = await send(generation(servers, request, { status: 200 }));
-  const { data }: { data: { url: string }[] } = JSON.parse(beginning.toString());
+  const { firstChunk } = await send(generation(servers, request, { status: 200 }));
+  const { data }: { data: { url: string }[] } = JSON.parse(firstChunk.toString());
   const [image] = data;
-  if (image === undefined) throw new Error("the gateway has generated no image");
+  if (image === undefined) throw new Error("the gateway generated no image");
   return image.url;
 }
 
@@ -215,7 +215,7 @@ async function seedBareWorker({ gateway, bare }: Servers): Promise<void> {
   const { keys } = await gateway.cache.list({ prefix: "request/" });
   const [first] = keys;
   const record = first === undefined ? null : await gateway.cache.get(first.name, "text");
-  if (record === null) throw new Error("the gateway has cached no record");
+  if (record === null) throw new Error("the gateway cached no record");
   await bare.cache.put("record", record);
   await bare.cache.put("image", imageOf(IMAGE_BYTES));
 }

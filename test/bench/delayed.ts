@@ -90,7 +90,7 @@ export function delayedWorker(bundle: string): string {
 /**
  * Sets the delays of a gateway that was started with `delayedWorker`.
  *
- * @param gatewayUrl without a slash at its end
+ * @param gatewayUrl without a trailing slash
  */
 export async function setDelays(
   gatewayUrl: string,
@@ -98,5 +98,5 @@ export async function setDelays(
 ): Promise<void> {
   const query = `kv=${kv}&objects=${objects}&rateLimits=${rateLimits}`;
   const { status } = await fetch(`${gatewayUrl}${DELAYS_PATH}?${query}`);
-  if (status !== 204) throw new Error("this gateway has no delays to set");
+  if (status !== 204) throw new Error("the gateway was started without delays");
 }

@@ -10,7 +10,7 @@ const ADDED_MS = 150;
 /** The name of the row. */
 export const HERD = `${CLIENTS} identical misses at once`;
 
-/** Measures many identical misses at once: one upstream call, and all responses soon after its end. */
+/** Measures many identical misses at once: one upstream call, and all responses soon after its response. */
 export async function herd(servers: Servers, effort: Effort): Promise<Row> {
   const count = some(CLIENTS, effort);
   const calls: number[] = [];

@@ -45,7 +45,7 @@ export interface Effort {
   share: number;
 }
 
-/** Enough for a case with slow calls. */
+/** The maximum number of warm-up batches, for cases with slow calls. */
 const WARM_UP_BATCHES = 2;
 
 export const FULL: Effort = { rounds: 5, warmUpCalls: 300, share: 1 };

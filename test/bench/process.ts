@@ -40,12 +40,12 @@ function isOwnWorkerd(id: string): boolean {
       /\((.*)\) \S (\d+)/.exec(readFileSync(`/proc/${id}/stat`, "utf8")) ?? [];
     return name === "workerd" && parent === String(process.pid);
   } catch {
-    // The process has ended since it was listed.
+    // The process has exited since it was listed.
     return false;
   }
 }
 
-/** Returns Linux's figures (proc(5)): CPU nanoseconds of each thread, and the high-water mark of memory. */
+/** Reads Linux's figures (proc(5)): CPU nanoseconds of each thread, and the high-water mark of memory. */
 function osProcess(id: string): OsProcess {
   const status = (field: string) => {
     const kib = new RegExp(`^${field}:\\s+(\\d+) kB`, "m").exec(

@@ -16,7 +16,7 @@ export interface Servers {
 }
 
 interface BareWorker {
-  /** Without a slash at its end. */
+  /** Without a trailing slash. */
   url: string;
   cache: Gateway["cache"];
   close(): Promise<void>;
@@ -54,7 +54,7 @@ async function startBareWorker(upstreamUrl: string): Promise<BareWorker> {
       script,
       compatibilityDate: "2026-10-23",
       kvNamespaces: ["CACHE"],
-      durableObjects: { KEEPER: { className: "Keeper", useSQLite: true } },
+      durableObjects: { STORING: { className: "StoringObject", useSQLite: true } },
       bindings: { UPSTREAM: upstreamUrl },
       ratelimits: { LIMIT: { namespace_id: "1", simple: { limit: 1_000_000, period: 60 } } },
       host: "127.0.0.1",

@@ -19,7 +19,7 @@ export const SMALL = "small";
 /** In a prompt: requests a small image after `SLOW_MS`. */
 export const SLOW = "slow";
 export const SLOW_MS = 1000;
-/** In a prompt: requests an image after `LASTING_MS`, which is longer than any measurement takes. */
+/** In a prompt: requests an image after `LASTING_MS`, which is longer than any measurement. */
 export const LASTING = "lasting";
 const LASTING_MS = 30_000;
 
@@ -51,6 +51,7 @@ function event(type: string, fields: object): string {
   return `event: ${type}\ndata: ${JSON.stringify({ type, ...fields })}\n\n`;
 }
 
+/** Starts the upstream on a free port of the loopback interface. */
 export async function startUpstream(): Promise<InstantUpstream> {
   const small = responseBody(1, SMALL_BYTES);
   const stream = events(imageOf(SMALL_BYTES).toString("base64"));

@@ -19,7 +19,7 @@ export interface Waits {
   rateLimits: number;
 }
 
-/** The sequential waits of a kind of request, or the most that it may have. */
+/** The sequential waits of a kind of request, or their upper bound. */
 interface ColdAndHot {
   /** This isolate has never read the record, the token or the caller's account. */
   cold: Waits;
@@ -35,7 +35,7 @@ export interface WaitsRow extends ColdAndHot {
 
 /** The data of one measurement, which no other measurement shares. */
 interface Subject {
-  /** Without a slash at its end. */
+  /** Without a trailing slash. */
   gatewayUrl: string;
   prompt: string;
   /** The id of the generation of that prompt, if it is in KV; otherwise empty. */
@@ -72,7 +72,7 @@ const DELAY_MS = 400;
 const UNDELAYED_RUNS = 2;
 /**
  * The number of cases that are measured concurrently, in the first attempt and in each retry. They compete for the
- * CPU, which only adds to their latencies. A row with a figure above its bound is measured again with fewer others.
+ * CPU, which only adds to their latencies. A row with a figure above its bound is measured again with fewer concurrent cases.
  */
 const AT_ONCE: readonly number[] = [6, 3, 1, 1];
 
@@ -88,7 +88,7 @@ const MISS: Expectation = { status: 200, cache: "fwd=miss; stored" };
 const JOINED: Expectation = { status: 202, cache: "fwd=miss; collapsed" };
 const ASYNC = { prefer: "respond-async" };
 
-/** Every kind of request, with the waits that it may have. */
+/** Every kind of request, with the upper bound of its waits. */
 const CASES: readonly Case[] = [
   {
     name: "hit, by URL",
@@ -256,7 +256,7 @@ async function closing<Result>(gateway: Gateway, use: () => Promise<Result>): Pr
   }
 }
 
-/** Returns true if a row has more waits of one of the kinds than it may have. */
+/** Returns true if a figure of a row is above its bound. */
 export function isAboveBound(
   { cold, hot, atMost }: WaitsRow,
   kinds: readonly (keyof Waits)[] = KINDS,
@@ -425,7 +425,7 @@ function newPrompt(directive: string): string {
   return `${directive} image ${crypto.randomUUID()}`;
 }
 
-/** Starts a generation that is in progress for long, as another caller. */
+/** Starts a generation that stays in progress, as another caller. */
 async function startedElsewhere(subject: Subject): Promise<{ id: string; prompt: string }> {
   const elsewhere = { ...subject, network: subject.network.replace("10.", "172.") };
   const prompt = newPrompt(LASTING);
@@ -433,8 +433,8 @@ async function startedElsewhere(subject: Subject): Promise<{ id: string; prompt:
   return { id: idIn(await send(post(elsewhere, { prompt }, expect, ASYNC))), prompt };
 }
 
-function idIn({ beginning }: ReceivedResponse): string {
-  const { id }: { id: string } = JSON.parse(beginning.toString());
+function idIn({ firstChunk }: ReceivedResponse): string {
+  const { id }: { id: string } = JSON.parse(firstChunk.toString());
   return id;
 }
 

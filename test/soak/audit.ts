@@ -1,13 +1,13 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { MICRO_PER_DOLLAR, type MicroDollars } from "../../src/contract/pricing.ts";
 import { ADMIN_KEY } from "../support/gateway.ts";
-import { chargeOf, isGood, isUncertain, paidFor, reservationsOf } from "./books.ts";
+import { chargeOf, isGood, isUncertain, paidFor, reservationsOf } from "./journal.ts";
 import type { StoredKey } from "./gateway-process.ts";
 import {
   ledgersIn,
   objectsOf,
   objectsWithRows,
-  PASSING,
+  SELF_CLEANING,
   problemsOfKeys,
   type OpenReservation,
 } from "./storage.ts";
@@ -37,35 +37,35 @@ const ALARMS_WITHIN_MS = 180_000;
 /** The number of objects and prompts that are audited concurrently. */
 const AT_ONCE = 8;
 const DAY_MS = 24 * 60 * 60 * 1000;
-/** Longer than any job is stored. */
+/** Longer than the retention of any job. */
 const LATER_MS = 8 * DAY_MS;
 
-/** Waits until each account was charged the cost of its calls. Reports the accounts that never are. */
+/** Waits until each account was charged the cost of its calls. Reports the accounts that never were. */
 export async function auditMoney(traffic: Traffic): Promise<Money> {
-  const { books, gateway } = traffic;
+  const { journal, gateway } = traffic;
   for (const untilMs = Date.now() + SETTLED_WITHIN_MS; ;) {
-    const isIdle = books.allCalls().every((call) => call.endedMs !== undefined);
+    const isIdle = journal.allCalls().every((call) => call.endedMs !== undefined);
     const usage = await usageOf(traffic);
     const problems: string[] = [];
     let withoutCall = 0;
-    for (const account of books.accounts) {
+    for (const account of journal.accounts) {
       const charged = usage.charged.get(account.name) ?? 0;
-      const charge = chargeOf(account, charged, books, gateway.kills);
+      const charge = chargeOf(account, charged, journal, gateway.kills);
       withoutCall += charge.withoutCall;
       if (charge.isCorrect) continue;
-      const prompts = books.promptsOf(account).map((prompt) => prompt.text);
+      const prompts = journal.promptsOf(account).map((prompt) => prompt.text);
       problems.push(
         `${account.name} was charged ${charged}, not ${charge.expected}: ${prompts.join()}`,
       );
     }
     for (const name of usage.charged.keys()) {
-      const isKnown = books.accounts.some((account) => account.name === name);
+      const isKnown = journal.accounts.some((account) => account.name === name);
       if (!isKnown) problems.push(`usage of an unknown caller: ${name}`);
     }
     if ((isIdle && problems.length === 0) || Date.now() > untilMs) {
-      for (const problem of problems) traffic.find(problem);
-      if (!isIdle) traffic.find("a call of the upstream did not end");
-      const paid = books.allCalls().reduce((sum, call) => sum + paidFor(call), 0);
+      for (const problem of problems) traffic.report(problem);
+      if (!isIdle) traffic.report("an upstream call is still in progress");
+      const paid = journal.allCalls().reduce((sum, call) => sum + paidFor(call), 0);
       const charged = [...usage.charged.values()].reduce((sum, each) => sum + each, 0);
       return { paid, charged, withoutCall };
     }
@@ -75,14 +75,14 @@ export async function auditMoney(traffic: Traffic): Promise<Money> {
 
 /** Reports each prompt that was generated more often than its client, a fault or a kill explains. */
 export function auditRepeats(traffic: Traffic): void {
-  const { books, gateway } = traffic;
-  for (const prompt of books.prompts.values()) {
-    const sure = books
+  const { journal, gateway } = traffic;
+  for (const prompt of journal.prompts.values()) {
+    const certain = journal
       .calls(prompt)
       .filter((call) => isGood(call) && !isUncertain(call, gateway.kills));
     const allowed = 1 + prompt.permits;
-    if (sure.length > allowed) {
-      traffic.find(`generated ${sure.length} times instead of ${allowed}`, prompt);
+    if (certain.length > allowed) {
+      traffic.report(`generated ${certain.length} times instead of ${allowed}`, prompt);
     }
   }
 }
@@ -115,9 +115,9 @@ export async function openToday(traffic: Traffic): Promise<MicroDollars | undefi
 }
 
 /** Sets the clock ahead by eight days, and waits until no object that cleans up after itself has an alarm. */
-export async function letTimePass(traffic: Traffic, directory: string): Promise<void> {
+export async function passTime(traffic: Traffic, directory: string): Promise<void> {
   await traffic.send("clock", `${SOAK_PATHS.clock}${LATER_MS}`, {});
-  let left = Object.entries(PASSING).flatMap(([binding, className]) =>
+  let left = Object.entries(SELF_CLEANING).flatMap(([binding, className]) =>
     objectsOf(directory, className).map((id) => `${binding}/${id}`),
   );
   for (const untilMs = Date.now() + ALARMS_WITHIN_MS; left.length > 0 && Date.now() < untilMs;) {
@@ -131,24 +131,24 @@ export async function letTimePass(traffic: Traffic, directory: string): Promise<
     left = withAlarm;
     if (left.length > 0) await sleep(500);
   }
-  for (const object of left) traffic.find(`an alarm that is never deleted: ${object}`);
+  for (const object of left) traffic.report(`an alarm that stays set: ${object}`);
 }
 
-/** Checks that each image that was paid for and stored is still served, and by KV alone. */
+/** Checks that each image that was paid for and stored is still served, from KV alone. */
 export async function auditServed(traffic: Traffic): Promise<number> {
-  const { books, gateway } = traffic;
+  const { journal, gateway } = traffic;
   let served = 0;
-  await forEach([...books.prompts.values()], async (prompt) => {
-    const calls = books.calls(prompt);
+  await forEach([...journal.prompts.values()], async (prompt) => {
+    const calls = journal.calls(prompt);
     if (calls.length === 0) return;
-    const isSure = calls.some(
+    const isCertain = calls.some(
       (call) => isGood(call) && call.isDeleted !== true && !isUncertain(call, gateway.kills),
     );
     const headers = { "cache-control": "only-if-cached" };
-    const codes = isSure && prompt.isStored ? [] : ["not_cached"];
+    const codes = isCertain && prompt.isStored ? [] : ["not_cached"];
     const result = await traffic.obtain(prompt, "url", headers, { codes });
     if (result.kind !== "images") return;
-    if (!prompt.isStored) traffic.find(`stored despite no-store`, prompt);
+    if (!prompt.isStored) traffic.report(`stored despite no-store`, prompt);
     served += 1;
   });
   return served;
@@ -169,16 +169,16 @@ async function forEach<Item>(
 
 /** Checks that the keys of KV are consistent. Returns their number. */
 export async function auditKeys(traffic: Traffic): Promise<number> {
-  const { books, gateway, halfDeleted } = traffic;
-  const keys = await gateway.ask<StoredKey[]>("stored keys");
-  const moderationBlocks = [...books.prompts.values()].filter(
+  const { journal, gateway, halfDeleted } = traffic;
+  const keys = await gateway.request<StoredKey[]>("stored keys");
+  const moderationBlocks = [...journal.prompts.values()].filter(
     ({ fault }) => fault.code === "moderation_blocked",
   ).length;
   const problems = problemsOfKeys(keys, {
     moderationBlocks,
     mayLackRecord: halfDeleted,
   });
-  for (const problem of problems) traffic.find(problem);
+  for (const problem of problems) traffic.report(problem);
   return keys.length;
 }
 
@@ -186,8 +186,8 @@ export async function auditKeys(traffic: Traffic): Promise<number> {
 const RESERVING_MS = 5000;
 
 /**
- * Checks the directory of a gateway that was stopped: no object has rows, the sums of the accounts are
- * right, and a kill explains each reservation that is still open.
+ * Checks the directory of a stopped gateway: no self-cleaning object has rows, the sums of the accounts
+ * are right, and a kill explains each reservation that is still open.
  *
  * @param openToday the reserved amount according to the API; `undefined` if it cannot be compared
  * @returns the reservations that are open
@@ -197,39 +197,39 @@ export function auditDirectory(
   directory: string,
   openToday: MicroDollars | undefined,
 ): OpenReservation[] {
-  for (const className of Object.values(PASSING)) {
+  for (const className of Object.values(SELF_CLEANING)) {
     for (const object of objectsWithRows(directory, className)) {
-      traffic.find(`rows are left: ${object}`);
+      traffic.report(`rows are left: ${object}`);
     }
   }
   const { open, openForAll, total, spent } = ledgersIn(directory);
   const openAmount = openForAll.reduce((sum, { amount }) => sum + amount, 0);
   if (total !== spent + openAmount) {
-    traffic.find(`the total is ${total}, the usage ${spent}, and ${openAmount} is open`);
+    traffic.report(`the total is ${total}, the usage ${spent}, and ${openAmount} is open`);
   }
   if (openToday !== undefined && openToday !== openAmount) {
-    traffic.find(
+    traffic.report(
       `spent_today_usd less the rows is ${openToday} micro-dollars, and ${openAmount} is open`,
     );
   }
   for (const reservation of open.values()) {
     if (!isLeftByKill(reservation, traffic)) {
-      traffic.find(`open without a kill that explains it: ${JSON.stringify(reservation)}`);
+      traffic.report(`open, and no kill explains it: ${JSON.stringify(reservation)}`);
     }
   }
   return [...open.values()];
 }
 
 /** Returns true if a kill came between the reservation and the first stored row of its generation. */
-function isLeftByKill({ amount, at }: OpenReservation, { books, gateway }: Traffic): boolean {
+function isLeftByKill({ amount, at }: OpenReservation, { journal, gateway }: Traffic): boolean {
   return gateway.kills.some(({ atMs }) => {
     const reservedMs = at * 1000;
     if (reservedMs > atMs || reservedMs < atMs - RESERVING_MS) return false;
-    return books.accounts.some(
+    return journal.accounts.some(
       (account) =>
         account.startedMs <= atMs &&
         (account.endedMs ?? Number.POSITIVE_INFINITY) >= atMs &&
-        reservationsOf(account, books).includes(amount),
+        reservationsOf(account, journal).includes(amount),
     );
   });
 }

@@ -21,8 +21,8 @@ const invalid = (directives: string): Fault => ({
   ...RECOVERS,
 });
 
-/** No fault, in several forms of a good response. */
-export const WELL: readonly [Fault, ...Fault[]] = [
+/** Usable responses in several forms. */
+export const NO_FAULT: readonly [Fault, ...Fault[]] = [
   { directives: "", ...RECOVERS },
   { directives: "delay=200", ...RECOVERS },
   { directives: "delay=900", ...RECOVERS },
@@ -83,7 +83,7 @@ const SHOWN: readonly Fault[] = [
   invalid("answer=html-as-png"),
 ];
 
-/** Longer than the upstream may take. */
+/** Longer than the gateway's timeout for the upstream. */
 const TIMEOUT: Fault = {
   directives: "delay=15000 times=1",
   code: "upstream_timeout",
@@ -104,7 +104,7 @@ export const FAULTS: readonly [Fault, ...Fault[]] = [
 export const STREAM_FAULTS: readonly [Fault, ...Fault[]] = [
   invalid("gap=100 partials=1 then=cut"),
   {
-    // Node sends the headers with the first event: here the connection is cut before them.
+    // Node sends the headers with the first event: so the connection is cut before them.
     directives: "gap=100 partials=0 then=cut times=1",
     code: "upstream_unreachable",
     status: 502,

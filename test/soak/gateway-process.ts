@@ -3,14 +3,14 @@
  *
  *     node gateway-process.ts BUNDLE DIRECTORY VARS-AS-JSON
  *
- * It sends its URL to its parent, then responds to the parent's questions.
+ * It sends its URL to its parent process, then responds to the parent's requests.
  */
 import { withWorkerd } from "../bench/process.ts";
 import { startGateway } from "../support/gateway.ts";
 import { soakWorker } from "./worker.ts";
 
-/** A question of the parent. */
-export type Question = "resident bytes" | "error lines" | "stored keys" | "close";
+/** A request of the parent process. */
+export type ParentRequest = "resident bytes" | "error lines" | "stored keys" | "close";
 
 /** A key of KV, with fields of its record if it is the key of a record. */
 export interface StoredKey {
@@ -23,8 +23,8 @@ export interface StoredKey {
   requestKey?: string;
 }
 
-/** A message to the parent. */
-export type Message = { url: string } | { question: number; value: unknown };
+/** A message to the parent process: the URL of the gateway, or the response to the request `id`. */
+export type Message = { url: string } | { id: number; value: unknown };
 
 const [bundle = "", directory = "", vars = "{}"] = process.argv.slice(2);
 const { started: gateway, workerd } = await withWorkerd(() =>
@@ -32,8 +32,8 @@ const { started: gateway, workerd } = await withWorkerd(() =>
 );
 const send = (message: Message) => process.send?.(message);
 
-async function responseTo(question: Question): Promise<unknown> {
-  switch (question) {
+async function responseTo(request: ParentRequest): Promise<unknown> {
+  switch (request) {
     case "resident bytes":
       return workerd.residentBytes();
     case "error lines":
@@ -80,19 +80,19 @@ async function readRecord(name: string): Promise<{ id: string; images: unknown[]
   return JSON.parse(typeof json === "string" ? json : "null");
 }
 
-// Without its parent, no other process would end it.
+// Without its parent, no other process would stop it.
 process.on("disconnect", () => void gateway.close().finally(() => process.exit()));
-process.on("message", ({ question, ask }: { question: number; ask: Question }) => {
-  void respond(question, ask);
+process.on("message", ({ id, request }: { id: number; request: ParentRequest }) => {
+  void respond(id, request);
 });
 
-async function respond(question: number, ask: Question): Promise<void> {
+async function respond(id: number, request: ParentRequest): Promise<void> {
   try {
-    send({ question, value: await responseTo(ask) });
+    send({ id, value: await responseTo(request) });
   } catch (error) {
-    send({ question, value: String(error) });
+    send({ id, value: String(error) });
   }
-  if (ask === "close") process.disconnect();
+  if (request === "close") process.disconnect();
 }
 
 send({ url: gateway.url });

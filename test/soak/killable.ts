@@ -2,7 +2,7 @@ import { fork, type ChildProcess } from "node:child_process";
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import type { Message, Question } from "./gateway-process.ts";
+import type { Message, ParentRequest } from "./gateway-process.ts";
 
 /** One kill of the whole process group; times in milliseconds since the epoch. */
 export interface Kill {
@@ -13,12 +13,13 @@ export interface Kill {
 
 const START_WITHIN_MS = 60_000;
 const RESPONSE_WITHIN_MS = 60_000;
-const GONE_WITHIN_MS = 10_000;
+const EXITED_WITHIN_MS = 10_000;
 
 interface Running {
   child: ChildProcess;
   url: string;
-  questions: Map<number, PromiseWithResolvers<unknown>>;
+  /** The responses that the process has not sent yet, by the id of their request. */
+  responses: Map<number, PromiseWithResolvers<unknown>>;
 }
 
 /** A gateway in its own process group, which can be killed and restarted on its directory. */
@@ -30,14 +31,14 @@ export class KillableGateway {
   #running: Running | undefined;
   /** The process that was started last. */
   #child: ChildProcess | undefined;
-  #lastQuestion = 0;
+  #lastId = 0;
 
   /** @param vars on top of those that `test/support/gateway.ts` sets */
   constructor(bundle: string, directory: string, vars: Record<string, string>) {
     this.#arguments = [bundle, directory, JSON.stringify(vars)];
   }
 
-  /** The URL without a slash at its end; another one after each start. */
+  /** The URL without a trailing slash. It changes with each start. */
   get url(): string {
     if (this.#running === undefined) throw new Error("the gateway is down");
     return this.#running.url;
@@ -59,25 +60,25 @@ export class KillableGateway {
 
   /** Starts the process, and waits until the gateway listens. */
   async start(): Promise<void> {
-    // In its own group, one signal ends Node and workerd at once.
+    // In its own group, one signal kills Node and workerd at once.
     const child = fork(this.#file, this.#arguments, { detached: true });
     this.#child = child;
-    const questions: Running["questions"] = new Map();
+    const responses: Running["responses"] = new Map();
     const url = Promise.withResolvers<string>();
     child.on("message", (message: Message) => {
       if ("url" in message) url.resolve(message.url);
-      else questions.get(message.question)?.resolve(message.value);
+      else responses.get(message.id)?.resolve(message.value);
     });
     child.on("exit", (code, signal) => {
-      const ended = new Error(`the gateway's process has ended: ${code ?? signal}`);
-      url.reject(ended);
-      for (const question of questions.values()) question.reject(ended);
+      const exited = new Error(`the gateway's process has exited: ${code ?? signal}`);
+      url.reject(exited);
+      for (const response of responses.values()) response.reject(exited);
     });
     try {
       const running = {
         child,
-        questions,
-        url: await within(START_WITHIN_MS, url.promise, "no start"),
+        responses,
+        url: await within(START_WITHIN_MS, url.promise, "the gateway did not start"),
       };
       const last = this.kills.at(-1);
       if (last !== undefined) last.upMs = Date.now();
@@ -100,26 +101,26 @@ export class KillableGateway {
     this.#down();
     this.kills.push({ atMs: Date.now(), upMs: undefined });
     signalGroup(running.child, "SIGKILL");
-    await untilGone(running.child);
+    await untilExited(running.child);
   }
 
-  /** Sends a question to the process and returns the response. */
-  async ask<Value>(ask: Question): Promise<Value> {
+  /** Sends a request to the process and returns the response. */
+  async request<Value>(request: ParentRequest): Promise<Value> {
     const running = this.#running;
     if (running === undefined) throw new Error("the gateway is down");
-    this.#lastQuestion += 1;
-    const question = this.#lastQuestion;
+    this.#lastId += 1;
+    const id = this.#lastId;
     const response = Promise.withResolvers<unknown>();
-    running.questions.set(question, response);
-    running.child.send({ question, ask });
+    running.responses.set(id, response);
+    running.child.send({ id, request });
     try {
       return (await within(
         RESPONSE_WITHIN_MS,
         response.promise,
-        `no response to: ${ask}`,
+        `no response to: ${request}`,
       )) as Value;
     } finally {
-      running.questions.delete(question);
+      running.responses.delete(id);
     }
   }
 
@@ -127,9 +128,9 @@ export class KillableGateway {
   async stop(): Promise<void> {
     const running = this.#running;
     if (running === undefined) return;
-    await this.ask("close");
+    await this.request("close");
     this.#down();
-    await untilGone(running.child);
+    await untilExited(running.child);
   }
 
   /** Kills all remaining processes of the group. */
@@ -146,7 +147,7 @@ export class KillableGateway {
 /**
  * Waits for a promise.
  *
- * @throws if it takes longer than `ms`
+ * @throws if the promise is still pending after `ms`
  */
 export async function within<Value>(
   ms: number,
@@ -169,19 +170,19 @@ function signalGroup({ pid }: ChildProcess, signal: NodeJS.Signals): void {
   try {
     if (pid !== undefined) process.kill(-pid, signal);
   } catch {
-    // The group is gone.
+    // The group has exited.
   }
 }
 
-async function untilGone({ pid = 0 }: ChildProcess): Promise<void> {
-  for (const untilMs = Date.now() + GONE_WITHIN_MS; groupMembers(pid).length > 0;) {
+async function untilExited({ pid = 0 }: ChildProcess): Promise<void> {
+  for (const untilMs = Date.now() + EXITED_WITHIN_MS; groupMembers(pid).length > 0;) {
     if (Date.now() > untilMs)
       throw new Error(`processes survived the kill: ${groupMembers(pid).join(", ")}`);
     await sleep(20);
   }
 }
 
-/** Returns the ids of the processes of a group that still run (proc(5)); a zombie does not. */
+/** Returns the ids of the processes of a group that still run (proc(5)), without zombies. */
 function groupMembers(group: number): string[] {
   return readdirSync("/proc").filter((id) => {
     if (!/^\d+$/.test(id)) return false;

@@ -2,8 +2,8 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { Webhook } from "standardwebhooks";
 import { ADMIN_KEY, WEBHOOK_SIGNING_SECRET } from "../support/gateway.ts";
 import { hookAt, type Received } from "../support/webhooks/hook.ts";
-import { isUncertain, requestOf, type Account, type Model, type Prompt } from "./books.ts";
-import { FAULTS, STREAM_FAULTS, WELL, type Fault } from "./faults.ts";
+import { isUncertain, requestOf, type Account, type Model, type Prompt } from "./journal.ts";
+import { FAULTS, STREAM_FAULTS, NO_FAULT, type Fault } from "./faults.ts";
 import type { Random } from "./random.ts";
 import { jsonOf, type ReadResult, type Form, type Traffic } from "./traffic.ts";
 
@@ -41,7 +41,7 @@ function anyForm({ account, n }: Prompt, random: Random): Form {
 }
 
 function anyFault(random: Random): Fault {
-  return random.pick(WELL);
+  return random.pick(NO_FAULT);
 }
 
 const ADMIN = { authorization: `Bearer ${ADMIN_KEY}` };
@@ -63,12 +63,13 @@ async function fault({ name, traffic, random }: Stage): Promise<Account> {
   const prompt = traffic.prompt(account, random, kind);
   const form = () => (isStream ? "stream" : anyForm(prompt, random));
   const first = await traffic.obtain(prompt, form());
-  const again = await traffic.obtain(prompt, form());
+  const second = await traffic.obtain(prompt, form());
   if (traffic.isDisturbed(account.startedMs)) return account;
   const expected = kind.code === undefined ? "images" : "error";
-  if (first.kind !== expected) traffic.find(`${first.kind} instead of ${expected}`, prompt);
+  if (first.kind !== expected) traffic.report(`${first.kind} instead of ${expected}`, prompt);
   const then = kind.recovers ? "images" : "error";
-  if (again.kind !== then) traffic.find(`${again.kind} instead of ${then} again`, prompt);
+  if (second.kind !== then)
+    traffic.report(`${second.kind} instead of ${then} for the repeated request`, prompt);
   return account;
 }
 
@@ -81,7 +82,7 @@ async function duplicates({ name, traffic, random }: Stage): Promise<Account> {
   if (traffic.isDisturbed(account.startedMs)) return account;
   const first = callOf(results[0]);
   if (results.some((result) => callOf(result) !== first)) {
-    traffic.find("duplicates with different images", prompt);
+    traffic.report("duplicates with different images", prompt);
   }
   return account;
 }
@@ -107,9 +108,9 @@ async function idempotent({ name, traffic, random }: Stage): Promise<Account> {
     ...(random.chance(0.5) ? { "cache-control": "no-cache" } : {}),
   };
   const first = await traffic.obtain(prompt, anyForm(prompt, random), headers);
-  const again = await traffic.obtain(prompt, anyForm(prompt, random), headers);
-  if (first.kind === "images" && callOf(first) !== callOf(again)) {
-    traffic.find("another generation under the same Idempotency-Key", prompt);
+  const second = await traffic.obtain(prompt, anyForm(prompt, random), headers);
+  if (first.kind === "images" && callOf(first) !== callOf(second)) {
+    traffic.report("another generation under the same Idempotency-Key", prompt);
   }
   const other = { ...prompt, text: `${prompt.text} but another` };
   traffic.expectError(
@@ -126,7 +127,7 @@ async function regenerated({ name, traffic, random }: Stage): Promise<Account> {
   const account = await traffic.account(name, anyModel(random));
   const prompt = traffic.prompt(account, random, anyFault(random));
   const first = await traffic.obtain(prompt, anyForm(prompt, random));
-  // A client that a kill cut off sends its request again: each of these may be generated.
+  // A client whose connection a kill broke repeats its request. Each repetition may generate an image.
   prompt.permits += 1;
   const sentMs = Date.now();
   const fresh = await traffic.obtain(prompt, anyForm(prompt, random), {
@@ -134,12 +135,12 @@ async function regenerated({ name, traffic, random }: Stage): Promise<Account> {
   });
   prompt.permits += traffic.gateway.killsWithin(sentMs, Date.now()).length;
   if (first.kind === "images" && callOf(first) === callOf(fresh)) {
-    traffic.find("no-cache returned the old images", prompt);
+    traffic.report("no-cache returned the old images", prompt);
   }
   await sleep(500);
   const newest = await traffic.obtain(prompt, anyForm(prompt, random));
   if (!traffic.isDisturbed(account.startedMs) && callOf(newest) !== callOf(fresh)) {
-    traffic.find("not the newest images after no-cache", prompt);
+    traffic.report("not the newest images after no-cache", prompt);
   }
   return account;
 }
@@ -176,7 +177,7 @@ async function choosy({ name, traffic, random }: Stage): Promise<Account> {
   const young = { "cache-control": "max-age=1" };
   const second = await traffic.obtain(prompt, anyForm(prompt, random), young);
   if (first.kind === "images" && callOf(first) === callOf(second)) {
-    traffic.find("images older than max-age", prompt);
+    traffic.report("images older than max-age", prompt);
   }
   return account;
 }
@@ -187,7 +188,7 @@ async function deleted({ name, traffic, random }: Stage): Promise<Account> {
   const prompt = traffic.prompt(account, random, anyFault(random));
   const first = await traffic.obtain(prompt, "url");
   if (first.kind !== "images" || first.id === undefined) return account;
-  // A copy to KV that is under way may finish after the DELETE.
+  // A copy to KV that is in progress may finish after the DELETE.
   await sleep(2000);
   const path = `/v1/images/generations/${first.id}`;
   const sentMs = Date.now();
@@ -195,18 +196,18 @@ async function deleted({ name, traffic, random }: Stage): Promise<Account> {
   const isCut = traffic.gateway.killsWithin(sentMs, Date.now()).length > 0;
   if (isCut) traffic.halfDeleted.add(first.id);
   if (reply.status !== 204 && !(isCut && reply.status === 404)) {
-    traffic.find(`DELETE ${path}: status ${reply.status}`);
+    traffic.report(`DELETE ${path}: status ${reply.status}`);
   }
   const headers = { authorization: `Bearer ${account.token}` };
-  const gone = await traffic.send("poll", path, { headers });
-  if (gone.status !== 404 && !traffic.isDisturbed(sentMs)) {
-    traffic.find(`${path}: status ${gone.status} after DELETE`);
+  const lookup = await traffic.send("poll", path, { headers });
+  if (lookup.status !== 404 && !traffic.isDisturbed(sentMs)) {
+    traffic.report(`${path}: status ${lookup.status} after DELETE`);
   }
   for (const call of first.calls) call.isDeleted = true;
   prompt.permits += 1;
   const second = await traffic.obtain(prompt, anyForm(prompt, random));
   if (callOf(first) === callOf(second) && !traffic.isDisturbed(sentMs)) {
-    traffic.find("deleted images were returned", prompt);
+    traffic.report("deleted images were returned", prompt);
   }
   return account;
 }
@@ -243,7 +244,7 @@ async function bad({ name, traffic, random }: Stage): Promise<Account> {
     const reply = await traffic.send("bad input", path, { body, headers: { authorization } });
     traffic.expectError(reply, status, code, `bad input ${JSON.stringify(body).slice(0, 60)}`);
   }
-  const body = { prompt: "never generated", model: "dall-e-2", n: 3 };
+  const body = { prompt: "rejected before a generation", model: "dall-e-2", n: 3 };
   const above = await traffic.send("bad input", path, { body, headers: { authorization } });
   traffic.expectError(above, 400, "integer_above_max_value", "more images than the token allows");
   const without = await traffic.send("no token", path, { body });
@@ -267,7 +268,7 @@ async function bad({ name, traffic, random }: Stage): Promise<Account> {
 
 const EVENT_WITHIN_MS = 60_000;
 
-/** Submits a job with a webhook, and again under the same key until it is accepted. */
+/** Submits a job with a webhook twice under the same key, and follows it to its delivery. */
 async function job({ name, traffic, random, receiver }: Stage): Promise<Account> {
   const account = await traffic.account(name, "dall-e-2");
   const prompt = traffic.prompt(account, random, anyFault(random));
@@ -282,7 +283,7 @@ async function job({ name, traffic, random, receiver }: Stage): Promise<Account>
   const reply = await submit();
   const { job: id } = jsonOf(reply);
   if (reply.status !== 202 || typeof id !== "string") {
-    traffic.find(`job: status ${reply.status} ${reply.body.toString().slice(0, 200)}`);
+    traffic.report(`job: status ${reply.status} ${reply.body.toString().slice(0, 200)}`);
     return account;
   }
   await follow(traffic, [id], account, async () => {
@@ -290,12 +291,12 @@ async function job({ name, traffic, random, receiver }: Stage): Promise<Account>
     const event = await deliveredEvent(traffic, hook, account, prompt.text);
     const isCompleted = event?.type === "image.generation.completed";
     if (event !== undefined && isCompleted !== (result.kind === "images")) {
-      traffic.find(`event ${event.type} for ${result.kind}`, prompt);
+      traffic.report(`event ${event.type} for ${result.kind}`, prompt);
     }
   });
   // The same submission returns the same job.
   const same = jsonOf(await submit())["job"];
-  if (same !== id) traffic.find(`job ${String(same)} instead of ${id}`, prompt);
+  if (same !== id) traffic.report(`job ${String(same)} instead of ${id}`, prompt);
   return account;
 }
 
@@ -318,7 +319,7 @@ async function batch({ name, traffic, random, receiver }: Stage): Promise<Accoun
   const reply = await traffic.send("batch", "/v1/images/batches", { body, headers });
   const submitted = jsonOf(reply) as unknown as BatchView;
   if (reply.status !== 202) {
-    traffic.find(`batch: status ${reply.status} ${reply.body.toString().slice(0, 200)}`);
+    traffic.report(`batch: status ${reply.status} ${reply.body.toString().slice(0, 200)}`);
     return account;
   }
   const jobs = submitted.results.map((result) => result.job);
@@ -326,12 +327,12 @@ async function batch({ name, traffic, random, receiver }: Stage): Promise<Accoun
     const view = await completedBatch(traffic, submitted.id, account);
     for (const [index, prompt] of prompts.entries()) {
       const result = view.results[index];
-      if (result === undefined) traffic.find("no result", prompt);
+      if (result === undefined) traffic.report("no result", prompt);
       else await traffic.poll(prompt, `/v1/images/generations/${result.job}`);
     }
     const event = await deliveredEvent(traffic, hook, account, submitted.id);
     if (event !== undefined && event.type !== "batch.completed") {
-      traffic.find(`event ${event.type} for the batch ${submitted.id}`);
+      traffic.report(`event ${event.type} for the batch ${submitted.id}`);
     }
   });
   return account;
@@ -368,7 +369,7 @@ async function follow(
 ): Promise<void> {
   for (const id of jobs) traffic.openJobs.add(id);
   try {
-    // A kill before this client knew the jobs may have stopped their Workflows.
+    // A kill before this client received the ids of the jobs may have stopped their Workflows.
     if (traffic.isDisturbed(startedMs)) {
       for (const id of jobs) await traffic.resumeJob(id);
     }
@@ -392,17 +393,17 @@ async function deliveredEvent(
     const last = received.at(-1);
     if (received.length >= needed && last !== undefined) {
       if (new Set(received.map(({ body }) => body)).size > 1) {
-        traffic.find(`deliveries with different bodies: ${about}`);
+        traffic.report(`deliveries with different bodies: ${about}`);
       }
       if (received.length > needed && !traffic.isDisturbed(startedMs)) {
-        traffic.find(`${received.length} deliveries instead of ${needed}: ${about}`);
+        traffic.report(`${received.length} deliveries instead of ${needed}: ${about}`);
       }
       return new Webhook(WEBHOOK_SIGNING_SECRET).verify(last.body, last.headers) as {
         type: string;
       };
     }
     if (Date.now() > untilMs) {
-      traffic.find(`${received.length} of ${needed} deliveries: ${about}`);
+      traffic.report(`${received.length} of ${needed} deliveries: ${about}`);
       return undefined;
     }
     await sleep(200);
@@ -411,12 +412,12 @@ async function deliveredEvent(
 
 /** Requests the images of an earlier scenario. */
 async function revisit({ traffic, random }: Stage): Promise<Account> {
-  const { books, gateway } = traffic;
-  const known = [...books.prompts.values()].filter(
+  const { journal, gateway } = traffic;
+  const known = [...journal.prompts.values()].filter(
     (prompt) =>
       prompt.isStored &&
       prompt.account.endedMs !== undefined &&
-      books
+      journal
         .calls(prompt)
         .some((call) => call.deliveredMs !== undefined && !isUncertain(call, gateway.kills)),
   );
@@ -461,6 +462,6 @@ export async function runScenario(stage: Omit<Stage, "name">, mayCreate: boolean
     const account = await scenario({ ...stage, name });
     account.endedMs ??= Date.now();
   } catch (error) {
-    traffic.find(`the scenario "${name}" failed: ${String(error)}`);
+    traffic.report(`the scenario "${name}" failed: ${String(error)}`);
   }
 }

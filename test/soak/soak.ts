@@ -14,10 +14,10 @@ import {
   auditMoney,
   auditRepeats,
   auditServed,
-  letTimePass,
+  passTime,
   openToday,
 } from "./audit.ts";
-import { Books } from "./books.ts";
+import { Journal } from "./journal.ts";
 import { KillableGateway, within } from "./killable.ts";
 import { randomFrom, type Random } from "./random.ts";
 import { bytesIn } from "./storage.ts";
@@ -25,9 +25,9 @@ import { runScenario } from "./scenarios.ts";
 import { clockTime, Traffic } from "./traffic.ts";
 
 const CLIENTS = 8;
-/** `/v1/usage` has at most 2,000 rows a day, and needs one for each account. */
+/** `/v1/usage` has at most 2,000 rows per day, and one for each account. */
 const MAX_ACCOUNTS = 1900;
-/** The share of the time in which the gateway is killed; in the rest, memory may settle. */
+/** The share of the time in which the gateway is killed. Without kills, its memory can be compared. */
 const KILLING_SHARE = 0.6;
 const KILL_PAUSE_MS = { min: 4000, max: 14_000 };
 const SCENARIO_PAUSE_MS = 400;
@@ -56,19 +56,19 @@ if (!(minutes > 0) || !Number.isInteger(seed)) {
   console.error("Usage: npm run soak -- [--minutes NUMBER] [--seed INTEGER]");
   process.exit(2);
 }
-console.log(`Soaking for ${minutes} min; --seed ${seed} repeats it as closely as possible.`);
+console.log(`Soaking for ${minutes} min. --seed ${seed} repeats the run as nearly as possible.`);
 
 const startedMs = Date.now();
 const random = randomFrom(seed);
-const books = new Books();
+const journal = new Journal();
 const directory = await mkdtemp(join(tmpdir(), "darkroom-soak-"));
-const upstream = await startSimulator({ delayMs: 100, onCall: (call) => books.add(call) });
+const upstream = await startSimulator({ delayMs: 100, onCall: (call) => journal.add(call) });
 const receiver = await startReceiver();
 const gateway = new KillableGateway(await bundleWorker(), directory, {
   ...VARS,
   UPSTREAM_BASE_URL: upstream.baseUrl,
 });
-const traffic = new Traffic(`soak${seed}`, books, gateway);
+const traffic = new Traffic(`soak${seed}`, journal, gateway);
 process.on("exit", () => gateway.destroy());
 process.on("SIGINT", () => process.exit(130));
 process.on("SIGTERM", () => process.exit(143));
@@ -78,7 +78,7 @@ const progress = setInterval(() => void report(), 10_000);
 try {
   await run();
 } catch (error) {
-  traffic.find(`the soak itself failed: ${error instanceof Error ? error.stack : String(error)}`);
+  traffic.report(`the soak itself failed: ${error instanceof Error ? error.stack : String(error)}`);
 } finally {
   clearInterval(progress);
   gateway.destroy();
@@ -98,12 +98,12 @@ async function run(): Promise<void> {
   await killing;
   // Halfway through the time without kills, every kind of request has warmed the gateway up.
   await sleep(Math.max(0, (endMs - Date.now()) / 2));
-  const warmBytes = await gateway.ask<number>("resident bytes");
-  const warmCalls = books.allCalls().length;
+  const warmBytes = await gateway.request<number>("resident bytes");
+  const warmCalls = journal.allCalls().length;
   await within(
     endMs - Date.now() + SCENARIOS_END_WITHIN_MS,
     Promise.all(clients),
-    "scenarios do not end",
+    "scenarios are still in progress",
   );
 
   phase("draining");
@@ -111,19 +111,19 @@ async function run(): Promise<void> {
   auditRepeats(traffic);
   const openBefore = await openToday(traffic);
   await sleep(REST_MS);
-  const drainedBytes = await gateway.ask<number>("resident bytes");
-  const callsSince = books.allCalls().length - warmCalls;
+  const drainedBytes = await gateway.request<number>("resident bytes");
+  const callsSince = journal.allCalls().length - warmCalls;
   const allowedBytes = warmBytes + MEMORY_SLACK_BYTES + callsSince * MEMORY_PER_CALL_BYTES;
   if (drainedBytes > Math.max(MEMORY_FREE_BYTES, allowedBytes)) {
-    traffic.find(`memory grew from ${mib(warmBytes)} to ${mib(drainedBytes)}`);
+    traffic.report(`memory grew from ${mib(warmBytes)} to ${mib(drainedBytes)}`);
   }
   const fullBytes = bytesIn(directory);
   phase("setting the clock ahead by eight days");
-  await letTimePass(traffic, directory);
+  await passTime(traffic, directory);
   phase("requesting each image from KV");
   const served = await auditServed(traffic);
   const keys = await auditKeys(traffic);
-  const lines = await gateway.ask<string[]>("error lines");
+  const lines = await gateway.request<string[]>("error lines");
   await gateway.stop();
   const open = auditDirectory(traffic, directory, openBefore);
   const openAmount = open.reduce((total, { amount }) => total + amount, 0);
@@ -133,7 +133,7 @@ async function run(): Promise<void> {
     table({
       requests: listOf(traffic.sent),
       "error responses": listOf(traffic.errors),
-      "upstream calls": `${books.allCalls().length} for ${books.prompts.size} prompts of ${books.accounts.length} callers`,
+      "upstream calls": `${journal.allCalls().length} for ${journal.prompts.size} prompts of ${journal.accounts.length} callers`,
       kills: `${gateway.kills.length} of the whole process group`,
       paid: `${usd(money.paid)} for every image that the upstream generated`,
       charged: `${usd(money.charged)}; it includes ${money.withoutCall} reservations that a kill left without a call`,
@@ -150,10 +150,10 @@ async function run(): Promise<void> {
 async function report(): Promise<void> {
   const seconds = Math.round((Date.now() - startedMs) / 1000);
   // A gateway that is down has no memory.
-  const memory = await gateway.ask<number>("resident bytes").then(mib, () => "down");
+  const memory = await gateway.request<number>("resident bytes").then(mib, () => "down");
   const counts = [
     `${sum(traffic.sent.values())} requests`,
-    `${books.allCalls().length} upstream calls`,
+    `${journal.allCalls().length} upstream calls`,
     `${gateway.kills.length} kills`,
     `${traffic.findings.length} findings`,
     `memory ${memory}`,
@@ -176,7 +176,7 @@ async function killUntil(untilMs: number, random: Random): Promise<void> {
 /** Runs scenarios in sequence. */
 async function sendUntil(untilMs: number, random: Random): Promise<void> {
   for (let index = 0; Date.now() < untilMs; index += 1) {
-    const mayCreate = books.accounts.length < MAX_ACCOUNTS;
+    const mayCreate = journal.accounts.length < MAX_ACCOUNTS;
     const ofScenario = random.fork(`scenario ${index}`);
     await runScenario({ traffic, receiver: receiver.origin, random: ofScenario }, mayCreate);
     await sleep(random.integer(0, SCENARIO_PAUSE_MS));

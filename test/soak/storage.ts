@@ -5,7 +5,7 @@ import type { MicroDollars } from "../../src/contract/pricing.ts";
 import type { StoredKey } from "./gateway-process.ts";
 
 /** The classes whose objects clean up after themselves, with their bindings. */
-export const PASSING = {
+export const SELF_CLEANING = {
   GENERATION: "Generation",
   IDEMPOTENCY: "IdempotencyKey",
   JOBS: "Jobs",
@@ -150,7 +150,7 @@ function reading<Result>(
   }
 }
 
-/** Returns the tables that hold data of the Worker; the platform stores an alarm in another. */
+/** Returns the tables that hold data of the Worker. The platform stores an alarm in another table. */
 function tablesOf(database: DatabaseSync): string[] {
   return rowsOf(database, "SELECT name FROM sqlite_master WHERE type = 'table'")
     .map(({ name }) => String(name))

@@ -7,11 +7,11 @@ import {
   requestOf,
   isSlow,
   type Account,
-  type Books,
+  type Journal,
   type Call,
   type Model,
   type Prompt,
-} from "./books.ts";
+} from "./journal.ts";
 import type { Fault } from "./faults.ts";
 import type { KillableGateway } from "./killable.ts";
 import type { Random } from "./random.ts";
@@ -42,7 +42,7 @@ export interface SendOptions {
   leaveAfterMs?: number;
 }
 
-/** Error codes that a request may get in addition to its prompt's fault. */
+/** Error codes that a request may receive in addition to the code of its prompt's fault. */
 interface Allowed {
   codes?: readonly string[];
 }
@@ -51,7 +51,7 @@ const REPLY_WITHIN_MS = 60_000;
 const POLL_WITHIN_MS = 60_000;
 const POLL_PAUSE_MS = 250;
 const MAX_BROKEN = 6;
-/** Longer than any image without padding: the padding makes the images of each call different. */
+/** Larger than any image without padding. The padding makes the images of each call different. */
 const PADDED_BYTES: Record<Model, number> = { "dall-e-2": 150_000, "gpt-image-1.5": 400_000 };
 const TOKEN_SECONDS = 30 * 24 * 60 * 60;
 
@@ -64,39 +64,39 @@ const DOCUMENTED_CODES = new Set(
     ),
 );
 
-/** Sends requests, reads responses, and reports everything that is wrong with them. */
+/** Sends requests, checks the responses, and reports each deviation as a finding. */
 export class Traffic {
   /** Requests by kind. */
   readonly sent = new Map<string, number>();
   readonly findings: string[] = [];
-  /** Jobs that have not ended: their Workflows are run again after a kill. */
+  /** Jobs in progress. Their Workflows are run again after a kill. */
   readonly openJobs = new Set<string>();
-  /** Generations whose DELETE was cut off: KV may keep their images without a record. */
+  /** Generations whose DELETE was interrupted. KV may hold their images without a record. */
   readonly halfDeleted = new Set<string>();
   /** Errors by code. */
   readonly errors = new Map<string, number>();
-  readonly books: Books;
+  readonly journal: Journal;
   readonly gateway: KillableGateway;
   readonly #name: string;
 
-  constructor(name: string, books: Books, gateway: KillableGateway) {
+  constructor(name: string, journal: Journal, gateway: KillableGateway) {
     this.#name = name;
-    this.books = books;
+    this.journal = journal;
     this.gateway = gateway;
   }
 
   /** Reports a problem, with the upstream calls of its prompt. */
-  find(finding: string, prompt?: Prompt): void {
+  report(finding: string, prompt?: Prompt): void {
     const about =
       prompt === undefined
         ? ""
-        : `; prompt: ${prompt.text}; calls: ${this.books.calls(prompt).map(callInWords).join(", ")}`;
+        : `; prompt: ${prompt.text}; calls: ${this.journal.calls(prompt).map(callInWords).join(", ")}`;
     const line = `${clockTime(Date.now())} ${finding}${about}`;
     this.findings.push(line);
     console.log(`finding: ${line}`);
   }
 
-  /** Returns true if a kill has happened since a time. */
+  /** Returns true if the gateway was killed after a time. */
   isDisturbed(sinceMs: number): boolean {
     return this.gateway.killsWithin(sinceMs, Date.now()).length > 0;
   }
@@ -107,7 +107,7 @@ export class Traffic {
     model: Model,
     { width = 1, ...limits }: AccountOptions = {},
   ): Promise<Account> {
-    const name = `${this.#name}-${this.books.accounts.length}-${scenario}`;
+    const name = `${this.#name}-${this.journal.accounts.length}-${scenario}`;
     const account: Account = {
       name,
       token: "",
@@ -116,7 +116,7 @@ export class Traffic {
       startedMs: Date.now(),
       endedMs: undefined,
     };
-    this.books.accounts.push(account);
+    this.journal.accounts.push(account);
     const reply = await this.send("token", "/v1/tokens", {
       body: { sub: name, ttl_seconds: TOKEN_SECONDS, ...limits },
       headers: { authorization: `Bearer ${ADMIN_KEY}` },
@@ -132,7 +132,7 @@ export class Traffic {
     const bytes = fault.directives.includes("bytes=")
       ? ""
       : ` bytes=${PADDED_BYTES[account.model]}`;
-    const text = `${account.name} ${this.books.prompts.size} [upstream ${fault.directives}${bytes}]`;
+    const text = `${account.name} ${this.journal.prompts.size} [upstream ${fault.directives}${bytes}]`;
     const isDallE = account.model === "dall-e-2";
     const prompt: Prompt = {
       text,
@@ -144,13 +144,13 @@ export class Traffic {
       isStored,
       startedMs: Date.now(),
     };
-    this.books.prompts.set(text, prompt);
+    this.journal.prompts.set(text, prompt);
     return prompt;
   }
 
   /**
    * Sends a request, and repeats it if the connection breaks, as any client does. A connection that a
-   * kill broke is no finding.
+   * kill broke is not a finding.
    */
   async send(kind: string, path: string, options: SendOptions): Promise<Reply> {
     for (let broken = 0; broken < MAX_BROKEN; broken += 1) {
@@ -186,7 +186,9 @@ export class Traffic {
     } catch (error) {
       const isKilled = this.gateway.killsWithin(startedMs, Date.now()).length > 0;
       if (!isKilled && leaveAfterMs === undefined) {
-        this.find(`${kind} ${method} ${path}: broke without a kill: ${reasonOf(error)}`);
+        this.report(
+          `${kind} ${method} ${path}: connection broke without a kill: ${reasonOf(error)}`,
+        );
       }
       return undefined;
     }
@@ -232,7 +234,7 @@ export class Traffic {
     }
   }
 
-  /** Polls a generation or a job until it has ended, and checks its response. */
+  /** Polls a generation or a job until it has completed or failed, and checks its response. */
   async poll(
     prompt: Prompt,
     location: string,
@@ -243,15 +245,15 @@ export class Traffic {
       const reply = await this.send("poll", location, { headers });
       const result = await this.read(prompt, reply, allowed);
       if (result.kind !== "pending") return result;
-      if (Date.now() > untilMs) throw new Error(`${location} did not end: ${prompt.text}`);
+      if (Date.now() > untilMs) throw new Error(`${location} is still in progress: ${prompt.text}`);
       await sleep(POLL_PAUSE_MS);
     }
   }
 
-  /** Reads a response, and checks it against the calls of the upstream and the documentation. */
+  /** Reads a response, and checks it against the upstream calls and the documentation. */
   async read(prompt: Prompt, reply: Reply, allowed: Allowed): Promise<ReadResult> {
     const type = reply.headers.get("content-type") ?? "";
-    if (!reply.headers.has("x-request-id")) this.find(`no x-request-id`, prompt);
+    if (!reply.headers.has("x-request-id")) this.report(`no x-request-id`, prompt);
     if (reply.status === 202) {
       const body = jsonOf(reply);
       return { kind: "pending", location: String(reply.headers.get("location")), body };
@@ -259,7 +261,7 @@ export class Traffic {
     if (reply.status !== 200) return this.#error(prompt, reply, jsonOf(reply), allowed);
     if (type.startsWith("text/event-stream")) return this.#streamed(prompt, reply, allowed);
     if (type.startsWith("image/")) {
-      if (type !== `image/${prompt.format}`) this.find(`response of type ${type}`, prompt);
+      if (type !== `image/${prompt.format}`) this.report(`response of type ${type}`, prompt);
       const id = /gen_[\w-]+/.exec(reply.headers.get("content-location") ?? "")?.[0];
       return this.#images(prompt, id, [reply.body]);
     }
@@ -267,7 +269,7 @@ export class Traffic {
     return this.#images(prompt, id, await this.#bytesOf(prompt, data ?? []));
   }
 
-  /** Fetches an image by the path of its URL, or reads its base64. */
+  /** Returns the bytes of images, from their URLs or their base64. */
   async #bytesOf(prompt: Prompt, data: readonly Datum[]): Promise<Buffer[]> {
     return Promise.all(
       data.map(async ({ b64_json, url }) => {
@@ -282,22 +284,23 @@ export class Traffic {
     const reply = await this.send("image file", path, {});
     const type = reply.headers.get("content-type");
     if (reply.status !== 200 || type !== `image/${prompt.format}`) {
-      this.find(`${path}: status ${reply.status}, type ${type},`, prompt);
+      this.report(`${path}: status ${reply.status}, type ${type},`, prompt);
     }
     return reply.body;
   }
 
   #images(prompt: Prompt, id: string | undefined, images: readonly Buffer[]): ReadResult {
     const hashes = images.map((bytes) => createHash("sha256").update(bytes).digest("hex"));
-    const calls = this.books.callsWith(prompt, hashes);
+    const calls = this.journal.callsWith(prompt, hashes);
     const [call] = calls;
     if (call === undefined) {
       const sizes = images.map((bytes) => bytes.byteLength).join(", ");
-      this.find(`images that the upstream did not send (${sizes} bytes, ${id})`, prompt);
+      this.report(`images that are those of no upstream call (${sizes} bytes, ${id})`, prompt);
     } else if (calls.length === 1) {
       call.deliveredMs ??= Date.now();
     }
-    if (images.length !== prompt.n) this.find(`${images.length} images for n ${prompt.n}`, prompt);
+    if (images.length !== prompt.n)
+      this.report(`${images.length} images instead of ${prompt.n}`, prompt);
     return { kind: "images", id, calls };
   }
 
@@ -312,11 +315,11 @@ export class Traffic {
       return this.#images(prompt, undefined, await this.#bytesOf(prompt, [last]));
     }
     if (last?.type === "error") return this.#error(prompt, reply, { error: last.error }, allowed);
-    this.find(`a stream without a final event`, prompt);
+    this.report(`a stream without a final event`, prompt);
     return { kind: "error", status: 200, code: null };
   }
 
-  /** Checks that an error has the documented form, and is one that this prompt may have. */
+  /** Checks that an error has the documented form, and that its prompt or a kill explains it. */
   #error(
     prompt: Prompt,
     reply: Reply,
@@ -333,18 +336,18 @@ export class Traffic {
       isFault ||
       allowed.codes?.includes(String(code)) === true ||
       (code === "upstream_outcome_unknown" && isKilled) ||
-      (code === "upstream_timeout" && this.books.calls(prompt).some(isSlow));
+      (code === "upstream_timeout" && this.journal.calls(prompt).some(isSlow));
     const isDocumented = code === "some_code" || DOCUMENTED_CODES.has(String(code));
     if (!isWellFormed || !isDocumented || !isAllowed) {
-      this.find(`error ${status} ${JSON.stringify(body).slice(0, 300)}`, prompt);
+      this.report(`error ${status} ${JSON.stringify(body).slice(0, 300)}`, prompt);
     }
     // An error event has no status and no headers of its own.
     if (isFault && status !== 200) {
-      if (status !== fault.status) this.find(`${code} with status ${status}`, prompt);
+      if (status !== fault.status) this.report(`${code} with status ${status}`, prompt);
       const isFinal = headers.get("x-should-retry") === "false";
       const isJob = "job" in body;
       if (isFinal !== (fault.isFinal === true) && !isJob) {
-        this.find(`${code} with x-should-retry ${headers.get("x-should-retry")}`, prompt);
+        this.report(`${code} with x-should-retry ${headers.get("x-should-retry")}`, prompt);
       }
     }
     return { kind: "error", status, code };
@@ -356,7 +359,7 @@ export class Traffic {
     count(this.errors, String(envelope.code));
     if (reply.status !== status || envelope.code !== code || !envelope.isWellFormed) {
       const text = reply.body.toString().slice(0, 300);
-      this.find(`${about}: expected ${status} ${code}, got ${reply.status} ${text}`);
+      this.report(`${about}: expected ${status} ${code}, got ${reply.status} ${text}`);
     }
   }
 

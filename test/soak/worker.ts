@@ -14,7 +14,7 @@ export const SOAK_PATHS = {
  *
  * - The soak sets the Worker's clock ahead. The platform's alarms do not follow this clock, so the soak
  *   then moves each alarm.
- * - Cloudflare resumes a Workflow after a restart; Miniflare does not. The soak runs it again.
+ * - Cloudflare resumes a Workflow after a restart, and Miniflare does not. The soak runs it again.
  *
  * @param bundle the module name of the bundle
  */

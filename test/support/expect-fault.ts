@@ -11,8 +11,8 @@ export interface Fault {
   directives: string;
   status: number;
   code?: string;
-  /** A part of the message. */
-  says?: string;
+  /** A part of the error message. */
+  message?: string;
   /** The number of upstream calls for the one request; default: 1. */
   calls?: number;
   /** True if an SDK may retry: only if no image was generated. */
@@ -41,9 +41,9 @@ export async function expectFault(stage: Stage, fault: Fault): Promise<void> {
     expect(await keysOf(stage)).toEqual(before);
   }
 
-  const again = await stage.post(body);
-  expect(again.status).toBe(200);
-  const { id } = await read(again);
+  const next = await stage.post(body);
+  expect(next.status).toBe(200);
+  const { id } = await read(next);
   await eventually(async () => expect(await keysOf(stage)).toContain(`generation/${id}`));
   expectCleanLogs(stage);
 }
@@ -52,7 +52,7 @@ async function expectError(response: Response, fault: Fault): Promise<void> {
   const { error } = await read<ErrorBody>(response);
   expect(Object.keys(error).toSorted()).toEqual(["code", "message", "param", "type"]);
   expect(error.code).toBe(fault.code);
-  expect(error.message).toContain(fault.says ?? "");
+  expect(error.message).toContain(fault.message ?? "");
   expect(JSON.stringify(error)).not.toContain(PRIVATE_TEXT);
   expect(JSON.stringify(error)).not.toContain(UPSTREAM_KEY);
   const isFinal = response.headers.get("x-should-retry") === "false";

@@ -8,7 +8,7 @@ import { TOKEN_SECRET } from "./vars.ts";
 export interface Gateway {
   /** Without a trailing slash. */
   url: string;
-  /** Returns everything that it has logged so far. */
+  /** Returns its log so far. */
   logs(): string;
   /** Its KV namespace. */
   cache: Awaited<ReturnType<Miniflare["getKVNamespace"]>>;
@@ -98,7 +98,7 @@ export async function startGateway(
   const url = await miniflare.ready;
   const setClock = async (to: number) => {
     const { status } = await fetch(`${url.origin}${CLOCK_PATH}${to}`);
-    if (status !== 204) throw new Error("this gateway was started without a clock");
+    if (status !== 204) throw new Error("the gateway was started without a clock");
   };
   if (nowMs !== undefined) await setClock(nowMs);
   return {

@@ -11,7 +11,7 @@ export interface Siteverify {
 }
 
 /**
- * Starts it. The beginning of a token decides the response: `good`, `bad`, `other-host`, `other-action`,
+ * Starts the simulator. The prefix of a token decides the response: `good`, `bad`, `other-host`, `other-action`,
  * `html`, `status-500`, `cut`. Each token is valid once, as Turnstile's are.
  */
 export async function startSiteverify(): Promise<Siteverify> {

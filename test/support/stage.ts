@@ -52,9 +52,8 @@ export interface ErrorBody {
 }
 
 /**
- * Starts a gateway and a simulator before a file's tests, and closes them after.
- *
- * Then it fails if the gateway's log holds a secret, or a prompt of these tests.
+ * Starts a gateway and a simulator before a file's tests, and closes them after the tests. Fails if the
+ * gateway's log then holds a secret, or a prompt of these tests.
  *
  * @param vars vars and secrets that override those of all tests
  */
@@ -92,7 +91,7 @@ export function startStage(
       return upstream;
     },
     async setClock(time) {
-      if (clock === undefined) throw new Error("this stage was started without a clock");
+      if (clock === undefined) throw new Error("the stage was started without a clock");
       clock.set(time);
       await this.gateway.setClock(clock.now());
     },

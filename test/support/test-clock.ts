@@ -2,7 +2,7 @@
 export interface TestClock {
   /** Milliseconds since the epoch. */
   now(): number;
-  /** Sets the time. The clock runs on from there. */
+  /** Sets the time, from which the clock continues. */
   set(time: string): void;
 }
 
@@ -16,7 +16,7 @@ export function testClock(time: string): TestClock {
   return { now: () => Date.now() + offsetMs, set };
 }
 
-/** The path that sets the clock of a clocked Worker, with the milliseconds since the epoch behind it. */
+/** The path that sets the clock of a clocked Worker, followed by the milliseconds since the epoch. */
 export const CLOCK_PATH = "/test-clock/";
 
 /**

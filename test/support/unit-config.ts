@@ -19,7 +19,7 @@ export function unitEnvironment(vars: Record<string, unknown> = {}): Record<stri
   return { ...bindings, ...VARS, UPSTREAM_BASE_URL: "http://127.0.0.1:9/v1", ...vars };
 }
 
-/** Returns the configuration of such an environment. */
+/** Returns the configuration of a unit test, with `vars`. */
 export function testConfig(vars: Record<string, unknown> = {}): Config {
   return configOf(unitEnvironment(vars));
 }

@@ -15,5 +15,5 @@ export const VARS = {
 
 /** The secret that signs tokens and URLs, in tests that set one. */
 export const TOKEN_SECRET = "token-secret-5c7e9a1b3d5f7092846a";
-/** The one that TOKEN_SECRET replaces, in tests that rotate it. */
-export const OLD_TOKEN_SECRET = "the-secret-of-before-f1e2d3c4b5a6978";
+/** The previous value of TOKEN_SECRET, in tests that rotate it. */
+export const OLD_TOKEN_SECRET = "previous-token-secret-f1e2d3c4b5a6978";

@@ -38,7 +38,7 @@ export interface UpstreamCall {
   status: number | undefined;
   /** True once every byte of the response was written. */
   isWhole: boolean;
-  /** The SHA-256 of each image that was painted for it, in request. */
+  /** The SHA-256 of each image that was generated for it, in the order of the response. */
   images: string[];
   /** The tokens of these images. */
   tokens: { input: number; output: number };
@@ -65,7 +65,7 @@ export interface SimulatorOptions {
    * down at that time. Absent: it serves any model.
    */
   openAiClock?: () => number;
-  /** Receives each call when it arrives; the simulator fills it in until the call has ended. */
+  /** Receives each call when it arrives. The simulator updates the call until its response has ended. */
   onCall?: (call: UpstreamCall) => void;
 }
 
@@ -90,7 +90,7 @@ interface ImageRequest {
 const HTML = "<!doctype html><html><body><h1>Welcome</h1></body></html>";
 const SVG = '<svg xmlns="http://www.w3.org/2000/svg"><script>alert(1)</script></svg>';
 
-/** Starts the simulator on the loopback interface. */
+/** Starts the simulator on a port of the loopback interface. */
 export async function startSimulator(options: SimulatorOptions = {}): Promise<Simulator> {
   const requests: ReceivedRequest[] = [];
   const fetched: ReceivedRequest[] = [];
@@ -153,7 +153,7 @@ export async function startSimulator(options: SimulatorOptions = {}): Promise<Si
       return;
     }
     const model = String(received.body["model"]);
-    if (isGone(model)) {
+    if (isUnavailable(model)) {
       const message = `The model \`${model}\` does not exist or you do not have access to it.`;
       sendJson(response, 404, envelope(message, "model_not_found"));
       return;
@@ -173,7 +173,7 @@ export async function startSimulator(options: SimulatorOptions = {}): Promise<Si
     return promise;
   }
 
-  function isGone(model: string): boolean {
+  function isUnavailable(model: string): boolean {
     return options.openAiClock !== undefined && isShutDown(model, options.openAiClock());
   }
 
@@ -184,7 +184,7 @@ export async function startSimulator(options: SimulatorOptions = {}): Promise<Si
       sendJson(response, Number(status), envelope("As the key says.", "as_the_key_says"));
       return;
     }
-    const data = SERVED.filter((id) => !isGone(id)).map((id) => ({ id, object: "model" }));
+    const data = SERVED.filter((id) => !isUnavailable(id)).map((id) => ({ id, object: "model" }));
     sendJson(response, 200, { object: "list", data });
   }
 
@@ -487,7 +487,7 @@ function sendError(
   const retryAfter = directives.get("retry-after");
   if (retryAfter !== undefined) response.setHeader("retry-after", retryAfter);
   const code = directives.get("code") ?? "some_code";
-  const message = "The simulator was asked to fail.";
+  const message = "A directive of the prompt caused this error.";
   switch (directives.get("error")) {
     case "string":
       sendJson(response, status, { error: message });

@@ -11,7 +11,7 @@ export interface Receiver {
 }
 
 /**
- * Starts it. The path lists a step for each delivery, and the last step repeats: `/<name>/503,hang,200`.
+ * Starts a receiver. The path lists a step for each delivery, and the last step repeats: `/<name>/503,hang,200`.
  * `GET /<name>` returns the recorded deliveries.
  *
  * | step | effect |
@@ -27,18 +27,18 @@ export async function startReceiver(): Promise<Receiver> {
   const received = new Map<string, Received[]>();
   const server = createServer((incoming, outgoing) => {
     const [, name = "", plan = "200"] = (incoming.url ?? "").split(/[/?]/);
-    const ofName = received.get(name) ?? [];
-    received.set(name, ofName);
+    const deliveries = received.get(name) ?? [];
+    received.set(name, deliveries);
     if (incoming.method === "GET") {
-      outgoing.end(JSON.stringify(ofName));
+      outgoing.end(JSON.stringify(deliveries));
       return;
     }
     let body = "";
     incoming.on("data", (chunk) => (body += chunk));
     incoming.on("end", () => {
       const steps = plan.split(",");
-      const step = steps[ofName.length] ?? steps.at(-1) ?? "200";
-      ofName.push({ headers: Object(incoming.headers), body });
+      const step = steps[deliveries.length] ?? steps.at(-1) ?? "200";
+      deliveries.push({ headers: Object(incoming.headers), body });
       respond(step, outgoing);
     });
   });
@@ -58,7 +58,7 @@ export async function startReceiver(): Promise<Receiver> {
 function respond(step: string, outgoing: ServerResponse): void {
   if (step === "hang") return;
   if (step === "late") {
-    setTimeout(() => outgoing.end("sorry"), 300);
+    setTimeout(() => outgoing.end("late"), 300);
     return;
   }
   if (step === "cut") {
@@ -70,5 +70,5 @@ function respond(step: string, outgoing: ServerResponse): void {
     ...(retryAfter === undefined ? {} : { "retry-after": retryAfter }),
     ...(location === undefined ? {} : { location: `/${location}` }),
   });
-  outgoing.end("thank you");
+  outgoing.end("received");
 }

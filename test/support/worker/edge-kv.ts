@@ -36,7 +36,10 @@ let elapsedMs = 0;
 
 /** The location in which the Worker of a test serves requests. */
 export const CLIENTS = "clients";
-/** The location in which objects and Workflows run. Worst case: the Worker serves no request there. */
+/**
+ * The location in which objects and Workflows run. It is not the clients' location, because that is the
+ * worst case.
+ */
 export const OBJECTS = "objects";
 
 /**
@@ -159,7 +162,7 @@ async function write(
 }
 
 async function fault(location: Location, method: KvMethod): Promise<void> {
-  const fault = location.faults.get(method);
-  if (fault === "fails") throw new Error("KV is down");
-  if (fault === "hangs") await new Promise<never>(() => undefined);
+  const current = location.faults.get(method);
+  if (current === "fails") throw new Error("KV is down");
+  if (current === "hangs") await new Promise<never>(() => undefined);
 }

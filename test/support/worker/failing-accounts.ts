@@ -5,7 +5,7 @@ export function failAccounts(isOn: boolean): void {
   areDown = isOn;
 }
 
-/** Returns the namespace of the Budget objects, whose calls fail while a test has set that. */
+/** Wraps the namespace of the Budget objects, so that `failAccounts` makes their calls fail. */
 export function failingOnDemand(accounts: DurableObjectNamespace): DurableObjectNamespace {
   return new Proxy(accounts, {
     get(target, name) {

@@ -4,9 +4,9 @@ import { bindings } from "./harness.ts";
 
 /** The jobs of a test. */
 export interface Jobs {
-  /** Waits until all jobs submitted so far have ended. */
+  /** Waits until all jobs that were submitted so far have completed. */
   done(): Promise<void>;
-  /** Makes a step of every job submitted afterwards fail, as if the platform failed. */
+  /** Makes a step of every job that is submitted afterwards fail, as if the platform failed. */
   failStep(name: string, times?: number): Promise<void>;
 }
 

@@ -42,20 +42,20 @@ export interface Call extends UpstreamCall {
 }
 
 /**
- * A gateway that has a whole response needs some time to store and settle it. A kill in that time
- * leaves the outcome open.
+ * The time in which the gateway stores and settles a complete response. A kill in that time leaves the
+ * outcome unknown.
  */
 const STORING_MS = 5000;
 
-/** A call that takes longer than this may meet the gateway's own timeout on a busy machine. */
+/** A longer call may exceed the gateway's own timeout on a busy machine. */
 const SLOW_MS = 6000;
 
-/** The upstream's own prices: USD a million tokens, which is micro-dollars a token, or an image. */
+/** The upstream's own prices: USD per million tokens, which is micro-dollars per token, or micro-dollars per image. */
 const PER_IMAGE: Record<Model, MicroDollars> = { "dall-e-2": 16_000, "gpt-image-1.5": 0 };
 const PER_TOKEN = { input: 5, output: 32 };
 
 /** The accounts of a run, their prompts and the upstream calls for them. */
-export class Books {
+export class Journal {
   readonly accounts: Account[] = [];
   readonly prompts = new Map<string, Prompt>();
   readonly #calls = new Map<string, Call[]>();
@@ -81,7 +81,7 @@ export class Books {
     return [...this.prompts.values()].filter((prompt) => prompt.account === account);
   }
 
-  /** Returns the good calls whose images are these, in this order. */
+  /** Returns the usable calls with exactly these images, in this order. */
   callsWith(prompt: Prompt, hashes: readonly string[]): Call[] {
     return this.calls(prompt).filter(
       (call) => isGood(call) && call.images.join() === hashes.join(),
@@ -96,15 +96,13 @@ export function isGood(call: Call): boolean {
 
 /** Returns true if the directives break a response after its images were generated. */
 function isBroken({ directives }: Call): boolean {
-  const answer = directives.get("answer");
+  const body = directives.get("answer");
   return (
-    directives.has("reset") ||
-    directives.has("then") ||
-    (answer !== undefined && answer !== "escaped")
+    directives.has("reset") || directives.has("then") || (body !== undefined && body !== "escaped")
   );
 }
 
-/** Returns true if a kill left the gateway with an unknown outcome of a call. */
+/** Returns true if a kill may have left the outcome of a call unknown to the gateway. */
 export function isUncertain(call: Call, kills: readonly Kill[]): boolean {
   const { startedMs, endedMs = Number.POSITIVE_INFINITY, deliveredMs = Infinity } = call;
   return kills.some(
@@ -112,7 +110,7 @@ export function isUncertain(call: Call, kills: readonly Kill[]): boolean {
   );
 }
 
-/** Returns true if the gateway may have given up on a call because of its time. */
+/** Returns true if the gateway may have given up on a call because of its timeout. */
 export function isSlow({ startedMs, endedMs }: Call): boolean {
   return (endedMs ?? Number.POSITIVE_INFINITY) - startedMs > SLOW_MS;
 }
@@ -170,11 +168,11 @@ export interface Charge {
 export function chargeOf(
   account: Account,
   charged: MicroDollars,
-  books: Books,
+  journal: Journal,
   kills: readonly Kill[],
 ): Charge {
-  const prompts = books.promptsOf(account);
-  const calls = prompts.flatMap((prompt) => books.calls(prompt));
+  const prompts = journal.promptsOf(account);
+  const calls = prompts.flatMap((prompt) => journal.calls(prompt));
   let sums = new Set<MicroDollars>([0]);
   for (const call of calls) {
     const charges = chargesFor(call, kills);
@@ -205,10 +203,10 @@ function killedBeforeCall(
   return kills
     .filter(({ atMs }) => atMs >= startedMs && atMs <= endedMs)
     .map(({ atMs }) => {
-      const under = calls.filter(
+      const inProgress = calls.filter(
         (call) => call.startedMs <= atMs && (call.endedMs ?? Number.POSITIVE_INFINITY) > atMs,
       );
-      return Math.max(0, width - under.length);
+      return Math.max(0, width - inProgress.length);
     })
     .reduce((sum, each) => sum + each, 0);
 }
@@ -228,8 +226,8 @@ export function requestOf(prompt: Prompt, partialImages = 0): Record<string, unk
 }
 
 /** Returns the amounts that an open reservation of an account may have. */
-export function reservationsOf(account: Account, books: Books): MicroDollars[] {
-  return books
+export function reservationsOf(account: Account, journal: Journal): MicroDollars[] {
+  return journal
     .promptsOf(account)
     .flatMap((prompt) => [0, 1, 2].map((partials) => reservedFor(requestOf(prompt, partials))));
 }
