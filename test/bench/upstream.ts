@@ -2,6 +2,7 @@ import { randomBytes } from "node:crypto";
 import { once } from "node:events";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
+import { serverSentEvent } from "../support/upstream/server-sent-event.ts";
 
 /** An upstream that responds at once from memory, so that its cost is not measured. */
 export interface InstantUpstream {
@@ -42,13 +43,9 @@ function events(image: string): Buffer {
   const partial = { ...fields, partial_image_index: 0 };
   const usage = { input_tokens: 10, output_tokens: 4160, total_tokens: 4170 };
   return Buffer.from(
-    event("image_generation.partial_image", partial) +
-      event("image_generation.completed", { ...fields, usage }),
+    serverSentEvent("image_generation.partial_image", partial) +
+      serverSentEvent("image_generation.completed", { ...fields, usage }),
   );
-}
-
-function event(type: string, fields: object): string {
-  return `event: ${type}\ndata: ${JSON.stringify({ type, ...fields })}\n\n`;
 }
 
 /** Starts the upstream on a free port of the loopback interface. */

@@ -1,10 +1,11 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as wait } from "node:timers/promises";
-import OpenAI, { RateLimitError } from "openai";
+import { RateLimitError } from "openai";
 import { beforeEach, describe, expect, it } from "vitest";
 import { RATE_LIMITS } from "../../src/access/rate-limit.ts";
 import { read, startStage, type ErrorBody } from "../support/stage.ts";
+import { openAiAt } from "../support/openai.ts";
 import { newPrompt, SMALL as SMALLEST } from "../support/bodies.ts";
 
 const LIMIT = 3;
@@ -65,9 +66,7 @@ describe("the rate limit", () => {
   it("is thrown by the SDK as a RateLimitError", async () => {
     const address = newAddress();
     for (let sent = 0; sent < LIMIT; sent += 1) await post(address, newPrompt());
-    const client = new OpenAI({
-      apiKey: "sk-any",
-      baseURL: `${stage.gateway.url}/v1`,
+    const client = openAiAt(stage, {
       maxRetries: 0,
       defaultHeaders: { "cf-connecting-ip": address },
     });

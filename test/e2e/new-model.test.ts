@@ -1,6 +1,6 @@
-import OpenAI from "openai";
 import { describe, expect, it } from "vitest";
 import { ADMIN_KEY } from "../support/gateway.ts";
+import { openAiAt } from "../support/openai.ts";
 import { read, startStage } from "../support/stage.ts";
 import { newPrompt } from "../support/bodies.ts";
 
@@ -19,10 +19,6 @@ interface Model {
   price: Record<string, number>;
 }
 
-function client() {
-  return new OpenAI({ apiKey: "any", baseURL: `${stage.gateway.url}/v1` });
-}
-
 describe("a model that is added by variables alone", () => {
   it("is listed as the default with its price and the newest qualities", async () => {
     const response = await fetch(`${stage.gateway.url}/v1/models`);
@@ -37,7 +33,7 @@ describe("a model that is added by variables alone", () => {
 
   it("generates images for the SDK in a size of the newest models", async () => {
     const prompt = newPrompt();
-    const { data } = await client().images.generate({
+    const { data } = await openAiAt(stage).images.generate({
       prompt,
       model: "gpt-image-9",
       size: "1280x720",

@@ -1,6 +1,6 @@
-import OpenAI from "openai";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { eventually } from "../support/eventually.ts";
+import { openAiAt } from "../support/openai.ts";
 import { ADMIN_KEY } from "../support/gateway.ts";
 import { eventIn, hookAt } from "../support/webhooks/hook.ts";
 import { startReceiver, type Receiver } from "../support/webhooks/receiver.ts";
@@ -101,7 +101,7 @@ describe("the reference document's own example", () => {
 
   it("works for the SDK without a model and as a stream", async () => {
     await stage.setClock(DECEMBER_2);
-    const client = new OpenAI({ apiKey: "any", baseURL: `${stage.gateway.url}/v1` });
+    const client = openAiAt(stage);
     const prompt = newPrompt();
     const { data } = await client.images.generate({ prompt, size: "1024x1024" });
     expect(data?.[0]?.b64_json).toMatch(/^iVBOR/);

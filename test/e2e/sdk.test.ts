@@ -1,14 +1,11 @@
 import OpenAI from "openai";
 import sharp from "sharp";
 import { describe, expect, it } from "vitest";
+import { openAiAt } from "../support/openai.ts";
 import { startStage } from "../support/stage.ts";
 import { newPrompt } from "../support/bodies.ts";
 
 const stage = startStage();
-
-function client(options: { maxRetries?: number } = {}) {
-  return new OpenAI({ apiKey: "any", baseURL: `${stage.gateway.url}/v1`, ...options });
-}
 
 async function errorOf(work: Promise<unknown>): Promise<InstanceType<typeof OpenAI.APIError>> {
   const error = await work.then(
@@ -20,14 +17,14 @@ async function errorOf(work: Promise<unknown>): Promise<InstanceType<typeof Open
 
 describe("the official SDK with only its base URL changed", () => {
   it("receives an image for a prompt alone", async () => {
-    const { data, usage } = await client().images.generate({ prompt: newPrompt() });
+    const { data, usage } = await openAiAt(stage).images.generate({ prompt: newPrompt() });
     const metadata = await sharp(Buffer.from(String(data?.[0]?.b64_json), "base64")).metadata();
     expect(metadata).toMatchObject({ format: "png", width: 1024, height: 1024 });
     expect(usage?.output_tokens).toBe(4160);
   });
 
   it("receives several images in the requested format", async () => {
-    const response = await client().images.generate({
+    const response = await openAiAt(stage).images.generate({
       prompt: newPrompt(),
       model: "gpt-image-1.5",
       n: 3,
@@ -53,7 +50,7 @@ describe("the official SDK with only its base URL changed", () => {
   it.each(["gpt-image-1.5", "gpt-image-2", "dall-e-2", "dall-e-3"])(
     "receives a working URL from %s",
     async (model) => {
-      const { data } = await client().images.generate({
+      const { data } = await openAiAt(stage).images.generate({
         prompt: newPrompt(),
         model,
         response_format: "url",
@@ -67,7 +64,7 @@ describe("the official SDK with only its base URL changed", () => {
   it("receives the revised prompt of dall-e-3 on a miss and on a hit", async () => {
     const prompt = newPrompt();
     for (let round = 0; round < 2; round += 1) {
-      const { data } = await client().images.generate({ prompt, model: "dall-e-3" });
+      const { data } = await openAiAt(stage).images.generate({ prompt, model: "dall-e-3" });
       expect(data?.[0]?.revised_prompt).toBe(`An image of: ${prompt}`);
     }
     expect(stage.upstream.received(prompt)).toHaveLength(1);
@@ -75,9 +72,9 @@ describe("the official SDK with only its base URL changed", () => {
 
   it("lists the models and retrieves one", async () => {
     const ids = [];
-    for await (const model of client().models.list()) ids.push(model.id);
+    for await (const model of openAiAt(stage).models.list()) ids.push(model.id);
     expect(ids).toContain("gpt-image-1.5");
-    expect(await client().models.retrieve("dall-e-3")).toMatchObject({ id: "dall-e-3" });
+    expect(await openAiAt(stage).models.retrieve("dall-e-3")).toMatchObject({ id: "dall-e-3" });
   });
 });
 
@@ -89,7 +86,7 @@ describe("an error response in the SDK", () => {
     [{ prompt: "a", size: "256x256" as const }, OpenAI.BadRequestError, "size", "invalid_value"],
     [{ prompt: "a", model: "gpt-5" }, OpenAI.BadRequestError, "model", "invalid_value"],
   ])("is thrown as a BadRequestError for %o", async (body, type, param, code) => {
-    const error = await errorOf(client().images.generate(body));
+    const error = await errorOf(openAiAt(stage).images.generate(body));
     expect(error).toBeInstanceOf(type);
     expect(error).toMatchObject({
       param,
@@ -100,14 +97,14 @@ describe("an error response in the SDK", () => {
 
   it("carries the moderation details of a moderation block", async () => {
     const prompt = newPrompt("[upstream status=400 code=moderation_blocked]");
-    const error = await errorOf(client().images.generate({ prompt }));
+    const error = await errorOf(openAiAt(stage).images.generate({ prompt }));
     expect(error).toMatchObject({ status: 400, code: "moderation_blocked" });
     expect(error.type).toBe("image_generation_user_error");
     expect(error.error).toMatchObject({ moderation_details: { categories: ["violence"] } });
   });
 
   it("is thrown as a NotFoundError for an unknown model", async () => {
-    const error = await errorOf(client().models.retrieve("gpt-5"));
+    const error = await errorOf(openAiAt(stage).models.retrieve("gpt-5"));
     expect(error).toBeInstanceOf(OpenAI.NotFoundError);
   });
 });
@@ -115,7 +112,7 @@ describe("an error response in the SDK", () => {
 describe("a 503 of the upstream", () => {
   it("is retried by the gateway, unseen by the SDK", async () => {
     const prompt = newPrompt("[upstream status=503 times=2]");
-    const { data } = await client({ maxRetries: 0 }).images.generate({ prompt });
+    const { data } = await openAiAt(stage, { maxRetries: 0 }).images.generate({ prompt });
     expect(data).toHaveLength(1);
     expect(stage.upstream.received(prompt)).toHaveLength(3);
   });

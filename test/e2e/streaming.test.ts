@@ -2,6 +2,7 @@ import { createParser } from "eventsource-parser";
 import OpenAI from "openai";
 import { afterEach, describe, expect, it } from "vitest";
 import { eventually } from "../support/eventually.ts";
+import { openAiAt } from "../support/openai.ts";
 import { expectCleanLogs, keysOf, PRIVATE_TEXT } from "../support/expect-fault.ts";
 import { read, startStage, type ErrorBody } from "../support/stage.ts";
 import { newPrompt, STREAM } from "../support/bodies.ts";
@@ -109,7 +110,7 @@ describe("a streamed generation", () => {
   );
 
   it("is read by the official SDK", async () => {
-    const client = new OpenAI({ apiKey: "any", baseURL: `${stage.gateway.url}/v1` });
+    const client = openAiAt(stage);
     const events = await client.images.generate({
       prompt: newPrompt(),
       model: "gpt-image-1.5",
@@ -259,7 +260,7 @@ describe("a stream that fails", () => {
   );
 
   it("is thrown as an APIError by the official SDK", async () => {
-    const client = new OpenAI({ apiKey: "any", baseURL: `${stage.gateway.url}/v1` });
+    const client = openAiAt(stage);
     const events = await client.images.generate({
       prompt: newPrompt(`${PRIVATE_TEXT} [upstream partials=1 then=cut]`),
       model: "gpt-image-1.5",

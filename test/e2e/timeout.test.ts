@@ -1,13 +1,14 @@
 import OpenAI from "openai";
 import { describe, expect, it } from "vitest";
 import { read, startStage, type ErrorBody } from "../support/stage.ts";
+import { openAiAt } from "../support/openai.ts";
 import { newPrompt } from "../support/bodies.ts";
 
 const stage = startStage({ UPSTREAM_TIMEOUT_SECONDS: "1" });
 
 describe("an upstream that takes too long", () => {
   it("causes a 504 that the SDK does not retry, because the image may have been charged", async () => {
-    const client = new OpenAI({ apiKey: "any", baseURL: `${stage.gateway.url}/v1` });
+    const client = openAiAt(stage);
     const prompt = newPrompt("[upstream delay=3000]");
     const error = await client.images.generate({ prompt }).catch((thrown: unknown) => thrown);
     expect(error).toBeInstanceOf(OpenAI.APIError);

@@ -1,9 +1,9 @@
 import { afterAll, beforeAll, describe, expect, inject, it } from "vitest";
-import { startGateway, type Gateway } from "../support/gateway.ts";
+import { postGeneration, startGateway, type Gateway } from "../support/gateway.ts";
 import { startSimulator, type Simulator } from "../support/upstream/simulator.ts";
 import { startSiteverify, type Siteverify } from "../support/siteverify.ts";
 import { read, type ErrorBody } from "../support/stage.ts";
-import { newPrompt } from "../support/bodies.ts";
+import { newBody } from "../support/bodies.ts";
 
 const TURNSTILE_SECRET = "0x4AAAAAAA-turnstile-secret";
 
@@ -38,15 +38,7 @@ function mint(turnstile_token: unknown, headers: Record<string, string> = {}): P
 }
 
 function post(token: string, headers: Record<string, string> = {}): Promise<Response> {
-  return fetch(`${gateway.url}/v1/images/generations`, {
-    method: "POST",
-    headers: {
-      "content-type": "application/json",
-      authorization: `Bearer ${token}`,
-      ...headers,
-    },
-    body: JSON.stringify({ prompt: newPrompt(), model: "dall-e-2", size: "256x256" }),
-  });
+  return postGeneration(gateway, newBody(), { authorization: `Bearer ${token}`, ...headers });
 }
 
 describe("a Turnstile token", () => {

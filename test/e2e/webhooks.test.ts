@@ -1,9 +1,9 @@
 import { execFile } from "node:child_process";
 import { promisify } from "node:util";
-import OpenAI from "openai";
 import { Webhook } from "standardwebhooks";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { eventually } from "../support/eventually.ts";
+import { openAiAt } from "../support/openai.ts";
 import { WEBHOOK_SECRET, WEBHOOK_SIGNING_SECRET } from "../support/gateway.ts";
 import { eventIn, hookAt, type Hook, type Received } from "../support/webhooks/hook.ts";
 import { startReceiver, type Receiver } from "../support/webhooks/receiver.ts";
@@ -40,7 +40,7 @@ function postJson(path: string, body: string, headers: Record<string, string> = 
 
 describe("a job that the official SDK submits", () => {
   it("is delivered by a webhook that the SDK verifies with either of two secrets", async () => {
-    const client = new OpenAI({ apiKey: "any", baseURL: `${stage.gateway.url}/v1` });
+    const client = openAiAt(stage);
     const hook = hookAt(receiver.origin);
     // The SDK also sends parameters that it does not know.
     const body = { ...newBody(), webhook_url: hook.url };

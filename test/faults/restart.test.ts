@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, inject, it } from "vitest";
 import { read, type ErrorBody } from "../support/stage.ts";
 import { eventually } from "../support/eventually.ts";
-import { startGateway, type Gateway } from "../support/gateway.ts";
+import { postGeneration, startGateway, type Gateway } from "../support/gateway.ts";
 import { startSimulator, type Simulator } from "../support/upstream/simulator.ts";
 import { newPrompt } from "../support/bodies.ts";
 
@@ -25,19 +25,11 @@ function start(): Promise<Gateway> {
   return startGateway(inject("bundle"), { UPSTREAM_BASE_URL: upstream.baseUrl }, { directory });
 }
 
-function post(gateway: Gateway, body: object, headers: Record<string, string> = {}) {
-  return fetch(`${gateway.url}/v1/images/generations`, {
-    method: "POST",
-    headers: { "content-type": "application/json", ...headers },
-    body: JSON.stringify(body),
-  });
-}
-
 describe("a gateway that restarts", () => {
   it("during an upstream call returns a final `upstream_outcome_unknown` and does not repeat the call by itself", async () => {
     const body = { model: "dall-e-2", prompt: newPrompt("[upstream delay=2000 times=1]") };
     const before = await start();
-    const pending = await post(before, body, { prefer: "respond-async" });
+    const pending = await postGeneration(before, body, { prefer: "respond-async" });
     const { id } = await read<{ id: string }>(pending);
     await eventually(() => expect(upstream.received(body.prompt)).toHaveLength(1));
     await before.close();
@@ -51,7 +43,7 @@ describe("a gateway that restarts", () => {
       expect(error.code).toBe("upstream_outcome_unknown");
       expect(upstream.received(body.prompt)).toHaveLength(1);
       expect((await after.cache.list()).keys).toEqual([]);
-      expect((await post(after, body)).status).toBe(200);
+      expect((await postGeneration(after, body)).status).toBe(200);
       expect(upstream.received(body.prompt)).toHaveLength(2);
     } finally {
       await after.close();
@@ -61,7 +53,7 @@ describe("a gateway that restarts", () => {
   it("returns an earlier image from the cache", async () => {
     const body = { model: "dall-e-2", prompt: newPrompt(), size: "256x256" };
     const before = await start();
-    const generated = await read(await post(before, body));
+    const generated = await read(await postGeneration(before, body));
     await eventually(async () => {
       const { keys } = await before.cache.list({ prefix: `generation/${generated.id}` });
       expect(keys).toHaveLength(1);
@@ -70,7 +62,7 @@ describe("a gateway that restarts", () => {
 
     const after = await start();
     try {
-      const hit = await post(after, body);
+      const hit = await postGeneration(after, body);
       expect(hit.headers.get("cache-status")).toContain("hit");
       expect((await read(hit)).id).toBe(generated.id);
       expect(upstream.received(body.prompt)).toHaveLength(1);

@@ -110,6 +110,19 @@ export async function startGateway(
   };
 }
 
+/** Sends a POST to `/v1/images/generations` with a JSON body. */
+export function postGeneration(
+  { url }: Pick<Gateway, "url">,
+  body: unknown,
+  headers: Record<string, string> = {},
+): Promise<Response> {
+  return fetch(`${url}/v1/images/generations`, {
+    method: "POST",
+    headers: { "content-type": "application/json", ...headers },
+    body: JSON.stringify(body),
+  });
+}
+
 /** Returns the Worker's modules: the bundle alone, or an entry module that wraps it. */
 async function modulesOf(bundle: string, wrap: GatewayOptions["wrap"]) {
   if (wrap === undefined) return { modules: true as const, modulesRoot: "/", scriptPath: bundle };

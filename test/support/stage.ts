@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, expect, inject } from "vitest";
 import {
   ADMIN_KEY,
+  postGeneration,
   startGateway,
   UPSTREAM_KEY,
   WEBHOOK_SECRET,
@@ -102,12 +103,8 @@ export function startStage(
         url.searchParams.set("prompt", prompt);
         expect((await fetch(url)).status).toBe(204);
       }),
-    post(body, headers = {}) {
-      return fetch(`${this.gateway.url}/v1/images/generations`, {
-        method: "POST",
-        headers: { "content-type": "application/json", ...headers },
-        body: JSON.stringify(body),
-      });
+    post(body, headers) {
+      return postGeneration(this.gateway, body, headers);
     },
   };
 }

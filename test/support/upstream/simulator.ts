@@ -4,6 +4,7 @@ import { text } from "node:stream/consumers";
 import { setTimeout as sleep } from "node:timers/promises";
 import { directivesIn, numberOf, type Directives } from "./directives.ts";
 import { paint } from "./paint.ts";
+import { serverSentEvent } from "./server-sent-event.ts";
 import { isShutDown } from "./shutdowns.ts";
 import { inputTokens, outputTokens } from "./tokens.ts";
 
@@ -441,7 +442,7 @@ async function streamImages(
     await sleep(numberOf(request.directives, "gap", pauseMs));
     const isLast = event === events.at(-1);
     if (isLast && request.directives.get("hold") === "last") await hold();
-    const text = `event: ${event.type}\ndata: ${JSON.stringify(event)}\n\n`;
+    const text = serverSentEvent(event.type, event);
     const problem = await new Promise((resolve) => response.write(text, resolve));
     // The gateway may close the connection as soon as it has the completed image.
     request.call.isWhole = event.type.endsWith(".completed") && !(problem instanceof Error);
@@ -450,7 +451,7 @@ async function streamImages(
   if (then === "error") {
     const code = request.directives.get("code") ?? "server_error";
     const { error } = envelope("The model failed.", code);
-    response.write(`event: error\ndata: ${JSON.stringify({ type: "error", error })}\n\n`);
+    response.write(serverSentEvent("error", { error }));
   }
   if (then === "cut") response.destroy();
   else response.end();

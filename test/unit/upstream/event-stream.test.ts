@@ -3,6 +3,7 @@ import type { Failure } from "../../../src/errors/failure.ts";
 import { GatewayError } from "../../../src/errors/failure.ts";
 import { readEventStream, type PartialImageEvent } from "../../../src/upstream/event-stream.ts";
 import { ImageCollector } from "../../../src/upstream/images.ts";
+import { serverSentEvent as event } from "../../support/upstream/server-sent-event.ts";
 
 const PNG = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAAB";
 const SECRET = "a prompt that must stay private";
@@ -12,10 +13,6 @@ async function* bytesOf(text: string, slice = 7): AsyncGenerator<Uint8Array> {
   for (let start = 0; start < bytes.length; start += slice) {
     yield bytes.subarray(start, start + slice);
   }
-}
-
-function event(type: string, fields: object): string {
-  return `event: ${type}\ndata: ${JSON.stringify({ type, ...fields })}\n\n`;
 }
 
 const partial = (index: number) =>
