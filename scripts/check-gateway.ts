@@ -5,7 +5,7 @@ export interface Check {
   detail: string;
   /** How to fix a failed check. */
   fix?: string | undefined;
-  /** True if it works now, and the operator should change something in time. */
+  /** True if the part works now, and the operator should change it in time. */
   warning?: boolean;
   /** True if the check did not run. */
   isSkipped?: boolean;

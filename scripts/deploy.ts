@@ -4,6 +4,7 @@ import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { deploymentUrl } from "./deployment-url.ts";
+import { root, wrangler } from "./wrangler.ts";
 
 /**
  * `npm run deploy [-- --env staging]`: runs the tests, deploys, and runs the doctor. Stops at the
@@ -12,13 +13,11 @@ import { deploymentUrl } from "./deployment-url.ts";
  * On Cloudflare's builders (the Deploy button) it only deploys. They have neither a browser nor the
  * secrets, and CI has already tested the repository.
  */
-const root = join(import.meta.dirname, "..");
-const wrangler = join(root, "node_modules/wrangler/bin/wrangler.js");
 const flags = process.argv.slice(2);
 const env = flags.some((flag) => /^(?:--env|-e)\b/.test(flag)) ? [] : ["--env", ""];
 const isBuilder = process.env["WORKERS_CI"] === "1";
 
-/** A new domain name takes a moment to resolve. */
+/** A new domain name does not resolve at once. */
 const REACHABLE_WITHIN_MS = 3 * 60 * 1000;
 const POLL_INTERVAL_MS = 3000;
 

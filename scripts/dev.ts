@@ -1,7 +1,7 @@
 import { spawn, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
 import { createServer } from "node:net";
-import { join } from "node:path";
+import { root, wrangler } from "./wrangler.ts";
 
 /** The first port to try. */
 export const FIRST_PORT = Number(process.env["PORT"] ?? 8787);
@@ -33,14 +33,13 @@ export async function startDev(
   vars: readonly string[],
   { flags = [], isQuiet = false }: DevOptions = {},
 ): Promise<Dev> {
-  const root = join(import.meta.dirname, "..");
   const port = await freePort(FIRST_PORT);
   const url = `http://127.0.0.1:${port}`;
   const output = isQuiet ? "ignore" : "inherit";
   const worker = spawn(
     process.execPath,
     [
-      join(root, "node_modules/wrangler/bin/wrangler.js"),
+      wrangler,
       "dev",
       "--ip=127.0.0.1",
       `--port=${port}`,
@@ -70,9 +69,9 @@ export async function startDev(
 }
 
 async function waitUntilReady(url: string, worker: ChildProcess): Promise<void> {
-  const deadline = Date.now() + READY_WITHIN_MS;
-  while (worker.exitCode === null && Date.now() < deadline) {
-    // Any status counts: a misconfigured Worker responds with an error that says so.
+  const deadlineMs = Date.now() + READY_WITHIN_MS;
+  while (worker.exitCode === null && Date.now() < deadlineMs) {
+    // Any status counts: a misconfigured Worker responds with an error that names the reason.
     const hasResponded = await fetch(`${url}/health`).then(
       () => true,
       () => false,

@@ -17,7 +17,7 @@ export function withErrorTables(text: string): string {
   });
 }
 
-/** Returns the tables that a text has no place for. */
+/** Returns the sections whose table has no place in a text. */
 export function missingTables(text: string): string[] {
   const present = [...text.matchAll(TABLE)].map(([, , section]) => section);
   return FAMILIES.map(({ section }) => section).filter((section) => !present.includes(section));

@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { gzipSync } from "node:zlib";
+import { root, wrangler } from "./wrangler.ts";
 
 /** Far below the free plan's limit of 3 MiB, because a small bundle starts fast. */
 const MAX_GZIP_KIB = 120;
@@ -16,8 +17,6 @@ const MAX_STARTUP_MS = 50;
 const MAX_STARTS = 20;
 
 const run = promisify(execFile);
-const root = join(import.meta.dirname, "..");
-const wrangler = join(root, "node_modules/wrangler/bin/wrangler.js");
 const directory = await mkdtemp(join(tmpdir(), "darkroom-gate-"));
 
 const gzipKib = await bundleKib();

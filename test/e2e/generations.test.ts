@@ -85,9 +85,9 @@ describe("a client that disconnects", () => {
     await eventually(() => expect(calls(body)).toBe(1));
     disconnect.abort();
     await expect(request).rejects.toThrow("aborted");
-    const again = await stage.post(body);
-    expect(again.status).toBe(200);
-    expect(again.headers.get("cache-status")).toMatch(/collapsed|hit/);
+    const repeated = await stage.post(body);
+    expect(repeated.status).toBe(200);
+    expect(repeated.headers.get("cache-status")).toMatch(/collapsed|hit/);
     expect(calls(body)).toBe(1);
   });
 });
@@ -298,9 +298,9 @@ describe("a moderation block", () => {
       const { keys } = await stage.gateway.cache.list({ prefix: "refusal/" });
       storedBlocks = keys.length > storedBlocks ? keys.length : expect.fail("not stored yet");
     });
-    const again = await stage.post(body);
-    expect(again.status).toBe(400);
-    expect(await read<ErrorBody>(again)).toEqual(first);
+    const repeated = await stage.post(body);
+    expect(repeated.status).toBe(400);
+    expect(await read<ErrorBody>(repeated)).toEqual(first);
     expect(first.error.code).toBe("moderation_blocked");
     expect(calls(body)).toBe(1);
     await stage.post(body, { "cache-control": "no-cache" });
@@ -310,7 +310,7 @@ describe("a moderation block", () => {
   it("is the only failure that is cached", async () => {
     const body = newBody("[upstream status=400 times=1]");
     expect((await stage.post(body)).status).toBe(400);
-    const again = await read(await stage.post(body));
-    expect(again.data).toHaveLength(1);
+    const repeated = await read(await stage.post(body));
+    expect(repeated.data).toHaveLength(1);
   });
 });

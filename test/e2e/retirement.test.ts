@@ -120,7 +120,7 @@ describe("the reference document's own example", () => {
   });
 });
 
-describe("midnight UTC", () => {
+describe("the gateway after midnight UTC of the shutdown day", () => {
   it.each([
     ["gpt-image-1.5", SUNBURST],
     ["gpt-image-1.5-2025-12-16", SUNBURST],
@@ -259,11 +259,11 @@ describe("a job", () => {
     });
     expect(sentModels(body.prompt)).toEqual([...Array(3).fill("gpt-image-1.5"), SUNBURST]);
     // A repeated submission returns the same job.
-    const again = await post(
+    const repeated = await post(
       { ...body, webhook_url: hook.url },
       { prefer: "respond-async", "idempotency-key": body.prompt },
     );
-    expect((await read<{ id: string }>(again)).id).toBe(id);
+    expect((await read<{ id: string }>(repeated)).id).toBe(id);
   }, 40_000);
 });
 

@@ -194,9 +194,9 @@ describe("a stream that fails", () => {
 
   /** Repeats a failed request and expects a second generation. */
   async function expectAnother(prompt: string): Promise<void> {
-    const again = await stream({ prompt });
-    expect(types(again)).toEqual(["partial_image", "partial_image", "completed"]);
-    expect(again.response.headers.get("cache-status")).toBe("darkroom; fwd=miss; stored");
+    const repeated = await stream({ prompt });
+    expect(types(repeated)).toEqual(["partial_image", "partial_image", "completed"]);
+    expect(repeated.response.headers.get("cache-status")).toBe("darkroom; fwd=miss; stored");
     expect(calls(prompt)).toBe(2);
   }
 

@@ -6,7 +6,7 @@ import { newPrompt } from "../support/bodies.ts";
 
 const stage = startStage({ UPSTREAM_TIMEOUT_SECONDS: "1" });
 
-describe("an upstream that takes too long", () => {
+describe("an upstream that exceeds the timeout", () => {
   it("causes a 504 that the SDK does not retry, because the image may have been charged", async () => {
     const client = openAiAt(stage);
     const prompt = newPrompt("[upstream delay=3000]");

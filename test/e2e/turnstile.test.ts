@@ -69,9 +69,9 @@ describe("a Turnstile token", () => {
   it("is accepted only once", async () => {
     const token = newToken("good");
     expect((await mint(token)).status).toBe(201);
-    const again = await mint(token);
-    expect(again.status).toBe(403);
-    expect((await read<ErrorBody>(again)).error.code).toBe("turnstile_failed");
+    const repeated = await mint(token);
+    expect(repeated.status).toBe(403);
+    expect((await read<ErrorBody>(repeated)).error.code).toBe("turnstile_failed");
   });
 
   it.each(["bad", "other-host", "other-action", "html", "status-500", "cut"])(

@@ -56,8 +56,8 @@ describe("a client", () => {
     await eventually(() => expect(calls(body.prompt)).toBe(1));
     socket.destroy();
     await expectStored(1);
-    const again = await stage.post(body);
-    expect(again.headers.get("cache-status")).toContain("hit");
+    const repeated = await stage.post(body);
+    expect(repeated.headers.get("cache-status")).toContain("hit");
     expect(calls(body.prompt)).toBe(1);
   });
 

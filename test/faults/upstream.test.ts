@@ -174,9 +174,9 @@ describe("a fault of the upstream", () => {
     };
     expect((await timingOut.post(body)).status).toBe(504);
     expect(timingOut.upstream.received(body.prompt)).toHaveLength(1);
-    const again = await timingOut.post(body);
-    expect(again.status).toBe(200);
-    expect(again.headers.get("cache-status")).toBe("darkroom; fwd=miss; stored");
+    const repeated = await timingOut.post(body);
+    expect(repeated.status).toBe(200);
+    expect(repeated.headers.get("cache-status")).toBe("darkroom; fwd=miss; stored");
   });
 });
 

@@ -88,12 +88,12 @@ async function duplicates({ name, traffic, random }: Stage): Promise<Account> {
 }
 
 /** Disconnects during a request, then repeats it. */
-async function leaver({ name, traffic, random }: Stage): Promise<Account> {
+async function disconnect({ name, traffic, random }: Stage): Promise<Account> {
   const account = await traffic.account(name, anyModel(random));
   const prompt = traffic.prompt(account, random, { directives: "delay=600", recovers: true });
   const options = traffic.optionsOf(prompt, anyForm(prompt, random));
-  const leaveAfterMs = random.integer(20, 900);
-  await traffic.sendOnce("leave", "/v1/images/generations", { ...options, leaveAfterMs });
+  const disconnectAfterMs = random.integer(20, 900);
+  await traffic.sendOnce("disconnect", "/v1/images/generations", { ...options, disconnectAfterMs });
   await sleep(random.integer(0, 1500));
   await traffic.obtain(prompt, anyForm(prompt, random));
   return account;
@@ -146,7 +146,7 @@ async function regenerated({ name, traffic, random }: Stage): Promise<Account> {
 }
 
 /** Requests images with `no-store`. */
-async function privately({ name, traffic, random }: Stage): Promise<Account> {
+async function noStore({ name, traffic, random }: Stage): Promise<Account> {
   const account = await traffic.account(name, "dall-e-2");
   const prompt = traffic.prompt(account, random, anyFault(random), false);
   const sentMs = Date.now();
@@ -159,7 +159,7 @@ async function privately({ name, traffic, random }: Stage): Promise<Account> {
 }
 
 /** Requests images with `only-if-cached` and with `max-age`. */
-async function choosy({ name, traffic, random }: Stage): Promise<Account> {
+async function conditional({ name, traffic, random }: Stage): Promise<Account> {
   const account = await traffic.account(name, "dall-e-2");
   const prompt = traffic.prompt(account, random, anyFault(random));
   const cached = { "cache-control": "only-if-cached" };
@@ -174,8 +174,8 @@ async function choosy({ name, traffic, random }: Stage): Promise<Account> {
   await traffic.obtain(prompt, anyForm(prompt, random), cached, allowed);
   await sleep(3100);
   prompt.permits += 1;
-  const young = { "cache-control": "max-age=1" };
-  const second = await traffic.obtain(prompt, anyForm(prompt, random), young);
+  const maxAge = { "cache-control": "max-age=1" };
+  const second = await traffic.obtain(prompt, anyForm(prompt, random), maxAge);
   if (first.kind === "images" && callOf(first) === callOf(second)) {
     traffic.report("images older than max-age", prompt);
   }
@@ -235,7 +235,7 @@ interface BadBody {
 }
 
 /** Sends invalid requests, and requests without a valid token or enough budget. */
-async function bad({ name, traffic, random }: Stage): Promise<Account> {
+async function invalid({ name, traffic, random }: Stage): Promise<Account> {
   const account = await traffic.account(name, "dall-e-2", { max_n: 2 });
   const path = "/v1/images/generations";
   const authorization = `Bearer ${account.token}`;
@@ -252,11 +252,14 @@ async function bad({ name, traffic, random }: Stage): Promise<Account> {
   const forged = `${authorization.slice(0, -8)}AAAAAAAA`;
   const wrong = await traffic.send("no token", path, { body, headers: { authorization: forged } });
   traffic.expectError(wrong, 401, "invalid_token", "a request with a forged token");
-  const poor = await traffic.account(name, "dall-e-2", { budget_usd: 0.001 });
-  const money = { body: { ...body, n: 1 }, headers: { authorization: `Bearer ${poor.token}` } };
-  const rejected = await traffic.send("no money", path, money);
+  const withoutBudget = await traffic.account(name, "dall-e-2", { budget_usd: 0.001 });
+  const aboveBudget = {
+    body: { ...body, n: 1 },
+    headers: { authorization: `Bearer ${withoutBudget.token}` },
+  };
+  const rejected = await traffic.send("no budget", path, aboveBudget);
   traffic.expectError(rejected, 429, "budget_exceeded", "a request above the token's budget");
-  poor.endedMs = Date.now();
+  withoutBudget.endedMs = Date.now();
   const sub = `/v1/tokens?sub=${account.name}`;
   await traffic.send("token", sub, { method: "DELETE", headers: ADMIN });
   // The gateway may accept a revoked token for one second.
@@ -436,13 +439,13 @@ const SCENARIOS: readonly [weight: number, name: string, scenario: Scenario][] =
   [5, "twice", twice],
   [6, "fault", fault],
   [3, "duplicates", duplicates],
-  [3, "leaver", leaver],
+  [3, "disconnect", disconnect],
   [2, "idempotent", idempotent],
   [2, "regenerated", regenerated],
-  [1, "privately", privately],
-  [1, "choosy", choosy],
+  [1, "no-store", noStore],
+  [1, "conditional", conditional],
   [1, "deleted", deleted],
-  [1, "bad", bad],
+  [1, "invalid", invalid],
   [2, "job", job],
   [1, "batch", batch],
   [6, "revisit", revisit],

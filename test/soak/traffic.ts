@@ -39,7 +39,7 @@ export interface SendOptions {
   body?: unknown;
   headers?: Record<string, string>;
   /** The number of milliseconds after which the client disconnects. */
-  leaveAfterMs?: number;
+  disconnectAfterMs?: number;
 }
 
 /** Error codes that a request may receive in addition to the code of its prompt's fault. */
@@ -164,7 +164,12 @@ export class Traffic {
   async sendOnce(
     kind: string,
     path: string,
-    { body, headers = {}, method = body === undefined ? "GET" : "POST", leaveAfterMs }: SendOptions,
+    {
+      body,
+      headers = {},
+      method = body === undefined ? "GET" : "POST",
+      disconnectAfterMs,
+    }: SendOptions,
   ): Promise<Reply | undefined> {
     await this.gateway.up();
     count(this.sent, kind);
@@ -179,13 +184,13 @@ export class Traffic {
         ...(body === undefined
           ? {}
           : { body: typeof body === "string" ? body : JSON.stringify(body) }),
-        signal: AbortSignal.timeout(leaveAfterMs ?? REPLY_WITHIN_MS),
+        signal: AbortSignal.timeout(disconnectAfterMs ?? REPLY_WITHIN_MS),
       });
       const bytes = Buffer.from(await response.arrayBuffer());
       return { status: response.status, headers: response.headers, body: bytes, startedMs };
     } catch (error) {
       const isKilled = this.gateway.killsWithin(startedMs, Date.now()).length > 0;
-      if (!isKilled && leaveAfterMs === undefined) {
+      if (!isKilled && disconnectAfterMs === undefined) {
         this.report(
           `${kind} ${method} ${path}: connection broke without a kill: ${reasonOf(error)}`,
         );

@@ -158,7 +158,7 @@ const FIXED_HEADERS = ["cache-control", "content-type", "etag"];
 
 function expectSameResponse(
   name: string,
-  again: Exchange["response"],
+  repeated: Exchange["response"],
   then: Exchange["response"],
 ): void {
   const comparable = ({ status, headers, body }: Exchange["response"]) => ({
@@ -167,7 +167,7 @@ function expectSameResponse(
     headers: FIXED_HEADERS.map((header) => [header, headers[header]]),
     body: withMessageTypes(jsonOf(body)),
   });
-  expect(comparable(again)).toEqual(comparable(then));
+  expect(comparable(repeated)).toEqual(comparable(then));
 }
 
 /** Returns JSON with the types of its error messages, not their words: a later version may reword them. */

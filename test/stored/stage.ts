@@ -52,8 +52,8 @@ export interface ResponseJson {
 
 /**
  * Plays a scene: sends requests to the Worker, interrupts its work, and records its storage. It uses only
- * the Worker's routes, its exported classes and the methods that the platform calls, so that it survives a
- * redesign.
+ * the Worker's routes, its exported classes and the methods that the platform calls, so that it also runs in
+ * other versions.
  */
 export class Stage {
   readonly vars: Record<string, string>;
@@ -76,17 +76,17 @@ export class Stage {
     const stage = new Stage({});
     try {
       await scene(stage);
-      const taken = await stage.#taken();
+      const recorded = await stage.#record();
       // A hit is counted a second later, and must not be counted in the next scene.
       for (const context of stage.#running) await waitOnExecutionContext(context);
-      return taken;
+      return recorded;
     } finally {
       vi.restoreAllMocks();
       await reset();
     }
   }
 
-  async #taken(): Promise<Scene> {
+  async #record(): Promise<Scene> {
     const takenAtMs = Date.now();
     this.#isOver = true;
     return {

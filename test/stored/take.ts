@@ -7,8 +7,8 @@ it.each(Object.entries(SCENES))(
   async (name, scene) => {
     vi.spyOn(console, "log").mockImplementation(() => undefined);
     vi.spyOn(console, "error").mockImplementation(() => undefined);
-    const taken = await Stage.play(scene);
-    const body = JSON.stringify(taken);
+    const recorded = await Stage.play(scene);
+    const body = JSON.stringify(recorded);
     const response = await fetch(`${inject("fixtureWriter")}/${name}`, { method: "POST", body });
     expect(response.status).toBe(200);
   },

@@ -136,9 +136,9 @@ describe("a cache hit", () => {
     const prompt = newPrompt();
     const { id } = await generated({ prompt, n: 2 });
     await bindings().CACHE.delete(`image/${id}/1`);
-    const again = await post({ prompt, n: 2 });
-    expect(again.status).toBe("darkroom; fwd=miss; stored");
-    expect(again.body.id).not.toBe(id);
+    const repeated = await post({ prompt, n: 2 });
+    expect(repeated.status).toBe("darkroom; fwd=miss; stored");
+    expect(repeated.body.id).not.toBe(id);
   });
 
   it.each([
@@ -148,8 +148,8 @@ describe("a cache hit", () => {
     const prompt = newPrompt();
     await generated({ prompt });
     await bindings().CACHE.put(`request/${await keyOf({ ...SMALL, prompt })}`, value);
-    const again = await post({ prompt });
-    expect(again.status).toBe("darkroom; fwd=miss; stored");
+    const repeated = await post({ prompt });
+    expect(repeated.status).toBe("darkroom; fwd=miss; stored");
   });
 });
 
@@ -263,8 +263,8 @@ describe("a request with cache directives", () => {
     const regenerated = await post({ prompt }, { "cache-control": "max-age=9" });
     expect(regenerated.status).toBe("darkroom; fwd=request; stored");
     expect(regenerated.body.id).not.toBe(id);
-    const again = await post({ prompt }, { "cache-control": "max-age=9" });
-    expect(again.body.id).toBe(regenerated.body.id);
+    const repeated = await post({ prompt }, { "cache-control": "max-age=9" });
+    expect(repeated.body.id).toBe(regenerated.body.id);
   });
 
   it("never calls the upstream with `only-if-cached`, and gets 504 on a miss", async () => {

@@ -252,9 +252,9 @@ describe("an Idempotency-Key", () => {
     const responses = await Promise.all([submit(body, key), submit(body, key), submit(body, key)]);
     const submitted = await Promise.all(responses.map((each) => each.json<JobBody>()));
     await jobs.done();
-    const again = await (await submit(body, key)).json<JobBody>();
-    expect(new Set([...submitted, again].map(({ id }) => id)).size).toBe(1);
-    expect(again.status).toBe("completed");
+    const repeated = await (await submit(body, key)).json<JobBody>();
+    expect(new Set([...submitted, repeated].map(({ id }) => id)).size).toBe(1);
+    expect(repeated.status).toBe("completed");
     expect(await upstreamCalls(body.prompt)).toBe(1);
   });
 

@@ -193,9 +193,12 @@ describe.each(VERSIONS)("in the storage of version %s", (_, scenes) => {
   describe("a job", () => {
     /** Expects that the Idempotency-Key or webhook id returns the job, for its own request only. */
     async function expectSameJob(scene: LoadedScene): Promise<void> {
-      const again = await scene.repeat("request");
+      const repeated = await scene.repeat("request");
       const id = fieldOf(scene.exchange("request").response, "id");
-      expect([again.status, fieldOf(again, "job") ?? fieldOf(again, "id")]).toEqual([202, id]);
+      expect([repeated.status, fieldOf(repeated, "job") ?? fieldOf(repeated, "id")]).toEqual([
+        202,
+        id,
+      ]);
       const { headers } = scene.exchange("request").request;
       if (headers["idempotency-key"] === undefined) return;
       const other = await scene.repeat("request", { body: { webhook_url: "http://127.0.0.1/" } });

@@ -17,7 +17,7 @@ import { toStoredRequest } from "../../../src/contract/stored-request.ts";
 import { testConfig } from "../../support/unit-config.ts";
 
 const NOW_MS = Date.UTC(2026, 10, 26);
-const KEEP_SECONDS = 600;
+const RETENTION_SECONDS = 600;
 const NONE_TRIED: ReadonlySet<string> = new Set();
 
 const REQUEST = {
@@ -25,7 +25,7 @@ const REQUEST = {
   request: toStoredRequest(parseImageRequest({ prompt: "a" }, testConfig(), NOW_MS)),
   payer: { caller: "public", account: "network/local", token: undefined },
   store: true,
-  keepSeconds: KEEP_SECONDS,
+  keepSeconds: RETENTION_SECONDS,
   maxAgeSeconds: 1000,
 };
 
@@ -94,7 +94,7 @@ describe("the next step of an alarm", () => {
   it("waits until the retention ends, counted from the copy to KV, then deletes everything", () => {
     const copiedMs = NOW_MS + 5000;
     const current = completed({ settled: true, copied: true, copiedMs });
-    const expiresMs = copiedMs + KEEP_SECONDS * 1000;
+    const expiresMs = copiedMs + RETENTION_SECONDS * 1000;
     expect(nextStep([current], NONE_TRIED, NOW_MS)).toEqual({ kind: "sleep", untilMs: expiresMs });
     expect(nextStep([current], NONE_TRIED, expiresMs - 1)).toMatchObject({ kind: "sleep" });
     expect(nextStep([current], NONE_TRIED, expiresMs)).toEqual({ kind: "delete" });
