@@ -24,8 +24,8 @@ const workerd = cloudflareTest(({ inject }) => ({
 }));
 
 /**
- * Runs pure code on Node, what needs the platform in workerd, and the bundled Worker over sockets. A test
- * of one module that needs a binding or a socket is in test/worker.
+ * Runs the tests of pure code on Node, those of code that needs the platform in workerd, and those of the
+ * bundled Worker over sockets. A test of one module that needs a binding or a socket is in test/worker.
  */
 export default defineConfig({
   test: {

@@ -5,7 +5,7 @@ const ASYNC = { prefer: "respond-async" };
 const ADMIN = { authorization: "Bearer admin-key" };
 const TOKEN_SECRET = "a-secret-of-the-tests-for-access-tokens";
 
-/** A body with a prompt that no other scene has; the image is small. */
+/** Returns a body for a small image, with a prompt that no other scene has. */
 function bodyOf(prompt: string, directives = "") {
   return {
     model: "gpt-image-2",
@@ -18,7 +18,7 @@ function bodyOf(prompt: string, directives = "") {
   };
 }
 
-/** Headers with a new Idempotency-Key. */
+/** Returns headers with a new Idempotency-Key. */
 function keyed(headers: Record<string, string> = {}) {
   return { ...headers, "idempotency-key": crypto.randomUUID() };
 }

@@ -1,4 +1,4 @@
-/** A delivery that the receiver got. */
+/** A delivery that the receiver recorded. */
 export interface Received {
   headers: Record<string, string>;
   body: string;

@@ -5,7 +5,7 @@ import { expect } from "vitest";
  * KV and of the accounts after each event, and the responses that a client may get. It shares no code with src.
  */
 
-/** The response that a client gets: the id of a generation, or the code of an error. */
+/** The response to a client: the id of a generation, or the code of an error. */
 export interface ModelResponse {
   status: number;
   id?: string | undefined;
