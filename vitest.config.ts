@@ -31,6 +31,8 @@ export default defineConfig({
   test: {
     // Tests wait more than they compute.
     maxWorkers: availableParallelism() + 1,
+    // Prints the log of a failed test only.
+    silent: "passed-only",
     reporters: ["default", "./test/support/closing-line.ts"],
     projects: [
       {

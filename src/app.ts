@@ -1,5 +1,6 @@
 import { Hono } from "hono";
 import { methodNotAllowed } from "hono/method-not-allowed";
+import { allowedMethods } from "./http/allowed-methods.ts";
 import type { AppEnv } from "./http/context.ts";
 import { errorResponse, failureResponse } from "./http/error-response.ts";
 import { pathHint } from "./http/path-hint.ts";
@@ -15,7 +16,7 @@ import { imagesRoute } from "./routes/images.ts";
 import { modelsRoutes } from "./routes/models.ts";
 import { openApiRoute } from "./routes/openapi.ts";
 import { pageRoute } from "./routes/page.ts";
-import { methodsHere, signedImageRoute } from "./routes/signed-image.ts";
+import { signedImageRoute } from "./routes/signed-image.ts";
 import { tokensRoutes } from "./routes/tokens.ts";
 import { usageRoute } from "./routes/usage.ts";
 import { variationsRoute } from "./routes/variations.ts";
@@ -31,7 +32,7 @@ app.use(
   methodNotAllowed({
     app,
     onMethodNotAllowed: (c, methods) =>
-      failureResponse({ code: "method_not_allowed", allow: methodsHere(methods, c) }, c),
+      failureResponse({ code: "method_not_allowed", allow: allowedMethods(methods, c) }, c),
   }),
 );
 

@@ -1,4 +1,5 @@
 import { GatewayError } from "../errors/failure.ts";
+import { sha256 } from "../lib/sha256.ts";
 import { bearerOf } from "./bearer.ts";
 
 /**
@@ -25,8 +26,4 @@ export async function requireAdmin(
       problem: "mismatch",
     });
   }
-}
-
-function sha256(text: string): Promise<ArrayBuffer> {
-  return crypto.subtle.digest("SHA-256", new TextEncoder().encode(text));
 }

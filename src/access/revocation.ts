@@ -3,7 +3,7 @@ import type { Config } from "../config/environment.ts";
 import { nowSeconds } from "../lib/clock.ts";
 import { TOKEN_MAX_SECONDS, type TokenClaims } from "./token.ts";
 
-/** What is revoked: one token, or all tokens of a subject that were issued so far. */
+/** The subject of a revocation: one token, or all tokens of a subject that were issued so far. */
 export type Revoked = { jti: string } | { sub: string };
 
 /**

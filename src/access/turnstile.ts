@@ -1,6 +1,6 @@
 import * as z from "zod";
 import type { TurnstileConfig } from "../config/environment.ts";
-import { GatewayError } from "../errors/failure.ts";
+import { GatewayError, type TurnstileProblem } from "../errors/failure.ts";
 import { readAll } from "../lib/streams.ts";
 
 /** Cloudflare's limit for the length of a Turnstile token. */
@@ -28,13 +28,13 @@ const outcomeSchema = z.object({
  * Cloudflare is unreachable, the token is rejected.
  *
  * @param client.hostnames the hosts of the pages that may use the widget
- * @param client.address the client's IP address, if known
+ * @param client.ip the client's IP address, if known
  * @throws {GatewayError} `turnstile_failed`
  */
 export async function verifyTurnstile(
   token: string,
   { secret, verifyUrl }: TurnstileConfig,
-  { hostnames, address }: { hostnames: readonly string[]; address: string | undefined },
+  { hostnames, ip }: { hostnames: readonly string[]; ip: string | undefined },
 ): Promise<void> {
   let outcome: z.infer<typeof outcomeSchema>;
   try {
@@ -45,7 +45,7 @@ export async function verifyTurnstile(
       body: JSON.stringify({
         secret,
         response: token,
-        remoteip: address,
+        remoteip: ip,
         idempotency_key: crypto.randomUUID(),
       }),
       signal: AbortSignal.timeout(TIMEOUT_MS),
@@ -56,13 +56,13 @@ export async function verifyTurnstile(
   } catch {
     throw failed("unreachable");
   }
-  if (!outcome.success) throw failed("refused");
+  if (!outcome.success) throw failed("rejected");
   if (outcome.hostname === undefined || !hostnames.includes(outcome.hostname)) {
     throw failed("hostname");
   }
   if (outcome.action !== TURNSTILE_ACTION) throw failed("action");
 }
 
-function failed(reason: "unreachable" | "refused" | "hostname" | "action"): GatewayError {
+function failed(reason: TurnstileProblem): GatewayError {
   return new GatewayError({ code: "turnstile_failed", reason });
 }

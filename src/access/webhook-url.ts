@@ -7,13 +7,15 @@ const PARAM = "webhook_url";
 const MAX_CHARS = 2048;
 
 /**
- * Validates the URL for a webhook delivery: a public https URL whose host is in `WEBHOOK_HOSTS`.
+ * Returns the URL for a webhook delivery: a public https URL whose host is in `WEBHOOK_HOSTS`. `undefined`
+ * if the request has none.
  *
  * @param value value of the parameter, not trusted
  * @throws {GatewayError} `invalid_type`, `string_above_max_length`, `malformed_value`; `misconfigured`
  *   if there is no secret to sign deliveries with
  */
-export function requireWebhookUrl(value: unknown, config: Config): string {
+export function parseWebhookUrl(value: unknown, config: Config): string | undefined {
+  if (value === undefined) return undefined;
   if (typeof value !== "string") throw new GatewayError(invalidType(PARAM, "string", value));
   if (value.length > MAX_CHARS) {
     throw new GatewayError({

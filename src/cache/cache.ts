@@ -1,4 +1,5 @@
 import * as z from "zod";
+import type { Config } from "../config/environment.ts";
 import { parseRecord, type GenerationRecord } from "../contract/record.ts";
 import type { Failure } from "../errors/failure.ts";
 import { IMAGE_TYPES, type ImageType } from "../lib/image-type.ts";
@@ -80,7 +81,7 @@ const moderationBlockSchema = z
 const imageMetadata = z.object({ type: z.enum(IMAGE_TYPES), sizeBytes: z.int().min(1) });
 
 /**
- * Returns a cache in a KV namespace.
+ * Returns the cache of a gateway, in its KV namespace.
  *
  * | key | value |
  * | --- | --- |
@@ -88,10 +89,8 @@ const imageMetadata = z.object({ type: z.enum(IMAGE_TYPES), sizeBytes: z.int().m
  * | `generation/<id>` | the same record for lookup by id, with `{key}` as metadata |
  * | `image/<id>/<index>` | raw bytes, with `{type, sizeBytes}` as metadata |
  * | `refusal/<key>` | the moderation block, JSON |
- *
- * @param ttlSeconds the retention of a record
  */
-export function kvCache(kv: KVNamespace, ttlSeconds: number): Cache {
+export function kvCache({ cache: kv, cacheTtlSeconds }: Config): Cache {
   return {
     async recordByKey(key) {
       return parseRecord(await kv.get(`request/${key}`, "json"));
@@ -126,7 +125,7 @@ export function kvCache(kv: KVNamespace, ttlSeconds: number): Cache {
     },
 
     async store(key, record, readImage) {
-      const expirationTtl = ttlSeconds + IMAGE_GRACE_SECONDS;
+      const expirationTtl = cacheTtlSeconds + IMAGE_GRACE_SECONDS;
       for (const [index, { type, bytes: sizeBytes }] of record.images.entries()) {
         const bytes = readImage(index);
         if (bytes.byteLength !== sizeBytes) throw new Error("an image does not match its record");
@@ -135,7 +134,7 @@ export function kvCache(kv: KVNamespace, ttlSeconds: number): Cache {
       }
       const json = JSON.stringify(record);
       await kv.put(`generation/${record.id}`, json, { expirationTtl, metadata: { key } });
-      await kv.put(`request/${key}`, json, { expirationTtl: ttlSeconds });
+      await kv.put(`request/${key}`, json, { expirationTtl: cacheTtlSeconds });
     },
 
     async delete(key, { id, images }) {

@@ -1,5 +1,6 @@
 import * as z from "zod";
 import { MICRO_PER_DOLLAR, pricesSchema, type Prices } from "../contract/pricing.ts";
+import { valueOfJson } from "../lib/json.ts";
 
 /*
  * The forms of variables. Each message completes a sentence that starts with the variable's name. No
@@ -142,18 +143,10 @@ export const baseUrl = (preset: string) =>
 
 export const prices = text.transform((value, ctx): Prices => {
   if (value === undefined) return new Map();
-  const parsed = pricesSchema.safeParse(jsonOf(value));
+  const parsed = pricesSchema.safeParse(valueOfJson(value));
   if (parsed.success) return parsed.data;
   return problem(
     ctx,
     'must be JSON such as {"my-model": {"text_in": 5, "image_in": 8, "image_out": 32}} or {"my-model": {"per_image": 0.04}}',
   );
 });
-
-function jsonOf(json: string): unknown {
-  try {
-    return JSON.parse(json);
-  } catch {
-    return undefined;
-  }
-}

@@ -16,7 +16,7 @@ export interface DiagnosticCheck {
   /** Present if the part works now, but the operator should change something in time. */
   warning?: true | undefined;
   detail: string;
-  /** The fix. */
+  /** The fix, under the name that the contract gives it. */
   cure?: string | undefined;
 }
 

@@ -15,7 +15,7 @@ const NOT_ACCEPTED = "undefined";
  * @param model named in the message about a parameter that it does not accept; `undefined` if the body
  *   has no model
  */
-export function failureOf(
+export function failureOfIssues(
   issues: readonly Issue[],
   order: readonly string[],
   model: string | undefined,

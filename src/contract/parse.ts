@@ -1,6 +1,6 @@
 import type * as z from "zod";
 import { GatewayError } from "../errors/failure.ts";
-import { failureOf } from "./issues.ts";
+import { failureOfIssues } from "./issues.ts";
 
 /**
  * Returns a JSON body if it is an object.
@@ -26,5 +26,5 @@ export function parseBody<Schema extends z.ZodType>(
 ): z.output<Schema> {
   const result = schema.safeParse(jsonObject(json), { reportInput: true });
   if (result.success) return result.data;
-  throw new GatewayError(failureOf(result.error.issues, order, undefined));
+  throw new GatewayError(failureOfIssues(result.error.issues, order, undefined));
 }

@@ -2,7 +2,7 @@ import type * as z from "zod";
 import { GatewayError, type Failure } from "../errors/failure.ts";
 import type { ImageType } from "../lib/image-type.ts";
 import { servedModel, type Catalog, type ServedModel } from "./catalog.ts";
-import { failureOf, invalidType } from "./issues.ts";
+import { failureOfIssues, invalidType } from "./issues.ts";
 import {
   ALPHA_FORMATS,
   type BACKGROUNDS,
@@ -29,7 +29,7 @@ export interface ImageRequest {
   readonly delivery: Delivery;
 }
 
-/** What to generate, in the API's own names. It decides the cache key. */
+/** The images to generate, in the API's own names. It decides the cache key. */
 export interface ImageSpec {
   /** The model that the client requests. */
   readonly model: string;
@@ -118,7 +118,8 @@ export function parseImageRequest(
   const model = requestedModel(body["model"], rules, nowMs);
   if (accept !== undefined && model.rules.imageOptions) body["output_format"] ??= accept;
   const result = schemaFor(model.rules, rules).safeParse(body, { reportInput: true });
-  if (!result.success) throw new GatewayError(failureOf(result.error.issues, PARAMETERS, model.id));
+  if (!result.success)
+    throw new GatewayError(failureOfIssues(result.error.issues, PARAMETERS, model.id));
   const fields = result.data;
   const stream = fields.stream ?? false;
   const spec: ImageSpec = {

@@ -28,23 +28,23 @@ export function modelCheck(listing: ModelListing, config: Config, nowMs: number)
   }
   const id = successorAt(model, upstream, nowMs) ?? model.upstreamId;
   if (listing.kind === "listed" && !listing.ids.includes(id)) {
-    const cure = `Set DEFAULT_MODEL, or MODEL_ALIASES = "${defaultModel}=…", to a model that the upstream lists.`;
-    return { name, ok: false, detail: `the upstream does not list ${id}`, cure };
+    const fix = `Set DEFAULT_MODEL, or MODEL_ALIASES = "${defaultModel}=…", to a model that the upstream lists.`;
+    return { name, ok: false, detail: `the upstream does not list ${id}`, cure: fix };
   }
   const listed = listing.kind === "listed" ? "the upstream lists it" : "not checked upstream";
   const replacement = replacementOf(model, upstream);
   if (replacement !== undefined) {
     const { successor } = replacement;
     const detail = `the default is ${defaultModel}: ${shutdownOf(replacement, nowMs)}, and from that day on ${successor} is sent in its place (${id}: ${listed})`;
-    const cure = `Nothing fails. Set DEFAULT_MODEL = "${successor}" when your clients are ready for its parameters and prices.`;
-    return { name, ok: true, warning: true, detail, cure };
+    const fix = `Nothing fails. Set DEFAULT_MODEL = "${successor}" when your clients are ready for its parameters and prices.`;
+    return { name, ok: true, warning: true, detail, cure: fix };
   }
   const retirement = model.isAlias ? undefined : retirementOf(id);
   const retired = retirement === undefined ? "" : `; ${shutdownOf(retirement, nowMs)}`;
   const detail = `the default is ${id}: ${listed}${retired}`;
   if (retirement === undefined || !upstream.isOpenAi) return { name, ok: true, detail };
-  const cure = `Remove RETIRED_MODELS = "keep", or set DEFAULT_MODEL = "${retirement.successor}".`;
-  return { name, ...statusOf(isShutDown(retirement, nowMs)), detail, cure };
+  const fix = `Remove RETIRED_MODELS = "keep", or set DEFAULT_MODEL = "${retirement.successor}".`;
+  return { name, ...statusOf(isShutDown(retirement, nowMs)), detail, cure: fix };
 }
 
 /**
@@ -70,9 +70,9 @@ export function aliasesCheck({ models, upstream }: Config, nowMs: number): Diagn
   const pairs = aliases.map(
     ({ id, upstreamId, retirement }) => `${id}=${retirement?.successor ?? upstreamId}`,
   );
-  const cure = `Set MODEL_ALIASES = "${pairs.join(",")}".`;
+  const fix = `Set MODEL_ALIASES = "${pairs.join(",")}".`;
   const isFailing = affected.some(({ retirement }) => isShutDown(retirement, nowMs));
-  return { name, ...statusOf(isFailing), detail: details.join("; "), cure };
+  return { name, ...statusOf(isFailing), detail: details.join("; "), cure: fix };
 }
 
 /** Returns a warning before the shutdown, and a failure from then on. */

@@ -90,7 +90,7 @@ export type TokenProblem =
   | "oversized"
   | "revoked";
 
-export type TurnstileProblem = "unreachable" | "refused" | "hostname" | "action";
+export type TurnstileProblem = "unreachable" | "rejected" | "hostname" | "action";
 
 export type WebhookProblem = "missing" | "timestamp" | "mismatch";
 
@@ -128,7 +128,7 @@ export function failureOf(error: unknown): Failure {
   return error instanceof GatewayError ? error.failure : { code: "internal_error" };
 }
 
-/** Returns whether a failed upstream call may have been charged. Such a call is not repeated. */
+/** Returns true if a failed upstream call may have been charged. Such a call is not repeated. */
 export function mayHaveCharged(failure: Failure): boolean {
   switch (failure.code) {
     case "upstream_failed":

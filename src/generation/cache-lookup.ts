@@ -1,19 +1,10 @@
-import type { Cache } from "../cache/cache.ts";
-import type { Config } from "../config/environment.ts";
 import { defaultResponseFormat, type ResponseFormat } from "../contract/models.ts";
 import type { GenerationRecord } from "../contract/record.ts";
 import { GatewayError } from "../errors/failure.ts";
-import type { RequestEvent } from "../telemetry/event.ts";
 import { errorFields, log } from "../telemetry/log.ts";
+import type { GenerationContext } from "./context.ts";
 import type { RequestKeys } from "./key.ts";
 import { hitOutcome, type CompletedGeneration } from "./result.ts";
-
-/** What generations are looked up and started with. */
-export interface GenerationContext {
-  config: Config;
-  cache: Cache;
-  event: RequestEvent;
-}
 
 /** The result of a lookup in KV by key. */
 export type CacheLookup =

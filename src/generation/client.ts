@@ -30,6 +30,7 @@ export interface Completion {
   images: Progress["images"];
 }
 
+/** How to wait for the updates of a generation. */
 export interface UpdateOptions {
   /** True to include partial images, the earlier ones first. */
   partialImages: boolean;

@@ -6,7 +6,7 @@ import { msSinceShutdown, retirementOf } from "../contract/retirement.ts";
 import { toStoredRequest } from "../contract/stored-request.ts";
 import { GatewayError, mayHaveCharged } from "../errors/failure.ts";
 import type { CacheDirectives } from "../lib/cache-control.ts";
-import { lookupByKey, lookupCachedById, type GenerationContext } from "./cache-lookup.ts";
+import { lookupByKey, lookupCachedById } from "./cache-lookup.ts";
 import {
   clientOf,
   lookupInObject,
@@ -14,9 +14,10 @@ import {
   type GenerationClient,
   type ObjectName,
 } from "./client.ts";
+import type { GenerationContext } from "./context.ts";
 import { claimIdempotencyKey, IDEMPOTENCY_SECONDS, type IdempotencyClaim } from "./idempotency.ts";
 import { requestIdentity, requestKeys, type RequestKeys } from "./key.ts";
-import { NOW, type Progress } from "./protocol.ts";
+import { WITHOUT_WAITING, type Progress } from "./protocol.ts";
 import {
   completedGeneration,
   generationIdOf,
@@ -24,6 +25,7 @@ import {
   type GenerationResult,
 } from "./result.ts";
 
+/** The options of a request that its spec does not have. */
 export interface GenerateOptions {
   caller: Caller;
   directives: CacheDirectives;
@@ -34,11 +36,11 @@ export interface GenerateOptions {
   waitsForTurn?: boolean;
 }
 
-/** How long the images of one page wait for each other's generations. */
-const TURN_TRIES = 60;
+/** How long an image of a page waits while its caller has too many generations in progress. */
+const TURN_ATTEMPTS = 60;
 const TURN_PAUSE_MS = 1000;
 
-/** How long an object retains a generation: a location of KV may deny new entries for a minute. */
+/** How long an object retains a generation: KV's locations may report a new entry as missing for a minute. */
 const RETENTION_SECONDS = 10 * 60;
 
 /**
@@ -58,8 +60,8 @@ export async function generate(
   const { directives } = options;
   const format = imageFormat(request.delivery);
   const keys = await requestKeys(request.spec, config.upstream.baseUrl);
-  const claim = await claimed(request.spec, keys, options, context);
-  const bound = await boundGeneration(claim, format, context);
+  const claim = await claimKey(request.spec, keys, options, context);
+  const bound = await lookupBoundGeneration(claim, format, context);
   if (bound !== undefined) return bound;
 
   const isShared = !directives.noStore && !directives.noCache;
@@ -80,6 +82,7 @@ export async function generate(
           isShared,
           maxAgeSeconds,
           context,
+          // A stale record was found, but the request does not accept it.
           kind: cached?.kind === "miss" ? "miss" : "bypass",
         });
   await claim?.bind(generationIdOf(result));
@@ -100,13 +103,12 @@ export async function lookupById(
   const cached = await event.time("cache", () => lookupCachedById(id, format, context));
   if (cached !== undefined) return cached;
   const client = clientOf(config, id);
-  const progress = await client?.progress(NOW);
+  const progress = await client?.progress(WITHOUT_WAITING);
   if (client === undefined || progress === undefined) return undefined;
-  return joinedResult(progress, client, context, "miss");
+  return resultOfProgress(progress, client, context, "miss");
 }
 
-/** Claims the request's Idempotency-Key, if it has one. */
-async function claimed(
+async function claimKey(
   spec: ImageSpec,
   keys: RequestKeys,
   { caller, idempotencyKey }: GenerateOptions,
@@ -121,7 +123,7 @@ async function claimed(
  * Returns the generation that the Idempotency-Key is bound to. If that generation failed, the request
  * may start another one only if that cannot pay twice.
  */
-async function boundGeneration(
+async function lookupBoundGeneration(
   claim: IdempotencyClaim | undefined,
   format: ResponseFormat,
   context: GenerationContext,
@@ -138,7 +140,7 @@ async function boundGeneration(
 interface StartOptions extends GenerateOptions {
   keys: RequestKeys;
   claim: IdempotencyClaim | undefined;
-  /** False if the client accepts no generation of another request. */
+  /** True if a generation of another request is acceptable. */
   isShared: boolean;
   maxAgeSeconds: number;
   context: GenerationContext;
@@ -152,22 +154,23 @@ async function joinOrStart(
 ): Promise<GenerationResult> {
   const { keys, claim, directives, isShared, maxAgeSeconds, caller, context, kind } = options;
   const { config } = context;
-  const joined = isShared ? await joinedGeneration(request.spec, options) : undefined;
+  const joined = isShared ? await lookupInObjects(request.spec, options) : undefined;
   if (joined !== undefined) return joined;
   if (directives.onlyIfCached) throw new GatewayError({ code: "not_cached" });
   await limitRate(config, "generations", caller.rateKey);
-  const { started, client } = await inTurn(options.waitsForTurn === true ? TURN_TRIES : 1, () =>
+  const { started, client } = await inTurn(options.waitsForTurn === true ? TURN_ATTEMPTS : 1, () =>
     startGeneration(config, objectName(isShared, keys.key, claim), {
       key: keys.key,
       request: toStoredRequest(request),
       payer: caller.payer,
       store: !directives.noStore,
       keepSeconds: claim === undefined ? RETENTION_SECONDS : IDEMPOTENCY_SECONDS,
+      // A generation that is not shared is joined only by repetitions of its own request.
       maxAgeSeconds: isShared ? maxAgeSeconds : IDEMPOTENCY_SECONDS,
     }),
   );
   if (started.failure !== undefined) throw new GatewayError(started.failure);
-  if (started.joined) return joinedResult(started, client, context, kind);
+  if (started.joined) return resultOfProgress(started, client, context, kind);
   const outcome = { kind, collapsed: false, stored: !directives.noStore };
   return { kind: "pending", isRunning: false, created: started.created, client, outcome };
 }
@@ -177,7 +180,7 @@ async function joinOrStart(
  * completed, under either key. Otherwise only the retired key's object is called, for an hour after the
  * shutdown.
  */
-async function joinedGeneration(
+async function lookupInObjects(
   spec: ImageSpec,
   { keys: { key, retiredKey }, maxAgeSeconds, directives, nowMs, context, kind }: StartOptions,
 ): Promise<GenerationResult | undefined> {
@@ -186,7 +189,7 @@ async function joinedGeneration(
   for (const name of onlyIfCached ? [key, retired] : [retired]) {
     if (name === undefined) continue;
     const joined = await lookupInObject(context.config, name, maxAgeSeconds, !onlyIfCached);
-    if (joined !== undefined) return joinedResult(joined.started, joined.client, context, kind);
+    if (joined !== undefined) return resultOfProgress(joined.started, joined.client, context, kind);
   }
   return undefined;
 }
@@ -205,12 +208,12 @@ function isJustRetired({ retiredModel }: ImageSpec, nowMs: number): boolean {
 
 /** Starts a generation, retrying while the caller only has too many generations in progress. */
 async function inTurn(
-  tries: number,
+  attempts: number,
   start: () => ReturnType<typeof startGeneration>,
 ): ReturnType<typeof startGeneration> {
   for (let attempt = 1; ; attempt += 1) {
     const response = await start();
-    if (response.started.failure?.code !== "rate_limit_exceeded" || attempt >= tries) {
+    if (response.started.failure?.code !== "rate_limit_exceeded" || attempt >= attempts) {
       return response;
     }
     await scheduler.wait(TURN_PAUSE_MS);
@@ -232,7 +235,7 @@ function objectName(
  *
  * @throws {GatewayError} the failure of the generation
  */
-function joinedResult(
+function resultOfProgress(
   progress: Progress,
   client: GenerationClient,
   { config }: GenerationContext,

@@ -26,7 +26,6 @@ export class IdempotencyKey extends DurableObject<object> {
     return { requestKey, fingerprint };
   }
 
-  /** Binds the key to the generation of its request. */
   async bind(requestKey: string, generationId: string, fingerprint: string): Promise<void> {
     await this.ctx.storage.put<StoredClaim>("claim", { requestKey, generationId, fingerprint });
   }

@@ -1,4 +1,5 @@
 import { asRequested, type ImageSpec } from "../contract/request.ts";
+import { sha256 } from "../lib/sha256.ts";
 
 /** The cache keys of a spec. */
 export interface RequestKeys {
@@ -33,7 +34,7 @@ export interface RequestIdentity {
    */
   fingerprint: string;
   /**
-   * What version 0.1.0 stores and compares instead: the cache key under the model before its
+   * The value that version 0.1.0 stores and compares instead: the cache key under the model before its
    * retirement. It is stored with the fingerprint, so that each version reads the rows of the other.
    */
   requestKey: string;
@@ -44,7 +45,7 @@ export async function requestIdentity(
   spec: ImageSpec,
   { key, retiredKey }: RequestKeys,
 ): Promise<RequestIdentity> {
-  const fingerprint = await sha256(["darkroom-request/1", spec.model, ...imageParameters(spec)]);
+  const fingerprint = await hexDigest(["darkroom-request/1", spec.model, ...imageParameters(spec)]);
   return { fingerprint, requestKey: retiredKey ?? key };
 }
 
@@ -60,7 +61,7 @@ export async function requestIdentity(
  */
 export function requestKey(spec: ImageSpec, baseUrl: string): Promise<string> {
   // A list has one order and no names to spell differently. The first element is its version.
-  return sha256(["darkroom/1", baseUrl, spec.upstreamModel, ...imageParameters(spec)]);
+  return hexDigest(["darkroom/1", baseUrl, spec.upstreamModel, ...imageParameters(spec)]);
 }
 
 /** Returns every parameter that changes the image, except the model. */
@@ -78,7 +79,6 @@ function imageParameters({ prompt, n, size, quality, style, options }: ImageSpec
   ];
 }
 
-async function sha256(list: readonly (string | number | null)[]): Promise<string> {
-  const bytes = new TextEncoder().encode(JSON.stringify(list));
-  return new Uint8Array(await crypto.subtle.digest("SHA-256", bytes)).toHex();
+async function hexDigest(list: readonly (string | number | null)[]): Promise<string> {
+  return new Uint8Array(await sha256(JSON.stringify(list))).toHex();
 }

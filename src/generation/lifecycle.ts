@@ -5,15 +5,15 @@ import type { StoredGeneration } from "./storage.ts";
 /*
  * The life of a generation, as rules: stored state and time in, next step out. No I/O, no clock.
  *
- * queued → dispatched → done | failed. What follows the end (settling, copying to KV) is retried by
- * alarm. When all has ended and expired, the object deletes everything.
+ * queued → dispatched → done | failed. Settling and copying to KV follow the end, and the alarm retries
+ * them. When all generations have ended and expired, the object deletes everything.
  */
 
 /** A failed settlement or copy is retried after 1 s, 2 s, 4 s …, for about ten minutes. */
 const FIRST_RETRY_DELAY_MS = 1000;
 const MAX_ATTEMPTS = 10;
 
-/** A location of KV that has looked up a moderation block too early denies it for this time. */
+/** A location of KV that looked up a moderation block too early may report it as missing for this time. */
 const BLOCK_MS = 60_000;
 
 /**
@@ -23,7 +23,7 @@ const BLOCK_MS = 60_000;
  */
 export function newGeneration(
   id: string,
-  job: StartRequest,
+  request: StartRequest,
   failure: Failure | undefined,
   created: number,
 ): StoredGeneration {
@@ -31,13 +31,13 @@ export function newGeneration(
     id,
     created,
     state: failure === undefined ? "queued" : "failed",
-    job,
+    job: request,
     record: undefined,
     slots: [],
     failure,
     endedMs: undefined,
     settled: false,
-    copied: !job.store,
+    copied: !request.store,
     attempts: 0,
   };
 }
@@ -48,7 +48,7 @@ export type Step =
   /** Wait for the alarm at this time, Unix milliseconds. */
   | { kind: "sleep"; untilMs: number }
   /** Another request has started a generation meanwhile and has set the alarm for it. */
-  | { kind: "leave" }
+  | { kind: "stop" }
   /** Everything has expired. */
   | { kind: "delete" };
 
@@ -72,7 +72,7 @@ export function nextStep(
   const unsettled = generations.filter(({ endedMs, settled }) => endedMs !== undefined && !settled);
   const due = unsettled.find((generation) => !tried.has(stepName("settle", generation)));
   if (due !== undefined) return { kind: "settle", generation: due };
-  if (current?.state === "queued") return { kind: "leave" };
+  if (current?.state === "queued") return { kind: "stop" };
   const needsCopy = current !== undefined && !current.copied;
   if (needsCopy && current.state === "done" && !tried.has(stepName("copy", current))) {
     return { kind: "copy", generation: current };
@@ -108,7 +108,7 @@ function expiresAtMs(generations: readonly StoredGeneration[]): number | undefin
  * Returns true if a generation's upstream call was in flight when its instance died. The outcome is
  * unknown, so a retry could pay twice.
  *
- * @param dispatchingId the generation whose upstream call this instance makes
+ * @param dispatchingId the id of the generation whose upstream call is in flight in this instance
  */
 export function isOrphaned(
   current: StoredGeneration | undefined,
@@ -127,7 +127,7 @@ export function isJoinable(
 }
 
 /** Returns the moderation block of the last minute, the newest; `undefined` if there is none. */
-export function recentBlock(
+export function recentModerationBlock(
   generations: readonly StoredGeneration[],
   nowMs: number,
 ): StoredGeneration | undefined {
@@ -154,7 +154,6 @@ export function afterFailure(
   };
 }
 
-/** Returns true if a generation has ended. */
 export function hasEnded({ state }: StoredGeneration): boolean {
   return state === "done" || state === "failed";
 }

@@ -31,7 +31,7 @@ import { Waiters } from "./waiters.ts";
 export class Generation extends DurableObject<object> {
   readonly #storage = new GenerationStorage(this.ctx.storage.sql);
   readonly #waiters = new Waiters();
-  /** The generation whose upstream call this instance makes. */
+  /** The id of the generation whose upstream call is in flight in this instance. */
   #dispatching: string | undefined;
   /** Resolves once it is known whether a generation may start. */
   #starting: Promise<void> | undefined;
@@ -43,7 +43,8 @@ export class Generation extends DurableObject<object> {
    * returned for its first minute, until every location of KV has it.
    */
   async start(request: StartRequest): Promise<StartResponse> {
-    // The second of two requests joins, unless the first one may not start.
+    // Concurrent starts wait for the accounts' decision. Then they join, or start their own if the first
+    // one was rejected.
     while (this.#starting !== undefined) await this.#starting;
     const current = this.#joinable(request.maxAgeSeconds);
     if (current !== undefined) {
@@ -53,7 +54,7 @@ export class Generation extends DurableObject<object> {
       }
       return lifecycle.startResponse(current, true);
     }
-    const block = lifecycle.recentBlock(this.#storage.generations(), Date.now());
+    const block = lifecycle.recentModerationBlock(this.#storage.generations(), Date.now());
     if (block !== undefined) return lifecycle.startResponse(block, true);
     const { promise, resolve } = Promise.withResolvers<void>();
     this.#starting = promise;
@@ -66,10 +67,10 @@ export class Generation extends DurableObject<object> {
   }
 
   /** Returns the new generation: queued, or failed if an account rejects it. */
-  async #start(job: StartRequest): Promise<StoredGeneration> {
+  async #start(request: StartRequest): Promise<StoredGeneration> {
     const id = newIdInObject("gen", this.ctx.id.toString());
-    const failure = await reserve(configOf(this.env), id, job);
-    const generation = lifecycle.newGeneration(id, job, failure, nowSeconds());
+    const failure = await reserve(configOf(this.env), id, request);
+    const generation = lifecycle.newGeneration(id, request, failure, nowSeconds());
     if (failure !== undefined) return generation;
     this.#storage.clear();
     this.#storage.save(generation);
@@ -78,7 +79,8 @@ export class Generation extends DurableObject<object> {
   }
 
   /**
-   * Returns the completed generation if it is at most `maxAgeSeconds` old. Starts nothing.
+   * Returns the completed generation if it is at most `maxAgeSeconds` old. Starts nothing. Version 0.1.0
+   * calls this method by its name.
    *
    * @param orInProgress true to return one that is queued or in progress as well
    */
@@ -125,6 +127,7 @@ export class Generation extends DurableObject<object> {
 
   /**
    * Deletes a completed generation, so that the next request regenerates it. A running one is left alone.
+   * Version 0.1.0 calls this method by its name.
    *
    * @returns the deleted record and its request key in KV; `undefined` if nothing was deleted
    */
@@ -142,7 +145,7 @@ export class Generation extends DurableObject<object> {
     for (;;) {
       const step = lifecycle.nextStep(this.#storage.generations(), tried, Date.now());
       switch (step.kind) {
-        case "leave":
+        case "stop":
           return;
         case "sleep":
           await this.ctx.storage.setAlarm(step.untilMs);
@@ -252,7 +255,7 @@ export class Generation extends DurableObject<object> {
   async #storeBlock(key: string, block: Failure): Promise<void> {
     const config = configOf(this.env);
     try {
-      await cacheOf(config).storeModerationBlock(key, block, config.refusalTtlSeconds);
+      await kvCache(config).storeModerationBlock(key, block, config.refusalTtlSeconds);
     } catch (error) {
       log("error", "cache_write_failed", errorFields(error));
     }
@@ -269,7 +272,7 @@ export class Generation extends DurableObject<object> {
     const { id, job, record, slots } = generation;
     return this.#attempt("copy", generation, async () => {
       const readImage = (index: number) => this.#storage.readImage(id, slots[index]);
-      if (record !== undefined) await cacheOf(configOf(this.env)).store(job.key, record, readImage);
+      if (record !== undefined) await kvCache(configOf(this.env)).store(job.key, record, readImage);
       return { copied: true, copiedMs: Date.now() };
     });
   }
@@ -292,7 +295,3 @@ export class Generation extends DurableObject<object> {
 
 /** The log events of a failed step. */
 const FAILURE_EVENTS = { settle: "budget_settle_failed", copy: "cache_write_failed" };
-
-function cacheOf(config: Config) {
-  return kvCache(config.cache, config.cacheTtlSeconds);
-}

@@ -53,8 +53,8 @@ export interface ProgressQuery {
   withImages: boolean;
 }
 
-/** Returns the progress at once. */
-export const NOW: ProgressQuery = { seen: 0, waitMs: 0, withImages: false };
+/** Queries the progress without waiting for news. */
+export const WITHOUT_WAITING: ProgressQuery = { seen: 0, waitMs: 0, withImages: false };
 
 /** The progress of the generation that was started or joined. */
 export interface StartResponse extends Progress {

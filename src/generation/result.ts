@@ -6,6 +6,7 @@ import type { Completion, GenerationClient } from "./client.ts";
 /** The generation for a request. */
 export type GenerationResult = CompletedGeneration | PendingGeneration;
 
+/** A generation whose images exist. */
 export interface CompletedGeneration {
   kind: "completed";
   record: GenerationRecord;
@@ -28,9 +29,12 @@ export interface PendingGeneration {
   outcome: CacheOutcome;
 }
 
+/** A response from the cache. */
 export interface Hit {
   kind: "hit";
+  /** The seconds since the generation. */
   ageSeconds: number;
+  /** The seconds until the record expires in KV. */
   ttlSeconds: number;
 }
 
@@ -40,7 +44,6 @@ export type CacheOutcome =
   /** `bypass`: the client does not accept the cached response. */
   | { kind: "miss" | "bypass"; collapsed: boolean; stored: boolean };
 
-/** Returns the id of a generation. */
 export function generationIdOf(result: GenerationResult): string {
   return result.kind === "completed" ? result.record.id : result.client.id;
 }
@@ -53,6 +56,7 @@ export function isCollapsed(outcome: CacheOutcome): boolean {
 /** How long one call to the Durable Object waits. */
 const POLL_MS = 30_000;
 
+/** How to wait for a generation to complete. */
 export interface WaitOptions {
   /** Infinite if absent. The client bounds the time in any case. */
   waitMs?: number;

@@ -9,11 +9,13 @@ import type { ObjectImage, PartialImage, StartRequest } from "./protocol.ts";
  */
 export type StoredState = "queued" | "dispatched" | "done" | "failed";
 
+/** A generation as it is stored. Version 0.1.0 reads the rows, so the names of the fields stay. */
 export interface StoredGeneration {
   id: string;
   /** Unix seconds. */
   created: number;
   state: StoredState;
+  /** The request that started it. */
   job: StartRequest;
   record: GenerationRecord | undefined;
   /** The slot of each image, in order. */
@@ -67,11 +69,13 @@ export class GenerationStorage {
     return this.#current.generation;
   }
 
+  /** Returns a generation, also a failed one. */
   byId(id: string): StoredGeneration | undefined {
     const current = this.current();
     return current?.id === id ? current : this.#generations("WHERE id = ?", id)[0];
   }
 
+  /** Stores a generation in place of the one with its id. */
   save(generation: StoredGeneration): void {
     this.#current = undefined;
     this.#write(
@@ -117,6 +121,7 @@ export class GenerationStorage {
     );
   }
 
+  /** Stores a partial image, whose bytes are stored already. */
   addPartial(id: string, partial: PartialImage): void {
     this.#write("INSERT INTO partial (id, json) VALUES (?, ?)", id, JSON.stringify(partial));
   }
@@ -130,6 +135,7 @@ export class GenerationStorage {
     ).map((row): PartialImage => JSON.parse(row.json));
   }
 
+  /** Stores the bytes of an image in chunks. */
   writeImage(id: string, slot: number, bytes: Uint8Array<ArrayBuffer>): void {
     for (let part = 0; part * CHUNK_BYTES < bytes.byteLength; part += 1) {
       const start = part * CHUNK_BYTES;

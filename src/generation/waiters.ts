@@ -2,7 +2,6 @@
 export class Waiters {
   readonly #waiting = new Set<() => void>();
 
-  /** Wakes all of them. */
   wake(): void {
     for (const wake of this.#waiting) wake();
     this.#waiting.clear();

@@ -9,7 +9,7 @@ import type { AppEnv } from "./context.ts";
 export interface Admission<Parsed> {
   /** Authenticates the caller from the headers; `callerOf` if absent. */
   authenticate?: () => Promise<AuthenticatedCaller> | AuthenticatedCaller;
-  /** Reads and validates the body. */
+  /** Reads and validates the request: the body, or the query, and the headers that belong to it. */
   parse: () => Promise<Parsed> | Parsed;
   /** Checks the parsed body against the limits of the caller's token. */
   checkLimits: (parsed: Parsed, limits: TokenLimits) => void;
@@ -60,12 +60,18 @@ export async function admitImageRequest<Parsed extends { request: ImageRequest }
 }
 
 /**
- * Admits a request without a body.
+ * Admits a lookup, which has no body. The limits of a token apply to generations only.
  *
+ * @param parse validates the query
+ * @returns the parsed query
  * @throws {GatewayError} the first problem
  */
-export async function admitLookup(c: Context<AppEnv>): Promise<void> {
-  await admit({ parse: () => undefined, checkLimits: () => undefined, limited: "requests" }, c);
+export async function admitLookup<Query>(
+  parse: () => Query | Promise<Query>,
+  c: Context<AppEnv>,
+): Promise<Query> {
+  const { parsed } = await admit({ parse, checkLimits: () => undefined, limited: "requests" }, c);
+  return parsed;
 }
 
 function logSpec({ model, size, quality, n }: ImageSpec, c: Context<AppEnv>): void {

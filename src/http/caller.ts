@@ -66,7 +66,6 @@ export function anonymous(caller: string, network: string): AuthenticatedCaller 
   };
 }
 
-/** Returns the network of the client. */
 export function networkOfClient(c: Context<AppEnv>): string {
   return networkOf(c.req.header("cf-connecting-ip"));
 }

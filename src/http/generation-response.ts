@@ -7,7 +7,7 @@ import { costOfRecord, MICRO_PER_DOLLAR } from "../contract/pricing.ts";
 import { imageFormat, type Delivery, type ImageSpec } from "../contract/request.ts";
 import { imageUrl } from "../contract/response.ts";
 import { GatewayError } from "../errors/failure.ts";
-import type { GenerationContext } from "../generation/cache-lookup.ts";
+import type { GenerationContext } from "../generation/context.ts";
 import {
   awaitCompletion,
   generationIdOf,
@@ -23,12 +23,14 @@ import { eventStreamResponse } from "../respond/event-stream.ts";
 import { fileResponse, imageHeaders } from "../respond/file.ts";
 import { jsonResponse, type JsonOptions } from "../respond/json.ts";
 import { requireAccepted } from "./accept.ts";
+import { GENERATIONS_PATH } from "./allowed-methods.ts";
 import { fileConditions } from "./conditions.ts";
 import type { AppEnv } from "./context.ts";
 
 /** Seconds after which a poll is useful. */
 export const POLL_SECONDS = 2;
 
+/** How to respond with a generation. */
 export interface ResponseOptions {
   /** How the images are delivered; in JSON, `format` is the model's default if absent. */
   delivery: Omit<Delivery, "format"> & { format: ResponseFormat | undefined };
@@ -100,7 +102,7 @@ export function pendingResponse(
   body: { id: string; created: number; status: JobStatus } & Partial<JobFields>,
   c: Context<AppEnv>,
 ): Response {
-  c.header("location", `/v1/images/generations/${body.id}`);
+  c.header("location", `${GENERATIONS_PATH}/${body.id}`);
   c.header("retry-after", String(POLL_SECONDS));
   return c.json(body, 202);
 }
@@ -120,7 +122,7 @@ export function recordResult(
   if (work !== undefined) c.executionCtx.waitUntil(work);
 }
 
-/** Returns what generations are looked up and started with, from Hono's context. */
+/** Returns the parts of Hono's context that lookups and generations use. */
 export function generationContext(c: Context<AppEnv>): GenerationContext {
   return { config: c.get("config"), cache: c.get("cache"), event: c.get("event") };
 }

@@ -1,6 +1,5 @@
 import type { Context } from "hono";
 import type { Caller } from "../access/caller.ts";
-import { requireWebhookUrl } from "../access/webhook-url.ts";
 import { mayPass, requireNoStream } from "../contract/job.ts";
 import type { ImageRequest } from "../contract/request.ts";
 import { toStoredRequest } from "../contract/stored-request.ts";
@@ -86,12 +85,6 @@ async function submit(
   return pendingResponse({ id, created, ...fields }, c);
 }
 
-/** Returns the webhook URL of a request if the gateway may deliver to it. */
-export function checkedWebhookUrl(webhookUrl: unknown, c: Context<AppEnv>): string | undefined {
-  return webhookUrl === undefined ? undefined : requireWebhookUrl(webhookUrl, c.get("config"));
-}
-
-/** Returns true if an id is that of a job. */
 export function isJobId(id: string): boolean {
   return id.startsWith("job_");
 }

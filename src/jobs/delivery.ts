@@ -6,7 +6,7 @@ import { retryAfterSeconds } from "../lib/retry-after.ts";
 import { signWebhook } from "./signature.ts";
 
 /** A webhook to deliver. */
-export interface Delivery {
+export interface WebhookDelivery {
   url: string;
   /** The `webhook-id` header, the same on every attempt. */
   eventId: string;
@@ -53,7 +53,7 @@ export function isFinal(outcome: AttemptOutcome): boolean {
 
 /** Sends a webhook once. Never throws: every error is an outcome. */
 export async function attemptDelivery(
-  { url, eventId, body }: Delivery,
+  { url, eventId, body }: WebhookDelivery,
   config: Config,
   timeoutMs = ATTEMPT_TIMEOUT_MS,
 ): Promise<Attempt> {

@@ -10,7 +10,7 @@ import type { CacheDirectives } from "../lib/cache-control.ts";
 import { nowSeconds } from "../lib/clock.ts";
 import { newId } from "../lib/id.ts";
 import { newIdInObject } from "../lib/object-id.ts";
-import { isFinal, type Attempt, type Delivery } from "./delivery.ts";
+import { isFinal, type Attempt, type WebhookDelivery } from "./delivery.ts";
 import { JobBatchStorage, type JobOutcome, type StoredBatch } from "./storage.ts";
 import type { JobSubmission } from "./submission.ts";
 import { batchView, jobFields, webhookEvent } from "./views.ts";
@@ -18,6 +18,7 @@ import { batchView, jobFields, webhookEvent } from "./views.ts";
 /** Retention of a batch. The longest schedule of delivery attempts ends after three days. */
 const RETENTION_SECONDS = 7 * 24 * 60 * 60;
 
+/** A stored submission. */
 export interface AcceptedBatch {
   /** The id of the batch, or of the only job. */
   id: string;
@@ -26,7 +27,7 @@ export interface AcceptedBatch {
 }
 
 /** The input of a job. */
-export interface JobTask {
+export interface JobInput {
   request: StoredRequest;
   requester: Caller;
   directives: CacheDirectives;
@@ -97,15 +98,18 @@ export class JobBatch extends DurableObject<object> {
     return this.#accepted(stored);
   }
 
-  /** Returns the input of a job; `undefined` if the job has completed or failed, or is unknown. */
-  task(id: string): JobTask | undefined {
+  /**
+   * Returns the input of a job; `undefined` if the job has completed or failed, or is unknown. Version
+   * 0.1.0 calls this method by its name.
+   */
+  task(id: string): JobInput | undefined {
     const batch = this.#storage.batch();
     const request = this.#storage.job(id)?.request;
     if (batch === undefined || request === undefined) return undefined;
     return { request, requester: batch.requester, directives: batch.directives };
   }
 
-  /** Records the generation of a job. */
+  /** Records the generation of a job. Version 0.1.0 calls this method by its name. */
   found(id: string, generationId: string): void {
     const job = this.#storage.job(id);
     if (job !== undefined) this.#storage.saveJob({ ...job, generationId });
@@ -139,7 +143,7 @@ export class JobBatch extends DurableObject<object> {
    * Returns the webhook that the Workflow of this job must deliver. Returns `undefined` if the job
    * was not the last of its batch to end, or if the delivery needs no further attempt.
    */
-  delivery(id: string): Delivery | undefined {
+  delivery(id: string): WebhookDelivery | undefined {
     const { delivery, webhookUrl: url } = this.#storage.batch() ?? {};
     if (delivery?.body === undefined || delivery.deliverer !== id || url === undefined) {
       return undefined;

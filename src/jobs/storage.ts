@@ -17,6 +17,7 @@ export interface StoredBatch extends Omit<JobSubmission, "requests"> {
   delivery: StoredDelivery | undefined;
 }
 
+/** The webhook delivery of a batch, with its attempts so far. */
 export interface StoredDelivery {
   eventId: string;
   /** The event's JSON, set when the last job ends. Every attempt sends the same bytes. */
@@ -31,6 +32,7 @@ export interface StoredDelivery {
 /** The result of a completed job, or the failure of a failed one. */
 export type JobOutcome = { record: GenerationRecord } | { failure: Failure };
 
+/** A job, with its input until it ends and its outcome after that. */
 export interface StoredJob {
   id: string;
   /** The index in its batch, from 0. */

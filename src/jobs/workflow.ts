@@ -13,7 +13,7 @@ import type { WaitUntil } from "../respond/body.ts";
 import { RequestEvent } from "../telemetry/event.ts";
 import { errorFields, log } from "../telemetry/log.ts";
 import { attemptDelivery, isFinal, pauseSeconds } from "./delivery.ts";
-import type { JobTask } from "./object.ts";
+import type { JobInput } from "./object.ts";
 import type { JobOutcome } from "./storage.ts";
 import { jobBatchOf, type JobBatchClient } from "./submit.ts";
 
@@ -82,10 +82,10 @@ export class ImageJob extends WorkflowEntrypoint<object> {
   /** @returns seconds until the retry; `null` if the job has completed or failed */
   async #generate(id: string, attempt: number): Promise<number | null> {
     const jobBatch = this.#jobBatch(id);
-    const task = await jobBatch.task(id);
-    if (task === undefined) return null;
+    const input = await jobBatch.task(id);
+    if (input === undefined) return null;
     const waitUntil: WaitUntil = (work) => this.ctx.waitUntil(work);
-    const outcome = await runGeneration(id, task, {
+    const outcome = await runGeneration(id, input, {
       config: configOf(this.env),
       jobBatch,
       waitUntil,
@@ -141,11 +141,10 @@ interface JobContext {
  */
 async function runGeneration(
   id: string,
-  { request: stored, requester: caller, directives }: JobTask,
+  { request: stored, requester: caller, directives }: JobInput,
   { config, jobBatch, waitUntil }: JobContext,
 ): Promise<JobOutcome> {
-  const cache = kvCache(config.cache, config.cacheTtlSeconds);
-  const context = { config, cache, event: new RequestEvent(id) };
+  const context = { config, cache: kvCache(config), event: new RequestEvent(id) };
   // A job can wait for days. Its model may have been retired since the submission.
   const nowMs = Date.now();
   const { spec: submitted, upstream, delivery } = fromStoredRequest(stored);

@@ -12,7 +12,7 @@ export function configuration(): MiddlewareHandler<AppEnv> {
   return async function configuration(c, next) {
     const config = configOf(c.env);
     c.set("config", config);
-    c.set("cache", kvCache(config.cache, config.cacheTtlSeconds));
+    c.set("cache", kvCache(config));
     await next();
   };
 }

@@ -24,13 +24,13 @@ const diagnostics = exactly<Diagnostics>()(
       }),
     ),
   }),
-).meta({ id: "Doctor" });
+).meta({ id: "Diagnostics" });
 
 /** `GET /v1/doctor`. */
 export const getDiagnostics: Route = {
   method: "get",
   path: "/v1/doctor",
-  operationId: "getDoctor",
+  operationId: "getDiagnostics",
   summary: "Check each part of the gateway, with a fix for each failure",
   description: "`npm run doctor` calls this and prints the result. It costs nothing.",
   tags: ["Operator"],

@@ -20,7 +20,7 @@ const health = z
       ),
     budget: z.object({
       usd_per_day: z.number(),
-      usd_left: z.number().describe("What remains of today's budget (UTC)."),
+      usd_left: z.number().describe("The rest of today's budget (UTC)."),
     }),
     local_development: z.boolean(),
   })

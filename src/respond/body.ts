@@ -1,9 +1,10 @@
 import type { ImageSource } from "../generation/result.ts";
 import { readChunks, READ_BYTES, readExactly } from "../lib/streams.ts";
 
-/** A piece of a body: text, or an image that is encoded as base64. */
+/** A piece of a body: text, or an image. */
 export type Part = string | ImagePart;
 
+/** An image in a body, encoded as base64. */
 export interface ImagePart {
   open: ImageSource;
   sizeBytes: number;

@@ -10,6 +10,7 @@ import {
   type WaitUntil,
 } from "./body.ts";
 
+/** How to write a generation as JSON or as events. */
 export interface JsonOptions {
   responseFormat: ResponseFormat;
   /** The gateway's own origin, for URLs. */

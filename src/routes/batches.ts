@@ -1,5 +1,6 @@
 import type { Hono } from "hono";
 import { requireWithinLimits } from "../access/token.ts";
+import { parseWebhookUrl } from "../access/webhook-url.ts";
 import type { Config } from "../config/environment.ts";
 import { BATCH_BODIES, located, parseBatch, type BatchRequest } from "../contract/batch.ts";
 import { splitWebhookUrl } from "../contract/job.ts";
@@ -10,7 +11,6 @@ import { admit, admitLookup } from "../http/admit.ts";
 import type { AppEnv } from "../http/context.ts";
 import { POLL_SECONDS } from "../http/generation-response.ts";
 import { idempotencyKeyOf } from "../http/idempotency-key.ts";
-import { checkedWebhookUrl } from "../http/job-response.ts";
 import { jsonBody } from "../http/json-body.ts";
 import type { JobSubmission } from "../jobs/submission.ts";
 import { jobBatchOf, submitJobs } from "../jobs/submit.ts";
@@ -28,7 +28,11 @@ export function batchesRoutes(app: Hono<AppEnv>): void {
           const json = await jsonBody(c, config.maxBodyBytes * BATCH_BODIES);
           const { body, webhookUrl } = splitWebhookUrl(json);
           const requests = parseBatch(body, config, Date.now());
-          return { requests, webhookUrl: checkedWebhookUrl(webhookUrl, c) };
+          return {
+            requests,
+            webhookUrl: parseWebhookUrl(webhookUrl, config),
+            idempotencyKey: idempotencyKeyOf(c),
+          };
         },
         checkLimits: ({ requests }, limits) => {
           for (const [index, { request }] of requests.entries()) {
@@ -40,8 +44,7 @@ export function batchesRoutes(app: Hono<AppEnv>): void {
       },
       c,
     );
-    const { requests, webhookUrl } = parsed;
-    const idempotencyKey = idempotencyKeyOf(c);
+    const { requests, webhookUrl, idempotencyKey } = parsed;
     const isNamed = idempotencyKey !== undefined;
     const id = await submitJobs(
       config,
@@ -71,7 +74,7 @@ export function batchesRoutes(app: Hono<AppEnv>): void {
 
   app.get(`${PATH}/:id`, async (c) => {
     const config = c.get("config");
-    await admitLookup(c);
+    await admitLookup(() => undefined, c);
     const id = c.req.param("id");
     const view = await jobBatchOf(config, "batch", id)?.batch(id);
     if (view === undefined) throw new GatewayError({ code: "batch_not_found" });

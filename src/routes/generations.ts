@@ -1,59 +1,47 @@
-import type { Hono } from "hono";
+import type { Context, Hono } from "hono";
 import * as z from "zod";
 import { requireAdmin } from "../access/admin.ts";
+import { parseWebhookUrl } from "../access/webhook-url.ts";
 import { splitWebhookUrl } from "../contract/job.ts";
 import { RESPONSE_FORMATS } from "../contract/models.ts";
 import { imageFormat, parseImageRequest } from "../contract/request.ts";
 import { GatewayError } from "../errors/failure.ts";
 import { clientOf } from "../generation/client.ts";
 import { generate, lookupById } from "../generation/generate.ts";
-import { NOW } from "../generation/protocol.ts";
+import { WITHOUT_WAITING } from "../generation/protocol.ts";
 import { preferredImage, requireImageAccepted } from "../http/accept.ts";
 import { admitImageRequest, admitLookup } from "../http/admit.ts";
+import { GENERATIONS_PATH } from "../http/allowed-methods.ts";
 import type { AppEnv } from "../http/context.ts";
 import {
   generationContext,
   generationResponse,
   recordResult,
+  type ResponseOptions,
 } from "../http/generation-response.ts";
 import { idempotencyKeyOf } from "../http/idempotency-key.ts";
-import {
-  checkedWebhookUrl,
-  isJobId,
-  jobResponse,
-  submittedJobResponse,
-} from "../http/job-response.ts";
+import { isJobId, jobResponse, submittedJobResponse } from "../http/job-response.ts";
 import { jsonBody } from "../http/json-body.ts";
 import { parseCacheControl } from "../lib/cache-control.ts";
 import { parsePrefer } from "../lib/prefer.ts";
-
-const PATH = "/v1/images/generations";
 
 const formatSchema = z.enum(RESPONSE_FORMATS).optional();
 
 /** `/v1/images/generations`, and a generation by its id. */
 export function generationsRoutes(app: Hono<AppEnv>): void {
-  app.post(PATH, async (c) => {
+  app.post(GENERATIONS_PATH, async (c) => {
     const context = generationContext(c);
     const nowMs = Date.now();
-    const parse = async () => {
-      const { body, webhookUrl } = splitWebhookUrl(await jsonBody(c));
-      const request = parseImageRequest(body, context.config, nowMs, preferredImage(c));
-      return { request, webhookUrl };
-    };
-    const { caller, request, webhookUrl } = await admitImageRequest({ parse }, c);
+    const parse = () => parsePost(nowMs, c);
+    const admitted = await admitImageRequest({ parse }, c);
+    const { caller, request, webhookUrl, idempotencyKey } = admitted;
     const directives = parseCacheControl(c.req.header("cache-control"));
     if (webhookUrl !== undefined) {
-      if (!parsePrefer(c.req.header("prefer")).respondAsync) {
-        throw new GatewayError({ code: "webhook_url_without_async" });
-      }
-      const job = { request, caller, directives, webhookUrl: checkedWebhookUrl(webhookUrl, c) };
-      const response = await submittedJobResponse(job, idempotencyKeyOf(c), c);
+      const job = { request, caller, directives, webhookUrl };
+      const response = await submittedJobResponse(job, idempotencyKey, c);
       response.headers.set("preference-applied", "respond-async");
       return response;
     }
-    requireImageAccepted(request, c);
-    const idempotencyKey = idempotencyKeyOf(c);
     const result = await generate(request, { caller, directives, idempotencyKey, nowMs }, context);
     recordResult(result, request.spec, caller.payer, c);
     const { delivery } = request;
@@ -61,16 +49,9 @@ export function generationsRoutes(app: Hono<AppEnv>): void {
     return generationResponse(result, { delivery, defaultWaitMs, context, c });
   });
 
-  app.get(`${PATH}/:id`, async (c) => {
+  app.get(`${GENERATIONS_PATH}/:id`, async (c) => {
     const context = generationContext(c);
-    const requested = formatSchema.safeParse(c.req.query("response_format"));
-    if (!requested.success) {
-      const allowed = RESPONSE_FORMATS;
-      throw new GatewayError({ code: "invalid_value", param: "response_format", allowed });
-    }
-    await admitLookup(c);
-    const accept = preferredImage(c);
-    const format = imageFormat({ format: requested.data, accept });
+    const { format, accept } = await admitLookup(() => parseQuery(c), c);
     const options = { delivery: { format, accept, stream: false }, defaultWaitMs: 0, context, c };
     const id = c.req.param("id");
     if (isJobId(id)) return jobResponse(id, options);
@@ -79,20 +60,51 @@ export function generationsRoutes(app: Hono<AppEnv>): void {
     return generationResponse(result, options);
   });
 
-  app.delete(`${PATH}/:id`, async (c) => {
+  app.delete(`${GENERATIONS_PATH}/:id`, async (c) => {
     const { config, cache } = generationContext(c);
     await requireAdmin(c.req.header("authorization"), config.adminKey);
     const id = c.req.param("id");
     const cached = await cache.recordById(id);
     const client = clientOf(config, id);
-    const progress = await client?.progress(NOW);
+    const progress = await client?.progress(WITHOUT_WAITING);
     if (cached === undefined && progress === undefined) {
       throw new GatewayError({ code: "generation_not_found" });
     }
     const deleted = await client?.delete();
-    // A location of KV that looked the record up too early does not have it yet.
+    // This location of KV may have cached a miss before the record was written.
     const stored = cached ?? deleted;
     if (stored !== undefined) await cache.delete(stored.key, stored.record);
     return c.body(null, 204);
   });
+}
+
+/**
+ * Reads and validates a POST. With a `webhook_url` it submits a job. `respond-async` alone only shortens the
+ * wait.
+ */
+async function parsePost(nowMs: number, c: Context<AppEnv>) {
+  const config = c.get("config");
+  const { body, webhookUrl } = splitWebhookUrl(await jsonBody(c));
+  const request = parseImageRequest(body, config, nowMs, preferredImage(c));
+  if (webhookUrl === undefined) {
+    requireImageAccepted(request, c);
+  } else if (!parsePrefer(c.req.header("prefer")).respondAsync) {
+    throw new GatewayError({ code: "webhook_url_without_async" });
+  }
+  return {
+    request,
+    webhookUrl: parseWebhookUrl(webhookUrl, config),
+    idempotencyKey: idempotencyKeyOf(c),
+  };
+}
+
+/** Returns how a lookup requests its images. */
+function parseQuery(c: Context<AppEnv>): Pick<ResponseOptions["delivery"], "format" | "accept"> {
+  const requested = formatSchema.safeParse(c.req.query("response_format"));
+  if (!requested.success) {
+    const allowed = RESPONSE_FORMATS;
+    throw new GatewayError({ code: "invalid_value", param: "response_format", allowed });
+  }
+  const accept = preferredImage(c);
+  return { format: imageFormat({ format: requested.data, accept }), accept };
 }

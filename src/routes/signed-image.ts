@@ -1,32 +1,23 @@
-import type { Context, Hono } from "hono";
+import type { Hono } from "hono";
 import { verifyQuery } from "../access/signed-url.ts";
 import { parseImageRequest } from "../contract/request.ts";
 import { GatewayError } from "../errors/failure.ts";
 import { generate } from "../generation/generate.ts";
 import { requireOneImage } from "../http/accept.ts";
 import { admitImageRequest } from "../http/admit.ts";
+import { GENERATIONS_PATH, WITHOUT_SIGNED_URLS } from "../http/allowed-methods.ts";
 import { anonymous, networkOfClient } from "../http/caller.ts";
 import type { AppEnv } from "../http/context.ts";
 import { generationContext, imageFileResponse, recordResult } from "../http/generation-response.ts";
 import { parseCacheControl } from "../lib/cache-control.ts";
 
-const PATH = "/v1/images/generations";
-
-/** The methods of the path if URLs cannot be signed. */
-const POST_ONLY = ["POST"];
-
-/** Returns the methods that a request's URL accepts, of those that its path is registered with. */
-export function methodsHere(methods: readonly string[], c: Context<AppEnv>): readonly string[] {
-  return c.req.path === PATH && c.get("config").tokenSecrets.length === 0 ? POST_ONLY : methods;
-}
-
 /** `GET /v1/images/generations?…&sig=`: for the `<img>` of a page that has no key. */
 export function signedImageRoute(app: Hono<AppEnv>): void {
-  app.get(PATH, async (c) => {
+  app.get(GENERATIONS_PATH, async (c) => {
     const context = generationContext(c);
     const { tokenSecrets } = context.config;
     if (tokenSecrets.length === 0) {
-      throw new GatewayError({ code: "method_not_allowed", allow: POST_ONLY });
+      throw new GatewayError({ code: "method_not_allowed", allow: WITHOUT_SIGNED_URLS });
     }
     const nowMs = Date.now();
     const now = Math.floor(nowMs / 1000);

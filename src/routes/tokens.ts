@@ -20,6 +20,7 @@ const PATH = "/v1/tokens";
 /** `POST /v1/tokens`, `DELETE /v1/tokens/{jti}` and `DELETE /v1/tokens?sub=`. */
 export function tokensRoutes(app: Hono<AppEnv>): void {
   app.post(PATH, async (c) => {
+    // The body decides which credential is required: a Turnstile token in it, or the admin key.
     const json = await jsonBody(c);
     const options = isForTurnstile(json)
       ? await turnstileOptions(json, c)
@@ -60,7 +61,7 @@ async function adminOptions(json: unknown, c: Context<AppEnv>): Promise<MintOpti
   return { sub, ttlSeconds, nowSeconds: nowSeconds(), limits };
 }
 
-/** Returns the options of a token for a visitor. If the browser sends the origin of the page, it is bound to it. */
+/** Returns the options of a visitor's token. It is bound to the page's origin if the browser sends one. */
 async function turnstileOptions(json: object, c: Context<AppEnv>): Promise<MintOptions> {
   const config = c.get("config");
   if (config.turnstile === undefined) {
@@ -70,13 +71,13 @@ async function turnstileOptions(json: object, c: Context<AppEnv>): Promise<MintO
       model: undefined,
     });
   }
-  const address = c.req.header("cf-connecting-ip");
-  await limitRate(config, "generations", `turnstile/${networkOf(address)}`);
+  const ip = c.req.header("cf-connecting-ip");
+  await limitRate(config, "generations", `turnstile/${networkOf(ip)}`);
   const { turnstile_token: token } = parseBody(turnstileBody, json, ORDER);
   const own = new URL(c.req.url).origin;
   const pages = [own, ...config.allowedOrigins.filter((origin) => origin !== "*")];
   const hostnames = pages.map((page) => new URL(page).hostname);
-  await verifyTurnstile(token, config.turnstile, { hostnames, address });
+  await verifyTurnstile(token, config.turnstile, { hostnames, ip });
   const origin = c.req.header("origin");
   return {
     sub: TURNSTILE_SUBJECT,

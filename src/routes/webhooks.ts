@@ -1,4 +1,5 @@
 import type { Context, Hono } from "hono";
+import { parseWebhookUrl } from "../access/webhook-url.ts";
 import { requestInEvent, splitWebhookUrl } from "../contract/job.ts";
 import { parseImageRequest } from "../contract/request.ts";
 import { GatewayError } from "../errors/failure.ts";
@@ -6,11 +7,7 @@ import { admitImageRequest } from "../http/admit.ts";
 import { webhookCallerOf, WEBHOOK_SENDER, type AuthenticatedCaller } from "../http/caller.ts";
 import type { AppEnv } from "../http/context.ts";
 import { idempotencyKeyOf, webhookIdOf } from "../http/idempotency-key.ts";
-import {
-  checkedWebhookUrl,
-  submittedJobResponse,
-  webhookJobResponse,
-} from "../http/job-response.ts";
+import { submittedJobResponse, webhookJobResponse } from "../http/job-response.ts";
 import { jsonBytes, parseJson } from "../http/json-body.ts";
 import { verifyWebhook } from "../jobs/signature.ts";
 import { parseCacheControl } from "../lib/cache-control.ts";
@@ -26,13 +23,16 @@ export function webhooksRoutes(app: Hono<AppEnv>): void {
     }
     // The signature is over the bytes of the body, so they are read first.
     const bytes = await jsonBytes(c);
-    const id = verifyWebhook((name) => c.req.header(name), AS_SENT.decode(bytes), webhookSecrets);
-    return jobOfEvent({ caller: WEBHOOK_SENDER, read: () => bytes }, id, c);
+    const sent = AS_SENT.decode(bytes);
+    const webhookId = verifyWebhook((name) => c.req.header(name), sent, webhookSecrets);
+    const read = () => ({ bytes, webhookId });
+    return jobOfEvent({ authenticate: () => WEBHOOK_SENDER, read }, c);
   });
 
-  app.post(`${PATH}/:token`, async (c) => {
-    const caller = await webhookCallerOf(c.req.param("token"), c);
-    return jobOfEvent({ caller, read: () => jsonBytes(c) }, webhookIdOf(c), c);
+  app.post(`${PATH}/:token`, (c) => {
+    const authenticate = () => webhookCallerOf(c.req.param("token"), c);
+    const read = async () => ({ bytes: await jsonBytes(c), webhookId: webhookIdOf(c) });
+    return jobOfEvent({ authenticate, read }, c);
   });
 }
 
@@ -40,27 +40,38 @@ export function webhooksRoutes(app: Hono<AppEnv>): void {
 const AS_SENT = new TextDecoder("utf-8", { fatal: false, ignoreBOM: true });
 
 interface ReceivedEvent {
-  /** The authenticated sender. */
-  caller: AuthenticatedCaller;
-  /** Reads the body. */
-  read: () => Promise<Uint8Array> | Uint8Array;
+  /** Authenticates the sender. */
+  authenticate: () => Promise<AuthenticatedCaller> | AuthenticatedCaller;
+  /** Reads the body and the id of the event. */
+  read: () => Promise<EventContent> | EventContent;
+}
+
+interface EventContent {
+  bytes: Uint8Array;
+  /** `undefined` if the sender gives the event no id. */
+  webhookId: string | undefined;
 }
 
 /** Submits the job of a received event. */
 async function jobOfEvent(
-  { caller, read }: ReceivedEvent,
-  webhookId: string | undefined,
+  { authenticate, read }: ReceivedEvent,
   c: Context<AppEnv>,
 ): Promise<Response> {
+  const config = c.get("config");
   const parse = async () => {
-    const { body, webhookUrl } = splitWebhookUrl(requestInEvent(parseJson(await read())));
-    return { request: parseImageRequest(body, c.get("config"), Date.now()), webhookUrl };
+    const { bytes, webhookId } = await read();
+    const { body, webhookUrl } = splitWebhookUrl(requestInEvent(parseJson(bytes)));
+    return {
+      request: parseImageRequest(body, config, Date.now()),
+      webhookUrl: parseWebhookUrl(webhookUrl, config),
+      idempotencyKey: idempotencyKeyOf(c),
+      webhookId,
+    };
   };
-  const admission = { authenticate: () => caller, parse };
-  const { request, webhookUrl } = await admitImageRequest(admission, c);
-  const directives = parseCacheControl(undefined);
-  const job = { request, caller, directives, webhookUrl: checkedWebhookUrl(webhookUrl, c) };
+  const admitted = await admitImageRequest({ authenticate, parse }, c);
+  const { request, caller, webhookUrl, idempotencyKey, webhookId } = admitted;
+  const job = { request, caller, directives: parseCacheControl(undefined), webhookUrl };
   return webhookId === undefined
-    ? submittedJobResponse(job, idempotencyKeyOf(c), c)
+    ? submittedJobResponse(job, idempotencyKey, c)
     : webhookJobResponse(job, webhookId, c);
 }

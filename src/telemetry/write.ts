@@ -1,4 +1,5 @@
 import type { Config } from "../config/environment.ts";
+import { sha256 } from "../lib/sha256.ts";
 import { log, type LogFields } from "./log.ts";
 
 /** The fields for Analytics Engine, in this order (`blob1`, `blob2` … and `double1` …). */
@@ -49,7 +50,5 @@ const HASH_BYTES = 8;
 
 async function callerHash(account: string, { upstream, adminKey }: Config): Promise<string> {
   const secret = upstream.apiKey ?? adminKey ?? crypto.randomUUID();
-  const text = new TextEncoder().encode(`${secret} ${account}`);
-  const digest = await crypto.subtle.digest("SHA-256", text);
-  return new Uint8Array(digest, 0, HASH_BYTES).toHex();
+  return new Uint8Array(await sha256(`${secret} ${account}`), 0, HASH_BYTES).toHex();
 }

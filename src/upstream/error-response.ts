@@ -1,5 +1,6 @@
 import * as z from "zod";
 import type { Failure, UpstreamError } from "../errors/failure.ts";
+import { valueOfJson } from "../lib/json.ts";
 import { retryAfterSeconds } from "../lib/retry-after.ts";
 
 /** An upstream response whose status is not a success. */
@@ -108,7 +109,7 @@ function parseErrorBody(
   text: string,
   secrets: readonly string[],
 ): { error: UpstreamError; details: unknown } {
-  const parsed = errorBodySchema.safeParse(parseJson(text));
+  const parsed = errorBodySchema.safeParse(valueOfJson(text));
   if (!parsed.success) {
     const message = /^\s*[<{[]/.test(text) ? NO_REASON : cleanMessage(text, secrets);
     return { error: { message, type: null, param: null, code: null }, details: undefined };
@@ -127,14 +128,6 @@ function parseErrorBody(
     },
     details: boundedDetails(error.moderation_details, secrets),
   };
-}
-
-function parseJson(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
-  }
 }
 
 const IDENTIFIER = /^[\w.[\]-]{1,64}$/;

@@ -1,5 +1,6 @@
 import * as z from "zod";
 import type { UpstreamConfig } from "../config/environment.ts";
+import { valueOfJson } from "../lib/json.ts";
 import { readAll } from "../lib/streams.ts";
 
 /** The outcome of listing the upstream's models. */
@@ -36,18 +37,10 @@ export async function listUpstreamModels({
         : { kind: "unlisted", status };
     }
     const bytes = await readAll(body, RESPONSE_MAX_BYTES);
-    const list = listSchema.safeParse(parseJson(new TextDecoder().decode(bytes)));
+    const list = listSchema.safeParse(valueOfJson(new TextDecoder().decode(bytes)));
     if (!list.success) return { kind: "unlisted", status };
     return { kind: "listed", ids: list.data.data.map(({ id }) => id) };
   } catch {
     return { kind: "unreachable" };
-  }
-}
-
-function parseJson(json: string): unknown {
-  try {
-    return JSON.parse(json);
-  } catch {
-    return undefined;
   }
 }

@@ -15,7 +15,7 @@ function send(body: string | Uint8Array | ReadableStream | null, contentType?: s
   });
 }
 
-async function errorOf(response: Response) {
+async function jsonErrorOf(response: Response) {
   expect(response.headers.get("content-type")).toBe("application/json");
   expect(response.headers.get("access-control-allow-origin")).toBe("*");
   expect(response.headers.get("x-request-id")).toMatch(/^req_/);
@@ -32,7 +32,7 @@ describe("a body with invalid JSON", () => {
     ["bytes that are not UTF-8", Uint8Array.of(0x7b, 0x22, 0xff, 0x22, 0x3a, 0x31, 0x7d)],
     ["UTF-16", new Uint8Array(Buffer.from('{"prompt":"a"}', "utf16le"))],
   ])("is rejected with 400 `invalid_json`: %s", async (_, body) => {
-    expect(await errorOf(await send(body, "application/json"))).toMatchObject({
+    expect(await jsonErrorOf(await send(body, "application/json"))).toMatchObject({
       status: 400,
       type: "invalid_request_error",
       param: null,
@@ -43,7 +43,7 @@ describe("a body with invalid JSON", () => {
   it.each([["[]"], ["null"], ["1"], ['"prompt"']])(
     "is rejected with 400 `invalid_json` if it is not an object: %s",
     async (body) => {
-      expect(await errorOf(await send(body, "application/json"))).toMatchObject({
+      expect(await jsonErrorOf(await send(body, "application/json"))).toMatchObject({
         status: 400,
         code: "invalid_json",
       });
@@ -61,7 +61,7 @@ describe("a content type", () => {
     undefined,
   ])("is rejected with 415 `unsupported_media_type`: %s", async (contentType) => {
     const body = new TextEncoder().encode(JSON.stringify({ prompt: "a" }));
-    expect(await errorOf(await send(body, contentType))).toMatchObject({
+    expect(await jsonErrorOf(await send(body, contentType))).toMatchObject({
       status: 415,
       type: "invalid_request_error",
       param: null,
@@ -84,7 +84,7 @@ describe("a body that is too large", () => {
   const tooLarge = JSON.stringify({ prompt: "a", user: "x".repeat(LIMIT_BYTES) });
 
   it("is rejected with 413 by its Content-Length", async () => {
-    expect(await errorOf(await send(tooLarge, "application/json"))).toMatchObject({
+    expect(await jsonErrorOf(await send(tooLarge, "application/json"))).toMatchObject({
       status: 413,
       type: "invalid_request_error",
       param: null,
@@ -97,7 +97,7 @@ describe("a body that is too large", () => {
     const writer = writable.getWriter();
     const responding = send(readable, "application/json");
     await writer.write(new TextEncoder().encode(tooLarge));
-    expect(await errorOf(await responding)).toMatchObject({
+    expect(await jsonErrorOf(await responding)).toMatchObject({
       status: 413,
       code: "request_too_large",
     });
@@ -106,10 +106,12 @@ describe("a body that is too large", () => {
 
   it("is rejected one byte above the limit, and accepted at the limit", async () => {
     const padded = (length: number) => JSON.stringify({ prompt: "a", n: 0 }).padEnd(length, " ");
-    expect(await errorOf(await send(padded(LIMIT_BYTES), "application/json"))).toMatchObject({
+    expect(await jsonErrorOf(await send(padded(LIMIT_BYTES), "application/json"))).toMatchObject({
       code: "integer_below_min_value",
     });
-    expect(await errorOf(await send(padded(LIMIT_BYTES + 1), "application/json"))).toMatchObject({
+    expect(
+      await jsonErrorOf(await send(padded(LIMIT_BYTES + 1), "application/json")),
+    ).toMatchObject({
       code: "request_too_large",
     });
   });

@@ -6,12 +6,12 @@ import { beforeEach, describe, expect, it } from "vitest";
 import { RATE_LIMITS } from "../../src/access/rate-limit.ts";
 import { read, startStage, type ErrorBody } from "../support/stage.ts";
 import { openAiAt } from "../support/openai.ts";
-import { newPrompt, SMALL as SMALLEST } from "../support/bodies.ts";
+import { newPrompt, SMALL } from "../support/bodies.ts";
 
 const LIMIT = 3;
 const stage = startStage({}, { rateLimit: LIMIT });
 
-const SMALL = { ...SMALLEST, response_format: "url" } as const;
+const SMALL_BY_URL = { ...SMALL, response_format: "url" } as const;
 
 /** Upper bound of the duration of one test. */
 const TEST_MS = 8000;
@@ -30,7 +30,7 @@ function newAddress(): string {
 }
 
 function post(address: string, prompt: string): Promise<Response> {
-  return stage.post({ ...SMALL, prompt }, { "cf-connecting-ip": address });
+  return stage.post({ ...SMALL_BY_URL, prompt }, { "cf-connecting-ip": address });
 }
 
 describe("the rate limit", () => {
@@ -70,7 +70,7 @@ describe("the rate limit", () => {
       maxRetries: 0,
       defaultHeaders: { "cf-connecting-ip": address },
     });
-    const generation = client.images.generate({ ...SMALL, prompt: newPrompt() });
+    const generation = client.images.generate({ ...SMALL_BY_URL, prompt: newPrompt() });
     await expect(generation).rejects.toBeInstanceOf(RateLimitError);
   });
 

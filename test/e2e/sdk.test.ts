@@ -7,7 +7,7 @@ import { newPrompt } from "../support/bodies.ts";
 
 const stage = startStage();
 
-async function errorOf(work: Promise<unknown>): Promise<InstanceType<typeof OpenAI.APIError>> {
+async function sdkErrorOf(work: Promise<unknown>): Promise<InstanceType<typeof OpenAI.APIError>> {
   const error = await work.then(
     () => undefined,
     (thrown: unknown) => thrown,
@@ -86,7 +86,7 @@ describe("an error response in the SDK", () => {
     [{ prompt: "a", size: "256x256" as const }, OpenAI.BadRequestError, "size", "invalid_value"],
     [{ prompt: "a", model: "gpt-5" }, OpenAI.BadRequestError, "model", "invalid_value"],
   ])("is thrown as a BadRequestError for %o", async (body, type, param, code) => {
-    const error = await errorOf(openAiAt(stage).images.generate(body));
+    const error = await sdkErrorOf(openAiAt(stage).images.generate(body));
     expect(error).toBeInstanceOf(type);
     expect(error).toMatchObject({
       param,
@@ -97,14 +97,14 @@ describe("an error response in the SDK", () => {
 
   it("carries the moderation details of a moderation block", async () => {
     const prompt = newPrompt("[upstream status=400 code=moderation_blocked]");
-    const error = await errorOf(openAiAt(stage).images.generate({ prompt }));
+    const error = await sdkErrorOf(openAiAt(stage).images.generate({ prompt }));
     expect(error).toMatchObject({ status: 400, code: "moderation_blocked" });
     expect(error.type).toBe("image_generation_user_error");
     expect(error.error).toMatchObject({ moderation_details: { categories: ["violence"] } });
   });
 
   it("is thrown as a NotFoundError for an unknown model", async () => {
-    const error = await errorOf(openAiAt(stage).models.retrieve("gpt-5"));
+    const error = await sdkErrorOf(openAiAt(stage).models.retrieve("gpt-5"));
     expect(error).toBeInstanceOf(OpenAI.NotFoundError);
   });
 });

@@ -3,7 +3,7 @@ import { afterEach, describe, expect, it } from "vitest";
 import { read, startStage } from "../support/stage.ts";
 import { eventually } from "../support/eventually.ts";
 import { expectCleanLogs, PRIVATE_TEXT } from "../support/expect-fault.ts";
-import { newPrompt as newPromptOf, SMALL, STREAM } from "../support/bodies.ts";
+import { newPrompt, SMALL, STREAM } from "../support/bodies.ts";
 
 const stage = startStage();
 const { calls } = stage;
@@ -12,8 +12,8 @@ afterEach(() => {
   expectCleanLogs(stage);
 });
 
-function newPrompt(directives = ""): string {
-  return newPromptOf(`${PRIVATE_TEXT} ${directives}`);
+function newPrivatePrompt(directives = ""): string {
+  return newPrompt(`${PRIVATE_TEXT} ${directives}`);
 }
 
 /** Waits until KV has this number of stored requests. */
@@ -50,7 +50,7 @@ async function readAll(socket: Socket, pauseMs = 0): Promise<string> {
 
 describe("a client", () => {
   it("that disconnects before the headers gets a cache hit when it repeats the request", async () => {
-    const body = { ...SMALL, prompt: newPrompt("[upstream delay=600]") };
+    const body = { ...SMALL, prompt: newPrivatePrompt("[upstream delay=600]") };
     const { socket, text } = open(body);
     socket.write(text);
     await eventually(() => expect(calls(body.prompt)).toBe(1));
@@ -62,7 +62,7 @@ describe("a client", () => {
   });
 
   it("that disconnects in the middle of a stream does not interrupt the other clients", async () => {
-    const body = { ...STREAM, prompt: newPrompt("[upstream hold=last]") };
+    const body = { ...STREAM, prompt: newPrivatePrompt("[upstream hold=last]") };
     const leaving = new AbortController();
     const first = await fetch(`${stage.gateway.url}/v1/images/generations`, {
       method: "POST",
@@ -88,7 +88,7 @@ describe("a client", () => {
   it("that reads slowly receives the whole response", async () => {
     const body = {
       ...SMALL,
-      prompt: newPrompt("[upstream bytes=3000000]"),
+      prompt: newPrivatePrompt("[upstream bytes=3000000]"),
       response_format: "b64_json",
     };
     const { socket, text } = open(body);
@@ -101,7 +101,7 @@ describe("a client", () => {
   });
 
   it("that uploads slowly receives its response", async () => {
-    const body = { ...SMALL, prompt: newPrompt() };
+    const body = { ...SMALL, prompt: newPrivatePrompt() };
     const { socket, text } = open(body);
     for (const character of text) {
       socket.write(character);
@@ -113,11 +113,11 @@ describe("a client", () => {
   });
 
   it("that disconnects in the middle of its upload causes no upstream call", async () => {
-    const body = { ...SMALL, prompt: newPrompt() };
+    const body = { ...SMALL, prompt: newPrivatePrompt() };
     const { socket, text } = open(body);
     await new Promise((resolve) => socket.write(text.slice(0, 30), resolve));
     socket.destroy();
-    const next = await stage.post({ ...SMALL, prompt: newPrompt() });
+    const next = await stage.post({ ...SMALL, prompt: newPrivatePrompt() });
     expect(next.status).toBe(200);
     expect(calls(body.prompt)).toBe(0);
     await expectStored(5);
@@ -126,7 +126,7 @@ describe("a client", () => {
   it("among 200 with the same request shares one upstream call", async () => {
     const body = {
       ...SMALL,
-      prompt: newPrompt("[upstream delay=400]"),
+      prompt: newPrivatePrompt("[upstream delay=400]"),
       response_format: "b64_json",
     };
     const responses = await Promise.all(

@@ -18,6 +18,16 @@ export function failureOf(action: () => unknown): Failure {
   return expect.fail("nothing was thrown");
 }
 
+/** Returns the failure that a promise rejects with. */
+export async function rejectionOf(promise: Promise<unknown>): Promise<Failure> {
+  const error: unknown = await promise.then(
+    () => expect.fail("nothing was thrown"),
+    (reason: unknown) => reason,
+  );
+  if (error instanceof GatewayError) return error.failure;
+  throw error;
+}
+
 /** Returns a failure as a client receives it, without the message. */
 export function wireOf(failure: Failure) {
   const { status, body }: WireError = toWire(failure);

@@ -3,12 +3,12 @@ import type { BatchView } from "../../src/contract/batch.ts";
 import { eventually } from "../support/eventually.ts";
 import { eventIn, hookAt } from "../support/webhooks/hook.ts";
 import { quietAndFresh } from "../support/worker/fresh-state.ts";
-import { callWorker, environment, errorOf, upstreamCalls } from "../support/worker/harness.ts";
+import { environment, errorOf, fetchWorker, upstreamCalls } from "../support/worker/harness.ts";
 import { jobsWithoutPauses } from "../support/worker/job-workflows.ts";
 import { newPrompt, SMALL } from "../support/bodies.ts";
 
 const env = environment();
-const BATCHES = "https://gateway.example/v1/images/batches";
+const BATCHES = "/v1/images/batches";
 
 quietAndFresh();
 
@@ -25,11 +25,11 @@ function submit(body: unknown, headers: Record<string, string> = {}, environment
     headers: { "content-type": "application/json", ...headers },
     body: JSON.stringify(body),
   };
-  return callWorker(new Request(BATCHES, init), environment);
+  return fetchWorker(BATCHES, environment, init);
 }
 
 async function poll(id: string): Promise<BatchView> {
-  const response = await callWorker(new Request(`${BATCHES}/${id}`), env);
+  const response = await fetchWorker(`${BATCHES}/${id}`, env);
   expect(response.status).toBe(200);
   return response.json();
 }
@@ -131,8 +131,8 @@ describe("a batch", () => {
       expect(await hook.received()).toHaveLength(1);
       const calls = await Promise.all(prompts.map((prompt) => upstreamCalls(prompt)));
       expect(new Set(calls)).toEqual(new Set([1]));
-      const job = `https://gateway.example/v1/images/generations/${batch.results[99]?.job}`;
-      const polled = await callWorker(new Request(`${job}?response_format=url`), env);
+      const job = `/v1/images/generations/${batch.results[99]?.job}`;
+      const polled = await fetchWorker(`${job}?response_format=url`, env);
       expect(await polled.json()).toMatchObject({ data: batch.results[99]?.response?.data });
     },
   );
@@ -210,7 +210,7 @@ describe("an invalid batch request", () => {
   it.each(["batch_x", `batch_${"A".repeat(59)}`])(
     "is rejected with 404 if it reads the unknown batch %s",
     async (id) => {
-      const response = await callWorker(new Request(`${BATCHES}/${id}`), env);
+      const response = await fetchWorker(`${BATCHES}/${id}`, env);
       expect(await errorOf(response)).toEqual([404, "batch_not_found", null]);
     },
   );

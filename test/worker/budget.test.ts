@@ -1,6 +1,6 @@
-import { reset, runInDurableObject } from "cloudflare:test";
+import { runInDurableObject } from "cloudflare:test";
 import fc from "fast-check";
-import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { describe, expect, it } from "vitest";
 import {
   releaseBudget,
   reserveBudget,
@@ -16,28 +16,21 @@ import { eventually } from "../support/eventually.ts";
 import { passKvTime } from "../support/worker/edge-kv.ts";
 import {
   ADMIN,
-  callWorker,
   bindings,
   changeEnvironment,
   copied,
   environment,
-  generationRequest,
+  fetchWorker,
   keyOf,
+  post,
   sharedObject,
   testConfig,
   upstreamCalls,
 } from "../support/worker/harness.ts";
 import { newPrompt } from "../support/bodies.ts";
+import { quietAndFresh } from "../support/worker/fresh-state.ts";
 
-beforeEach(() => {
-  vi.spyOn(console, "log").mockImplementation(() => undefined);
-  vi.spyOn(console, "error").mockImplementation(() => undefined);
-});
-
-afterEach(async () => {
-  vi.restoreAllMocks();
-  await reset();
-});
+quietAndFresh({ expectsErrors: true });
 
 const NOW = Date.UTC(2026, 10, 25) / 1000;
 const TODAY = dayOf(NOW);
@@ -224,13 +217,13 @@ describe("a generation", () => {
     const env = environment();
     const body = { ...LOW, prompt: newPrompt() };
     const { usage } = await (
-      await callWorker(generationRequest(body), env)
+      await post(body, {}, env)
     ).json<{ usage: { output_tokens: number; input_tokens: number } }>();
     await copied();
     const spent = usage.input_tokens * 5 + usage.output_tokens * 32;
     await eventually(async () => expect(await spentToday(testConfig())).toBe(spent));
 
-    const hit = await callWorker(generationRequest(body), env);
+    const hit = await post(body, {}, env);
     expect(hit.headers.get("cache-status")).toMatch(/^darkroom; hit/);
     expect(await spentToday(testConfig())).toBe(spent);
     const { rows } = await usageOf(testConfig());
@@ -241,7 +234,7 @@ describe("a generation", () => {
     const prompt = newPrompt();
     const body = { ...LOW, prompt };
     await changeEnvironment(await sharedObject(body), { BUDGET_USD_PER_DAY: "0.001" });
-    const response = await callWorker(generationRequest(body), environment());
+    const response = await post(body);
     expect(response.status).toBe(429);
     expect(response.headers.get("x-should-retry")).toBe("false");
     const seconds = Number(response.headers.get("retry-after"));
@@ -253,14 +246,14 @@ describe("a generation", () => {
 
   it("costs nothing if the upstream rejects it with 400", async () => {
     const prompt = newPrompt("[upstream status=400]");
-    const response = await callWorker(generationRequest({ ...LOW, prompt }), environment());
+    const response = await post({ ...LOW, prompt });
     expect(response.status).toBe(400);
     await eventually(async () => expect(await spentToday(testConfig())).toBe(0));
   });
 
   it("is charged its upper bound if the upstream response is invalid", async () => {
     const prompt = newPrompt("[upstream answer=html]");
-    const response = await callWorker(generationRequest({ ...LOW, prompt }), environment());
+    const response = await post({ ...LOW, prompt });
     expect(await codeOf(response)).toBe("upstream_invalid_response");
     const bytes = new TextEncoder().encode(prompt).byteLength;
     const upperBound = (bytes + 100) * 5 + 272 * 32;
@@ -276,9 +269,7 @@ describe("a generation", () => {
     const body = { ...LOW, prompt };
     const vars = { BUDGET_USD_PER_DAY: "0.015", MAX_CONCURRENT_PER_CALLER: "1" };
     await changeEnvironment(await sharedObject(body), vars);
-    const responses = await Promise.all(
-      Array.from({ length: 10 }, () => callWorker(generationRequest(body), environment())),
-    );
+    const responses = await Promise.all(Array.from({ length: 10 }, () => post(body)));
     expect(responses.map((response) => response.status)).toEqual(Array(10).fill(200));
     expect(await upstreamCalls(prompt)).toBe(1);
   });
@@ -321,7 +312,7 @@ describe("a generation", () => {
 describe("the rate limit on cache misses", () => {
   it("counts a request that may generate, and neither a cache hit nor `only-if-cached`", async () => {
     const body = { ...LOW, prompt: newPrompt() };
-    await callWorker(generationRequest(body), environment());
+    await post(body);
     await copied();
     // For a minute the Durable Object responds instead of KV, and such a request counts.
     passKvTime(60);
@@ -331,12 +322,12 @@ describe("the rate limit on cache misses", () => {
       return Promise.resolve({ success: false });
     };
     const env = environment({ RATE_LIMIT_GENERATIONS: { limit } });
-    expect((await callWorker(generationRequest(body), env)).status).toBe(200);
+    expect((await post(body, {}, env)).status).toBe(200);
     const onlyCached = { "cache-control": "only-if-cached" };
     const other = { ...LOW, prompt: newPrompt() };
-    expect((await callWorker(generationRequest(other, onlyCached), env)).status).toBe(504);
+    expect((await post(other, onlyCached, env)).status).toBe(504);
     expect(counted).toEqual([]);
-    const limited = await callWorker(generationRequest(other), env);
+    const limited = await post(other, {}, env);
     expect(limited.headers.get("ratelimit")).toBe('"generations";r=0;t=60');
     expect(await codeOf(limited)).toBe("rate_limit_exceeded");
     expect(counted).toEqual(["network/local"]);
@@ -346,12 +337,9 @@ describe("the rate limit on cache misses", () => {
 
 describe("GET /v1/usage", () => {
   const usage = (authorization?: string) =>
-    callWorker(
-      new Request("https://gateway.example/v1/usage", {
-        headers: authorization === undefined ? {} : { authorization },
-      }),
-      environment(),
-    );
+    fetchWorker("/v1/usage", environment(), {
+      headers: authorization === undefined ? {} : { authorization },
+    });
 
   it("reports images and costs by day, caller and model to the operator", async () => {
     const config = testConfig();

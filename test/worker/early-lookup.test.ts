@@ -5,13 +5,12 @@ import { CLIENTS, OBJECTS, passKvTime, setKvFault } from "../support/worker/edge
 import { quietAndFresh } from "../support/worker/fresh-state.ts";
 import {
   ADMIN,
-  callWorker,
   bindings,
   copied,
   environment,
   errorOf,
-  generationRequest,
-  ORIGIN,
+  fetchWorker,
+  post,
   sharedObject,
   upstreamCalls,
 } from "../support/worker/harness.ts";
@@ -26,16 +25,12 @@ import { newBody } from "../support/bodies.ts";
 
 quietAndFresh();
 
-const IMAGES = `${ORIGIN}/v1/images`;
+const IMAGES = "/v1/images";
 /** Delays a generation, so that it can be looked up while it is in progress. */
 const SLOW = "[upstream delay=500]";
 
-function post(body: object, headers: Record<string, string> = {}): Promise<Response> {
-  return callWorker(generationRequest(body, headers), environment());
-}
-
 function get(path: string): Promise<Response> {
-  return callWorker(new Request(`${IMAGES}${path}`), environment());
+  return fetchWorker(`${IMAGES}${path}`);
 }
 
 /** Starts a generation, looks up its image and its id while it is in progress, and waits for KV. */
@@ -124,9 +119,9 @@ describe("a generation that is deleted as soon as it is cached", () => {
   it("leaves no key in KV and responds 404, although KV accepts one write a second for each key", async () => {
     const body = newBody(SLOW);
     const id = await lookedUpEarly(body);
-    const headers = ADMIN;
-    const request = new Request(`${IMAGES}/generations/${id}`, { method: "DELETE", headers });
-    expect((await callWorker(request, environment())).status).toBe(204);
+    const init = { method: "DELETE", headers: ADMIN };
+    const deleted = await fetchWorker(`${IMAGES}/generations/${id}`, environment(), init);
+    expect(deleted.status).toBe(204);
     expect((await bindings().CACHE.list()).keys).toEqual([]);
     passKvTime(60);
     expect((await get(`/generations/${id}`)).status).toBe(404);

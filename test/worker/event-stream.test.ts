@@ -1,7 +1,7 @@
 import { expect, it, vi } from "vitest";
 import { GenerationClient } from "../../src/generation/client.ts";
 import { quietAndFresh } from "../support/worker/fresh-state.ts";
-import { callWorker, environment, generationRequest } from "../support/worker/harness.ts";
+import { post } from "../support/worker/harness.ts";
 
 quietAndFresh();
 
@@ -21,7 +21,7 @@ it("sends a comment for every 15 seconds without an event, so that proxies keep 
   });
   const prompt = `[upstream delay=1000] ${crypto.randomUUID()}`;
   const body = { model: "gpt-image-2", quality: "low", size: "1024x1024", stream: true, prompt };
-  const response = await callWorker(generationRequest(body), environment());
+  const response = await post(body);
   const events = (await response.text()).split("\n\n").filter((event) => event !== "");
   expect(new Set(waits)).toEqual(new Set([15_000]));
   expect(events.at(-1)).toContain("event: image_generation.completed");

@@ -1,49 +1,39 @@
-import { reset } from "cloudflare:test";
-import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { describe, expect, it, vi } from "vitest";
 import { parseImageRequest } from "../../src/contract/request.ts";
 import { requestKeys } from "../../src/generation/key.ts";
 import { eventually } from "../support/eventually.ts";
 import { passKvTime } from "../support/worker/edge-kv.ts";
 import {
   ageCache,
-  callWorker,
   bindings,
   changeEnvironment,
   copied,
+  deleteObjects,
   environment,
   failingKv,
-  deleteObjects,
-  generationRequest,
+  fetchWorker,
   keyOf,
+  ORIGIN,
+  post,
   sharedObject,
   testConfig,
   upstreamCalls,
 } from "../support/worker/harness.ts";
 import type { GenerationBody } from "../support/stage.ts";
 import { newPrompt, SMALL_BASE64 as SMALL } from "../support/bodies.ts";
+import { quietAndFresh } from "../support/worker/fresh-state.ts";
 
-const logged: string[] = [];
+const log = quietAndFresh({ expectsErrors: true });
 
-beforeEach(() => {
-  vi.spyOn(console, "log").mockImplementation((line: string) => void logged.push(line));
-  vi.spyOn(console, "error").mockImplementation((line: string) => void logged.push(line));
-});
-
-afterEach(async () => {
-  vi.restoreAllMocks();
-  logged.length = 0;
-  await reset();
-});
-
-async function post(body: object, headers: Record<string, string> = {}, env = environment()) {
-  const response = await callWorker(generationRequest({ ...SMALL, ...body }, headers), env);
+async function postSmall(body: object, headers: Record<string, string> = {}, env = environment()) {
+  const response = await post({ ...SMALL, ...body }, headers, env);
   const status = response.headers.get("cache-status");
   return { response, status, body: await response.json<GenerationBody>() };
 }
 
 /** Generates an image and deletes the Durable Objects, so that only KV has it. */
 async function generated(body: object): Promise<GenerationBody> {
-  const { body: generation } = await post(body);
+  const { body: generation } = await postSmall(body);
   await copied();
   await deleteObjects();
   return generation;
@@ -52,7 +42,7 @@ async function generated(body: object): Promise<GenerationBody> {
 describe("a cache miss", () => {
   it("generates the images, stores them in KV and reports `fwd=miss; stored`", async () => {
     const prompt = newPrompt();
-    const { response, status, body } = await post({ prompt, n: 2 });
+    const { response, status, body } = await postSmall({ prompt, n: 2 });
     expect(response.status).toBe(200);
     expect(status).toBe("darkroom; fwd=miss; stored");
     expect(response.headers.get("age")).toBeNull();
@@ -71,7 +61,7 @@ describe("a cache miss", () => {
   it("stores raw image bytes, which expire at least an hour after the record that names them", async () => {
     const prompt = newPrompt();
     await changeEnvironment(await sharedObject({ ...SMALL, prompt }), { CACHE_TTL_SECONDS: "60" });
-    const { body } = await post({ prompt });
+    const { body } = await postSmall({ prompt });
     await copied();
     const kv = bindings().CACHE;
     const { value, metadata } = await kv.getWithMetadata(`image/${body.id}/0`, "arrayBuffer");
@@ -88,7 +78,7 @@ describe("a cache miss", () => {
     const prompt = newPrompt();
     const put = vi.spyOn(bindings().CACHE, "put");
     await changeEnvironment(await sharedObject({ ...SMALL, prompt, n: 2 }), {});
-    await post({ prompt, n: 2 });
+    await postSmall({ prompt, n: 2 });
     await copied();
     const written = put.mock.calls.map(([key]) => key.split("/")[0]);
     expect(written).toEqual(["image", "image", "generation", "request"]);
@@ -104,10 +94,10 @@ describe("a cache hit", () => {
     ],
   ])("returns the same generation from %s without calling the upstream", async (_, prepare) => {
     const prompt = newPrompt();
-    const first = await post({ prompt });
+    const first = await postSmall({ prompt });
     await copied();
     await prepare();
-    const hit = await post({ prompt });
+    const hit = await postSmall({ prompt });
     expect(hit.body).toEqual(first.body);
     expect(hit.status).toMatch(/^darkroom; hit; ttl=25\d{5}$/);
     expect(Number(hit.response.headers.get("age"))).toBeLessThanOrEqual(2);
@@ -117,8 +107,8 @@ describe("a cache hit", () => {
   it("has the response_format of its own request", async () => {
     const prompt = newPrompt();
     const { id, choices } = await generated({ prompt });
-    const url = `https://gateway.example/v1/images/${id}/0.png`;
-    const byUrl = await post({ prompt, response_format: "url" });
+    const url = `${ORIGIN}/v1/images/${id}/0.png`;
+    const byUrl = await postSmall({ prompt, response_format: "url" });
     expect(byUrl.status).toContain("hit");
     expect(byUrl.body.data).toEqual([{ url }]);
     expect(byUrl.body.choices[0]?.message.content).toBe(`![Image 1](${url})`);
@@ -128,7 +118,7 @@ describe("a cache hit", () => {
   it("does not require an upstream API key", async () => {
     const prompt = newPrompt();
     await generated({ prompt });
-    const hit = await post({ prompt }, {}, environment({ UPSTREAM_API_KEY: undefined }));
+    const hit = await postSmall({ prompt }, {}, environment({ UPSTREAM_API_KEY: undefined }));
     expect(hit.status).toContain("hit");
   });
 
@@ -136,7 +126,7 @@ describe("a cache hit", () => {
     const prompt = newPrompt();
     const { id } = await generated({ prompt, n: 2 });
     await bindings().CACHE.delete(`image/${id}/1`);
-    const repeated = await post({ prompt, n: 2 });
+    const repeated = await postSmall({ prompt, n: 2 });
     expect(repeated.status).toBe("darkroom; fwd=miss; stored");
     expect(repeated.body.id).not.toBe(id);
   });
@@ -148,7 +138,7 @@ describe("a cache hit", () => {
     const prompt = newPrompt();
     await generated({ prompt });
     await bindings().CACHE.put(`request/${await keyOf({ ...SMALL, prompt })}`, value);
-    const repeated = await post({ prompt });
+    const repeated = await postSmall({ prompt });
     expect(repeated.status).toBe("darkroom; fwd=miss; stored");
   });
 });
@@ -178,7 +168,7 @@ describe("a cache hit for a retired model", () => {
       ...record,
       id: "gen_without-images",
     }));
-    const hit = await post(body, {}, replacing);
+    const hit = await postSmall(body, {}, replacing);
     expect([hit.status?.includes("hit"), hit.body.id]).toEqual([true, id]);
   });
 
@@ -189,9 +179,9 @@ describe("a cache hit for a retired model", () => {
       created: Math.floor(Date.now() / 1000) - 1000,
     }));
     const byUrl = { ...body, response_format: "url" };
-    const hit = await post(byUrl, { "cache-control": "max-age=500" }, replacing);
+    const hit = await postSmall(byUrl, { "cache-control": "max-age=500" }, replacing);
     expect([hit.status?.includes("hit"), hit.body.id]).toEqual([true, id]);
-    const any = await post(byUrl, {}, replacing);
+    const any = await postSmall(byUrl, {}, replacing);
     expect(any.body.id).toBe("gen_too-old");
   });
 });
@@ -208,7 +198,7 @@ describe("a cached generation", () => {
       const prompt = newPrompt();
       await generated({ prompt });
       await ageCache(seconds);
-      expect((await post({ prompt }, {}, shortLived)).status).toMatch(status);
+      expect((await postSmall({ prompt }, {}, shortLived)).status).toMatch(status);
     },
   );
 });
@@ -216,12 +206,12 @@ describe("a cached generation", () => {
 describe("a request with cache directives", () => {
   it("neither reads nor writes the cache with `no-store`", async () => {
     const prompt = newPrompt();
-    const first = await post({ prompt }, { "cache-control": "no-store" });
+    const first = await postSmall({ prompt }, { "cache-control": "no-store" });
     expect(first.status).toBe("darkroom; fwd=request");
 
-    const stored = await post({ prompt });
+    const stored = await postSmall({ prompt });
     await copied();
-    const second = await post({ prompt }, { "cache-control": "no-store" });
+    const second = await postSmall({ prompt }, { "cache-control": "no-store" });
     expect(second.body.id).not.toBe(stored.body.id);
     expect(await upstreamCalls(prompt)).toBe(3);
     const { keys } = await bindings().CACHE.list({ prefix: "generation/" });
@@ -229,57 +219,54 @@ describe("a request with cache directives", () => {
   });
 
   it("gets a `no-store` image by a URL that only the Durable Object serves, uncacheable", async () => {
-    const { body } = await post(
+    const { body } = await postSmall(
       { prompt: newPrompt(), response_format: "url" },
       { "cache-control": "no-store" },
     );
-    const file = await callWorker(new Request(String(body.data[0]?.url)), environment());
+    const file = await fetchWorker(String(body.data[0]?.url));
     expect(file.status).toBe(200);
     expect(file.headers.get("cache-control")).toBe("private, no-store");
     await deleteObjects();
-    const gone = await callWorker(new Request(String(body.data[0]?.url)), environment());
+    const gone = await fetchWorker(String(body.data[0]?.url));
     expect(gone.status).toBe(404);
   });
 
   it("regenerates with `no-cache` and stores the new generation", async () => {
     const prompt = newPrompt();
     const old = await generated({ prompt });
-    const regenerated = await post({ prompt }, { "cache-control": "no-cache" });
+    const regenerated = await postSmall({ prompt }, { "cache-control": "no-cache" });
     expect(regenerated.status).toBe("darkroom; fwd=request; stored");
     expect(regenerated.body.id).not.toBe(old.id);
     await copied(2);
     // For a minute KV returns the old generation in each location that has read it.
     passKvTime(60);
-    expect((await post({ prompt })).body.id).toBe(regenerated.body.id);
+    expect((await postSmall({ prompt })).body.id).toBe(regenerated.body.id);
   });
 
   it("accepts a cached generation within `max-age`, from KV or the Durable Object", async () => {
     const prompt = newPrompt();
     const { id } = await generated({ prompt });
     await ageCache(10);
-    const young = await post({ prompt }, { "cache-control": "max-age=20" });
+    const young = await postSmall({ prompt }, { "cache-control": "max-age=20" });
     expect(Number(young.response.headers.get("age"))).toBeGreaterThanOrEqual(10);
     expect(young.body.id).toBe(id);
-    const regenerated = await post({ prompt }, { "cache-control": "max-age=9" });
+    const regenerated = await postSmall({ prompt }, { "cache-control": "max-age=9" });
     expect(regenerated.status).toBe("darkroom; fwd=request; stored");
     expect(regenerated.body.id).not.toBe(id);
-    const repeated = await post({ prompt }, { "cache-control": "max-age=9" });
+    const repeated = await postSmall({ prompt }, { "cache-control": "max-age=9" });
     expect(repeated.body.id).toBe(regenerated.body.id);
   });
 
   it("never calls the upstream with `only-if-cached`, and gets 504 on a miss", async () => {
     const prompt = newPrompt();
     const lookup = () =>
-      callWorker(
-        generationRequest({ ...SMALL, prompt }, { "cache-control": "only-if-cached" }),
-        environment(),
-      );
+      post({ ...SMALL, prompt }, { "cache-control": "only-if-cached" }, environment());
     const missing = await lookup();
     expect(missing.status).toBe(504);
     expect(await missing.json()).toMatchObject({ error: { code: "not_cached" } });
     expect(await upstreamCalls(prompt)).toBe(0);
 
-    await post({ prompt });
+    await postSmall({ prompt });
     // The Durable Object responds, because KV's edges may cache the miss above for a minute.
     expect((await lookup()).headers.get("cache-status")).toContain("hit");
     await copied();
@@ -294,8 +281,9 @@ describe("a request with cache directives", () => {
       const prompt = newPrompt();
       await generated({ prompt });
       await ageCache(5);
-      const response = await callWorker(
-        generationRequest({ ...SMALL, prompt }, { "cache-control": directives }),
+      const response = await post(
+        { ...SMALL, prompt },
+        { "cache-control": directives },
         environment(),
       );
       expect(response.status).toBe(504);
@@ -311,11 +299,11 @@ describe("a failing KV", () => {
       const prompt = newPrompt();
       await generated({ prompt });
       const env = environment({ CACHE: failingKv(method) });
-      const { response, status } = await post({ prompt }, {}, env);
+      const { response, status } = await postSmall({ prompt }, {}, env);
       expect(response.status).toBe(200);
       expect(status).toBe("darkroom; fwd=miss; stored");
-      expect(logged.join()).toContain('"event":"cache_read_failed"');
-      expect(logged.join()).not.toContain("KV is down");
+      expect(log.errors.join()).toContain('"event":"cache_read_failed"');
+      expect(log.errors.join()).not.toContain("KV is down");
     },
   );
 
@@ -323,11 +311,11 @@ describe("a failing KV", () => {
     const prompt = newPrompt();
     const object = await sharedObject({ ...SMALL, prompt });
     await changeEnvironment(object, { CACHE: failingKv("put") });
-    const { response, body } = await post({ prompt, response_format: "url" });
+    const { response, body } = await postSmall({ prompt, response_format: "url" });
     expect(response.status).toBe(200);
-    const file = await callWorker(new Request(String(body.data[0]?.url)), environment());
+    const file = await fetchWorker(String(body.data[0]?.url));
     expect(file.status).toBe(200);
-    await eventually(() => expect(logged.join()).toContain('"event":"cache_write_failed"'));
+    await eventually(() => expect(log.errors.join()).toContain('"event":"cache_write_failed"'));
 
     await changeEnvironment(object, {});
     await copied();
@@ -340,7 +328,7 @@ describe("a misconfigured gateway", () => {
     const prompt = newPrompt();
     const object = await sharedObject({ ...SMALL, prompt });
     await changeEnvironment(object, { UPSTREAM_API_KEY: undefined });
-    const response = await callWorker(generationRequest({ ...SMALL, prompt }), environment());
+    const response = await post({ ...SMALL, prompt });
     expect(response.status).toBe(500);
     const { error } = await response.json<{ error: { message: string; code: string } }>();
     expect(error.code).toBe("misconfigured");
@@ -350,7 +338,7 @@ describe("a misconfigured gateway", () => {
 
   it("names an invalid variable without its value, to a page of any origin", async () => {
     const env = environment({ PROMPT_MAX_CHARS: "secret-value" });
-    const response = await callWorker(new Request("https://gateway.example/health"), env);
+    const response = await fetchWorker("/health", env);
     expect(response.status).toBe(500);
     expect(response.headers.get("access-control-allow-origin")).toBe("*");
     const text = await response.text();
@@ -362,13 +350,13 @@ describe("a misconfigured gateway", () => {
 describe("an internal error", () => {
   it("responds 500 without details, and logs the type of the error", async () => {
     const env = environment({ GENERATION: { idFromName: "not a function" } });
-    const response = await callWorker(generationRequest({ ...SMALL, prompt: newPrompt() }), env);
+    const response = await post({ ...SMALL, prompt: newPrompt() }, {}, env);
     expect(response.status).toBe(500);
     const { error } = await response.json<{ error: { message: string; code: string } }>();
     expect(error.code).toBe("internal_error");
     expect(JSON.stringify(error)).not.toContain("function");
     expect(response.headers.get("x-request-id")).toMatch(/^req_/);
-    const line = logged.find((entry) => entry.includes('"event":"internal_error"'));
+    const line = log.errors.find((entry) => entry.includes('"event":"internal_error"'));
     expect(JSON.parse(String(line))).toMatchObject({ level: "error", error: "TypeError" });
   });
 });
@@ -376,9 +364,9 @@ describe("an internal error", () => {
 describe("the log", () => {
   it("has one line for each request and one for each generation, without the prompt", async () => {
     const prompt = newPrompt("a secret wish");
-    const { body } = await post({ prompt });
+    const { body } = await postSmall({ prompt });
     await copied();
-    const lines = logged.map((line): unknown => JSON.parse(line));
+    const lines = [...log.info, ...log.errors].map((line): unknown => JSON.parse(line));
     expect(lines).toHaveLength(2);
     expect(lines[0]).toMatchObject({ event: "generation", id: body.id, model: "dall-e-2", n: 1 });
     expect(lines[1]).toMatchObject({
@@ -391,6 +379,6 @@ describe("the log", () => {
       size: "256x256",
       n: 1,
     });
-    expect(logged.join()).not.toContain("secret wish");
+    expect([...log.info, ...log.errors].join()).not.toContain("secret wish");
   });
 });

@@ -1,6 +1,6 @@
 import { reset } from "cloudflare:test";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { callWorker, environment, generationRequest } from "../support/worker/harness.ts";
+import { callWorker, environment, fetchWorker, post } from "../support/worker/harness.ts";
 
 let url = "";
 let whole = new Uint8Array();
@@ -8,7 +8,7 @@ let etag = "";
 
 beforeAll(async () => {
   const body = { prompt: crypto.randomUUID(), model: "dall-e-2", size: "256x256" };
-  const generated = await callWorker(generationRequest(body), environment());
+  const generated = await post(body);
   const { data } = await generated.json<{ data: { url: string }[] }>();
   url = String(data[0]?.url);
   const response = await get();
@@ -19,7 +19,7 @@ beforeAll(async () => {
 afterAll(() => reset());
 
 function get(headers: Record<string, string> = {}, fileUrl = url, method = "GET") {
-  return callWorker(new Request(fileUrl, { method, headers }), environment());
+  return fetchWorker(fileUrl, environment(), { method, headers });
 }
 
 describe("an image file", () => {

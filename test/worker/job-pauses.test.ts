@@ -4,7 +4,7 @@ import type { JobFields } from "../../src/contract/job.ts";
 import { eventually } from "../support/eventually.ts";
 import { hookAt, type Hook } from "../support/webhooks/hook.ts";
 import { quietAndFresh } from "../support/worker/fresh-state.ts";
-import { callWorker, bindings, environment, generationRequest } from "../support/worker/harness.ts";
+import { bindings, environment, fetchWorker, post } from "../support/worker/harness.ts";
 
 const env = environment();
 
@@ -13,18 +13,14 @@ quietAndFresh();
 /** Submits a job, waits for its first delivery attempt and returns its id. */
 async function attemptedJob(hook: Hook): Promise<string> {
   const body = { model: "dall-e-2", size: "256x256", prompt: crypto.randomUUID() };
-  const request = generationRequest(
-    { ...body, webhook_url: hook.url },
-    { prefer: "respond-async" },
-  );
-  const { job } = await (await callWorker(request, env)).json<JobFields>();
+  const response = await post({ ...body, webhook_url: hook.url }, { prefer: "respond-async" }, env);
+  const { job } = await response.json<JobFields>();
   await eventually(async () => expect((await delivery(job))?.attempts).toHaveLength(1));
   return job;
 }
 
 async function delivery(id: string): Promise<JobFields["delivery"]> {
-  const url = `https://gateway.example/v1/images/generations/${id}`;
-  const response = await callWorker(new Request(url), env);
+  const response = await fetchWorker(`/v1/images/generations/${id}`, env);
   return (await response.json<JobFields>()).delivery;
 }
 

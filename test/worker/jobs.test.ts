@@ -7,12 +7,12 @@ import { eventually } from "../support/eventually.ts";
 import { eventIn, hookAt, type Hook } from "../support/webhooks/hook.ts";
 import { quietAndFresh } from "../support/worker/fresh-state.ts";
 import {
-  callWorker,
   bindings,
   changeEnvironment,
   environment,
   errorOf,
-  generationRequest,
+  fetchWorker,
+  post,
   sharedObject,
   upstreamCalls,
 } from "../support/worker/harness.ts";
@@ -45,12 +45,11 @@ function hookOf(plan?: string): Hook {
 }
 
 function submit(body: object, headers: Record<string, string> = {}, environment = env) {
-  return callWorker(generationRequest(body, { prefer: "respond-async", ...headers }), environment);
+  return post(body, { prefer: "respond-async", ...headers }, environment);
 }
 
 async function poll(id: string, query = ""): Promise<JobBody & { http: number }> {
-  const url = `https://gateway.example/v1/images/generations/${id}${query}`;
-  const response = await callWorker(new Request(url), env);
+  const response = await fetchWorker(`/v1/images/generations/${id}${query}`, env);
   return { ...(await response.json<JobBody>()), http: response.status };
 }
 
@@ -99,7 +98,7 @@ describe("a job", () => {
     });
     expect(received?.body).not.toContain("b64_json");
     const { data } = event.data as { data: { url: string }[] };
-    const image = await callWorker(new Request(data[0]?.url ?? ""), env);
+    const image = await fetchWorker(data[0]?.url ?? "", env);
     expect(image.headers.get("content-type")).toBe("image/png");
     expect(await upstreamCalls(body.prompt)).toBe(1);
   });
@@ -121,7 +120,7 @@ describe("a job", () => {
 
   it("completes with a cached generation without calling the upstream again", async () => {
     const body = newBody();
-    await callWorker(generationRequest(body), env);
+    await post(body, {}, env);
     const hook = hookOf();
     expect((await run(body, hook)).status).toBe("completed");
     expect(await hook.received()).toHaveLength(1);
@@ -131,8 +130,8 @@ describe("a job", () => {
   it("holds a poll with `Prefer: wait` until it completes", async () => {
     const { id } = await submitToHook(newBody("[upstream delay=300]"), hookOf());
     await eventually(async () => expect((await poll(id)).status).toBe("in_progress"));
-    const url = `https://gateway.example/v1/images/generations/${id}`;
-    const response = await callWorker(new Request(url, { headers: { prefer: "wait=10" } }), env);
+    const init = { headers: { prefer: "wait=10" } };
+    const response = await fetchWorker(`/v1/images/generations/${id}`, env, init);
     expect([response.status, response.headers.get("preference-applied")]).toEqual([200, "wait=10"]);
   });
 
@@ -273,7 +272,7 @@ describe("an Idempotency-Key", () => {
 describe("webhook_url", () => {
   it("requires the header `Prefer: respond-async`", async () => {
     const body = { ...newBody(), webhook_url: hookOf().url };
-    const response = await callWorker(generationRequest(body), env);
+    const response = await post(body, {}, env);
     expect(await errorOf(response)).toEqual([400, "unsupported_parameter", "webhook_url"]);
   });
 

@@ -22,10 +22,9 @@ const RUNS = Number((env as unknown as { LIFECYCLE_RUNS: string }).LIFECYCLE_RUN
 /** The longest time for running schedules and shortening a failing one. */
 const MAX_MS = 120_000;
 
-quietAndFresh();
+quietAndFresh({ expectsErrors: true });
 
 beforeEach(() => {
-  vi.spyOn(console, "error").mockImplementation(() => undefined);
   // Pauses between attempts have no effect here, because each run sets the clock itself.
   vi.spyOn(scheduler, "wait").mockResolvedValue();
   holdAlarms(true);

@@ -1,51 +1,37 @@
-import {
-  evictDurableObject,
-  reset,
-  runDurableObjectAlarm,
-  runInDurableObject,
-} from "cloudflare:test";
-import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { evictDurableObject, runDurableObjectAlarm, runInDurableObject } from "cloudflare:test";
+import { afterEach, describe, expect, it, vi } from "vitest";
 import { usageOf } from "../../src/access/budget.ts";
 import { costOf } from "../../src/contract/pricing.ts";
 import { parseImageRequest } from "../../src/contract/request.ts";
 import { toStoredRequest } from "../../src/contract/stored-request.ts";
-import { NOW, type StartRequest } from "../../src/generation/protocol.ts";
+import { WITHOUT_WAITING, type StartRequest } from "../../src/generation/protocol.ts";
 import type { Generation } from "../../src/generation/object.ts";
 import { GenerationStorage } from "../../src/generation/storage.ts";
 import { eventually } from "../support/eventually.ts";
 import {
-  callWorker,
   bindings,
   changeEnvironment,
   copied,
-  environment,
   errorOf,
   failingKv,
-  generationRequest,
   keyOf,
+  post,
   sharedObject,
   testConfig,
   upstreamCalls,
 } from "../support/worker/harness.ts";
 import { newBody, prompts } from "../support/bodies.ts";
+import { quietAndFresh } from "../support/worker/fresh-state.ts";
 
-const problems: string[] = [];
-const lines: string[] = [];
+const log = quietAndFresh({ expectsErrors: true });
 
-beforeEach(() => {
-  vi.spyOn(console, "log").mockImplementation((line: string) => void lines.push(line));
-  vi.spyOn(console, "error").mockImplementation((line: string) => void problems.push(line));
-});
-
-afterEach(async () => {
-  vi.restoreAllMocks();
-  const logged = [...lines, ...problems].join("\n");
+afterEach(() => {
+  const logged = [...log.info, ...log.errors].join("\n");
   for (const secret of [...prompts, "sk-test", "iVBORw0KGgo"]) {
     if (logged.includes(secret))
       throw new Error("a line of the log holds a prompt, a key or an image");
   }
-  for (const list of [problems, lines, prompts]) list.length = 0;
-  await reset();
+  prompts.length = 0;
 });
 
 async function startRequest(body: object): Promise<StartRequest> {
@@ -58,10 +44,6 @@ async function startRequest(body: object): Promise<StartRequest> {
     keepSeconds: 600,
     maxAgeSeconds: 1000,
   };
-}
-
-function post(body: object): Promise<Response> {
-  return callWorker(generationRequest(body), environment());
 }
 
 async function isEmpty(object: DurableObjectStub<Generation>): Promise<boolean> {
@@ -89,7 +71,7 @@ describe("a Durable Object that is evicted", () => {
     await evictDurableObject(object);
     await runDurableObjectAlarm(object);
     await copied();
-    expect((await object.progress(id, NOW))?.state).toBe("done");
+    expect((await object.progress(id, WITHOUT_WAITING))?.state).toBe("done");
     expect(await upstreamCalls(body.prompt)).toBe(1);
   });
 
@@ -119,7 +101,7 @@ describe("a Durable Object that is evicted", () => {
     const generated = await (await post(body)).json<{ id: string }>();
     await copied();
     await evictDurableObject(object);
-    expect((await object.progress(generated.id, NOW))?.state).toBe("done");
+    expect((await object.progress(generated.id, WITHOUT_WAITING))?.state).toBe("done");
     const image = await object.image(generated.id, 0);
     expect(image?.sizeBytes).toBeGreaterThan(100);
     await image?.body.cancel();
@@ -130,7 +112,7 @@ describe("a Durable Object that is evicted", () => {
     const object = await sharedObject(body);
     await changeEnvironment(object, { CACHE: failingKv("put") });
     await post(body);
-    await eventually(() => expect(problems).toHaveLength(1));
+    await eventually(() => expect(log.errors).toHaveLength(1));
     expect((await bindings().CACHE.list()).keys).toEqual([]);
     await evictDurableObject(object);
     await runDurableObjectAlarm(object);
@@ -158,7 +140,7 @@ describe("an alarm that runs twice", () => {
       Promise.all([instance.alarm(), instance.alarm(), instance.alarm()]),
     );
     await copied();
-    expect((await object.progress(id, NOW))?.state).toBe("done");
+    expect((await object.progress(id, WITHOUT_WAITING))?.state).toBe("done");
     expect(await upstreamCalls(body.prompt)).toBe(1);
   });
 });
@@ -232,9 +214,9 @@ describe("the storage of a generation's Durable Object", () => {
     for (let round = 0; round < 12; round += 1) {
       const { id } = await object.start(await startRequest(body));
       ids.push(id);
-      await object.progress(id, { ...NOW, waitMs: 5000 });
+      await object.progress(id, { ...WITHOUT_WAITING, waitMs: 5000 });
     }
-    const states = await Promise.all(ids.map((id) => object.progress(id, NOW)));
+    const states = await Promise.all(ids.map((id) => object.progress(id, WITHOUT_WAITING)));
     expect(states.map((progress) => progress?.state ?? "gone")).toEqual([
       ...Array.from({ length: 2 }, () => "gone"),
       ...Array.from({ length: 10 }, () => "failed"),
@@ -256,7 +238,9 @@ describe("a reader of a generation that is replaced", () => {
 
     const replacement = await object.start({ ...(await startRequest(body)), maxAgeSeconds: -1 });
     expect(replacement.id).not.toBe(id);
-    expect((await object.progress(replacement.id, { ...NOW, waitMs: 5000 }))?.state).toBe("done");
+    expect(
+      (await object.progress(replacement.id, { ...WITHOUT_WAITING, waitMs: 5000 }))?.state,
+    ).toBe("done");
     let read = first?.value?.byteLength ?? 0;
     for (;;) {
       const chunk = await reader?.read();
@@ -274,11 +258,11 @@ describe("a copy to KV that keeps failing", () => {
     const object = await sharedObject(body);
     await changeEnvironment(object, { CACHE: failingKv("put") });
     const { id } = await (await post(body)).json<{ id: string }>();
-    await eventually(() => expect(problems).toHaveLength(1));
+    await eventually(() => expect(log.errors).toHaveLength(1));
     await runInDurableObject(object, async (instance) => {
       for (let round = 0; round < 20; round += 1) await instance.alarm();
     });
-    expect(problems).toHaveLength(10);
+    expect(log.errors).toHaveLength(10);
     const image = await object.image(id, 0);
     expect(image?.type).toBe("png");
     await image?.body.cancel();
@@ -325,7 +309,7 @@ describe("a Durable Object that fails after the response of the upstream", () =>
     const response = await post(body);
     expect(response.headers.get("x-should-retry")).toBe("false");
     expect(await errorOf(response)).toEqual([502, "upstream_outcome_unknown", null]);
-    expect(problems.join()).toContain('"event":"generation_broke"');
+    expect(log.errors.join()).toContain('"event":"generation_broke"');
     const { spec } = parseImageRequest(body, testConfig(), Date.now());
     const { upperBound } = costOf(spec, 0, new Map());
     await eventually(async () => {

@@ -1,20 +1,8 @@
 import { describe, expect, it, vi } from "vitest";
 import { version } from "../../package.json";
 import { BINDINGS } from "../../src/config/environment.ts";
-import {
-  ADMIN,
-  callWorker,
-  environment,
-  generationRequest,
-  ORIGIN,
-} from "../support/worker/harness.ts";
-
-function get(path: string, env = environment(), init: RequestInit = {}) {
-  return callWorker(
-    new Request(`${ORIGIN}${path}`, init as RequestInit<IncomingRequestCfProperties>),
-    env,
-  );
-}
+import { ADMIN, environment, fetchWorker, ORIGIN, post } from "../support/worker/harness.ts";
+import { DECEMBER_MS } from "../support/upstream/shutdowns.ts";
 
 interface Model {
   price: Record<string, number>;
@@ -30,7 +18,10 @@ interface Model {
 
 describe("GET /health", () => {
   it("reports which bindings and secrets are set, without their values", async () => {
-    const response = await get("/health", environment({ UPSTREAM_API_KEY: "sk-very-secret" }));
+    const response = await fetchWorker(
+      "/health",
+      environment({ UPSTREAM_API_KEY: "sk-very-secret" }),
+    );
     expect(response.status).toBe(200);
     const text = await response.text();
     expect(JSON.parse(text)).toEqual({
@@ -56,7 +47,7 @@ describe("GET /health", () => {
   it.each([[undefined], [""]])(
     "reports a secret with the value %j as missing",
     async (UPSTREAM_API_KEY) => {
-      const response = await get("/health", environment({ UPSTREAM_API_KEY }));
+      const response = await fetchWorker("/health", environment({ UPSTREAM_API_KEY }));
       expect(response.status).toBe(200);
       expect(await response.json()).toMatchObject({ secrets: { UPSTREAM_API_KEY: false } });
     },
@@ -65,7 +56,7 @@ describe("GET /health", () => {
 
 describe("GET /v1/models", () => {
   it("returns a list in the API's format with the rules of each model", async () => {
-    const response = await get("/v1/models");
+    const response = await fetchWorker("/v1/models");
     const list = await response.json<{ object: string; data: Model[] }>();
     expect(list.object).toBe("list");
     const defaults = list.data.filter((model) => model.default);
@@ -98,7 +89,7 @@ describe("GET /v1/models", () => {
       MODEL_ALIASES: "fast=gpt-image-2.6-flare",
       PROMPT_MAX_CHARS: "200",
     });
-    const { data } = await (await get("/v1/models", env)).json<{ data: Model[] }>();
+    const { data } = await (await fetchWorker("/v1/models", env)).json<{ data: Model[] }>();
     expect(data.map((model) => model.id)).toEqual(["gpt-image-1.5", "gpt-image-3", "fast"]);
     expect(data[1]).toMatchObject({ created: 0, owned_by: "upstream", prompt_max_chars: 200 });
     expect(data[1]?.qualities).toContain("max");
@@ -107,18 +98,18 @@ describe("GET /v1/models", () => {
 
 describe("GET /v1/models/{id}", () => {
   it("returns the same entry as the list", async () => {
-    const { data } = await (await get("/v1/models")).json<{ data: Model[] }>();
-    const one = await (await get("/v1/models/gpt-image-2")).json<Model>();
+    const { data } = await (await fetchWorker("/v1/models")).json<{ data: Model[] }>();
+    const one = await (await fetchWorker("/v1/models/gpt-image-2")).json<Model>();
     expect(one).toEqual(data.find((model) => model.id === "gpt-image-2"));
   });
 
   it("returns a dated snapshot of a model", async () => {
-    const one = await (await get("/v1/models/gpt-image-2-2026-04-21")).json<Model>();
+    const one = await (await fetchWorker("/v1/models/gpt-image-2-2026-04-21")).json<Model>();
     expect(one.id).toBe("gpt-image-2-2026-04-21");
   });
 
   it("returns 404 for a model that is not served", async () => {
-    const response = await get("/v1/models/gpt-5");
+    const response = await fetchWorker("/v1/models/gpt-5");
     expect(response.status).toBe(404);
     expect(await response.json()).toMatchObject({
       error: { code: "model_not_found", param: "model" },
@@ -135,10 +126,6 @@ describe("OpenAI as the upstream", () => {
       ...vars,
     });
 
-  function post(body: object, env: object) {
-    return callWorker(generationRequest({ prompt: "a man walks", ...body }), env);
-  }
-
   interface Check {
     name: string;
     ok: boolean;
@@ -149,19 +136,20 @@ describe("OpenAI as the upstream", () => {
 
   async function checkOf(name: string, env: object): Promise<Check | undefined> {
     const init = { headers: ADMIN };
-    const { checks } = await (await get("/v1/doctor", env, init)).json<{ checks: Check[] }>();
+    const response = await fetchWorker("/v1/doctor", env, init);
+    const { checks } = await response.json<{ checks: Check[] }>();
     return checks.find((check) => check.name === name);
   }
 
   async function listed(env: object): Promise<string[]> {
-    const { data } = await (await get("/v1/models", env)).json<{ data: Model[] }>();
+    const { data } = await (await fetchWorker("/v1/models", env)).json<{ data: Model[] }>();
     return data.map(({ id }) => id);
   }
 
   it("does not list dall-e models, and rejects them with an error that names the successor", async () => {
     expect((await listed(openAi())).filter((id) => id.startsWith("dall-e"))).toEqual([]);
-    expect((await get("/v1/models/dall-e-3", openAi())).status).toBe(404);
-    const response = await post({ model: "dall-e-3" }, openAi());
+    expect((await fetchWorker("/v1/models/dall-e-3", openAi())).status).toBe(404);
+    const response = await post({ model: "dall-e-3", prompt: "a man walks" }, {}, openAi());
     expect(response.status).toBe(400);
     const { error } = await response.json<{ error: { message: string } }>();
     expect(error).toMatchObject({
@@ -176,14 +164,14 @@ describe("OpenAI as the upstream", () => {
     "serves dall-e-3 if the operator configures it with %j",
     async (vars) => {
       expect(await listed(openAi(vars))).toContain("dall-e-3");
-      expect((await get("/v1/models/dall-e-3", openAi(vars))).status).toBe(200);
+      expect((await fetchWorker("/v1/models/dall-e-3", openAi(vars))).status).toBe(200);
     },
   );
 
   it("rejects requests and fails diagnostics if the default model is retired, but stays healthy", async () => {
     const env = openAi({ DEFAULT_MODEL: "dall-e-3", MODELS: "dall-e-3" });
-    expect((await get("/health", env)).status).toBe(200);
-    expect((await post({}, env)).status).toBe(400);
+    expect((await fetchWorker("/health", env)).status).toBe(200);
+    expect((await post({ prompt: "a man walks" }, {}, env)).status).toBe(400);
     const check = await checkOf("model", env);
     expect(check?.ok).toBe(false);
     expect(check?.cure).toContain('DEFAULT_MODEL = "gpt-image-2.6-sunburst"');
@@ -191,7 +179,7 @@ describe("OpenAI as the upstream", () => {
 
   it("lists the successor of a retired model, and none for an alias", async () => {
     const env = openAi({ MODEL_ALIASES: "gpt-image-1-mini=gpt-image-2,fast=gpt-image-1" });
-    const model = async (id: string) => (await get(`/v1/models/${id}`, env)).json();
+    const model = async (id: string) => (await fetchWorker(`/v1/models/${id}`, env)).json();
     expect(await model("gpt-image-1")).toMatchObject({
       shutdown_date: "2026-10-23",
       replaced_by: "gpt-image-2.6-sunburst",
@@ -227,7 +215,7 @@ describe("OpenAI as the upstream", () => {
       "fast=gpt-image-2.6-sunburst,slow=gpt-image-2.6-sunburst,best=gpt-image-2",
     );
     expect(await aliases("fast=gpt-image-1-mini")).toMatchObject({ ok: true, warning: true });
-    now.mockReturnValue(Date.UTC(2026, 11, 1));
+    now.mockReturnValue(DECEMBER_MS);
     expect(await aliases("fast=gpt-image-1-mini")).toMatchObject({ ok: false });
     now.mockRestore();
   });
@@ -246,7 +234,7 @@ describe("the response", () => {
   ])(
     "to %s %s is %i with the code %s in the documented error format",
     async (method, path, status, code, allow) => {
-      const response = await get(path, environment(), { method });
+      const response = await fetchWorker(path, environment(), { method });
       expect(response.status).toBe(status);
       expect(response.headers.get("content-type")).toBe("application/json");
       expect(response.headers.get("allow")).toBe(allow);
@@ -265,7 +253,7 @@ describe("the response", () => {
   it.each(["/health", "/nowhere", "/v1/models"])(
     "to %s has a unique x-request-id and a Server-Timing",
     async (path) => {
-      const [one, other] = [await get(path), await get(path)];
+      const [one, other] = [await fetchWorker(path), await fetchWorker(path)];
       expect(one.headers.get("x-request-id")).toMatch(/^req_[0-9a-f]{32}$/);
       expect(one.headers.get("x-request-id")).not.toBe(other.headers.get("x-request-id"));
       expect(one.headers.get("server-timing")).toMatch(/total;dur=\d+/);
@@ -273,7 +261,9 @@ describe("the response", () => {
   );
 
   it("does not repeat the x-request-id of the request", async () => {
-    const response = await get("/health", environment(), { headers: { "x-request-id": "mine" } });
+    const response = await fetchWorker("/health", environment(), {
+      headers: { "x-request-id": "mine" },
+    });
     expect(response.headers.get("x-request-id")).toMatch(/^req_/);
   });
 });
@@ -281,13 +271,13 @@ describe("the response", () => {
 describe("/v1/images/generations", () => {
   it("allows GET and HEAD if TOKEN_SECRET is set, and rejects an unsigned GET with 403", async () => {
     const signing = environment({ TOKEN_SECRET: "x".repeat(32) });
-    const response = await get("/v1/images/generations", signing, { method: "PUT" });
+    const response = await fetchWorker("/v1/images/generations", signing, { method: "PUT" });
     expect(response.headers.get("allow")).toBe("POST, GET, HEAD");
-    expect((await get("/v1/images/generations", signing)).status).toBe(403);
+    expect((await fetchWorker("/v1/images/generations", signing)).status).toBe(403);
   });
 
   it("rejects HEAD with 405 if TOKEN_SECRET is not set", async () => {
-    const response = await get("/v1/images/generations", environment(), { method: "HEAD" });
+    const response = await fetchWorker("/v1/images/generations", environment(), { method: "HEAD" });
     expect([response.status, response.headers.get("allow")]).toEqual([405, "POST"]);
   });
 });
@@ -296,7 +286,10 @@ describe("POST /v1/images/variations", () => {
   it("returns 410 and names the replacement, even for a multipart body", async () => {
     const body = new FormData();
     body.set("image", new File(["x"], "a.png"));
-    const response = await get("/v1/images/variations", environment(), { method: "POST", body });
+    const response = await fetchWorker("/v1/images/variations", environment(), {
+      method: "POST",
+      body,
+    });
     expect(response.status).toBe(410);
     const { error } = await response.json<{ error: { message: string } }>();
     expect(error.message).toContain("/v1/images/edits");
@@ -305,7 +298,7 @@ describe("POST /v1/images/variations", () => {
 
 describe("the 404 for a path that resembles a route", () => {
   async function messageOf(path: string, method = "POST"): Promise<string> {
-    const response = await get(path, environment(), { method });
+    const response = await fetchWorker(path, environment(), { method });
     expect(response.status).toBe(404);
     const { error } = await response.json<{ error: { message: string; code: string } }>();
     expect(error.code).toBe("not_found");
@@ -367,7 +360,7 @@ describe("CORS", () => {
   };
 
   it("allows the method and the headers that a preflight requests", async () => {
-    const response = await get("/v1/images/generations", environment(), preflight);
+    const response = await fetchWorker("/v1/images/generations", environment(), preflight);
     expect(response.status).toBe(204);
     expect(response.headers.get("access-control-allow-origin")).toBe("*");
     expect(response.headers.get("access-control-allow-methods")).toContain("POST");
@@ -382,7 +375,7 @@ describe("CORS", () => {
     const origins = ["https://app.example", "https://evil.example", "https://app.example.evil"];
     const allowed = await Promise.all(
       origins.map(async (origin) => {
-        const response = await get("/v1/models", env, { headers: { origin } });
+        const response = await fetchWorker("/v1/models", env, { headers: { origin } });
         expect(response.headers.get("vary")).toContain("Origin");
         return response.headers.get("access-control-allow-origin");
       }),
@@ -391,7 +384,7 @@ describe("CORS", () => {
   });
 
   it("exposes the headers that the SDKs read", async () => {
-    const response = await get("/v1/models");
+    const response = await fetchWorker("/v1/models");
     const exposed = String(response.headers.get("access-control-expose-headers")).split(",");
     expect(exposed).toEqual(
       expect.arrayContaining([

@@ -4,7 +4,7 @@ import { kvNamespaces } from "../stored/dump.ts";
 import { jsonOf, LoadedScene } from "../stored/load.ts";
 import { VERSIONS } from "../stored/versions.ts";
 import { quietAndFresh } from "../support/worker/fresh-state.ts";
-import { ADMIN, callWorker, environment, upstreamCalls } from "../support/worker/harness.ts";
+import { ADMIN, environment, fetchWorker, upstreamCalls } from "../support/worker/harness.ts";
 
 quietAndFresh();
 
@@ -14,9 +14,7 @@ interface Usage {
 }
 
 async function usage(): Promise<Usage> {
-  const headers = ADMIN;
-  const request = new Request("https://gateway.example/v1/usage", { headers });
-  return (await callWorker(request, environment())).json();
+  return (await fetchWorker("/v1/usage", environment(), { headers: ADMIN })).json();
 }
 
 /** Returns a field of a JSON body. */
@@ -67,8 +65,7 @@ describe.each(VERSIONS)("in the storage of version %s", (_, scenes) => {
       expect(jsonOf(hit.body)).toEqual(jsonOf(scene.exchange("request").response.body));
       expect(await upstreamCalls(scene.promptOf("request"))).toBe(0);
       const { url } = scene.exchange("poll").request;
-      const headers = ADMIN;
-      await callWorker(new Request(url, { method: "DELETE", headers }), environment());
+      await fetchWorker(url, environment(), { method: "DELETE", headers: ADMIN });
       expect(await kvKeys()).toEqual([]);
     });
 

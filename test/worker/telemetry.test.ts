@@ -1,28 +1,18 @@
-import { reset } from "cloudflare:test";
-import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { describe, expect, it } from "vitest";
 import { signQuery } from "../../src/access/signed-url.ts";
-import { callWorker, copied, environment, generationRequest } from "../support/worker/harness.ts";
+import { copied, environment, fetchWorker, post } from "../support/worker/harness.ts";
 import { jobsWithoutPauses } from "../support/worker/job-workflows.ts";
 import { newBody, SMALL } from "../support/bodies.ts";
 import { TOKEN_SECRET } from "../support/vars.ts";
+import { quietAndFresh } from "../support/worker/fresh-state.ts";
 
-const lines: string[] = [];
-
-beforeEach(() => {
-  lines.length = 0;
-  vi.spyOn(console, "log").mockImplementation((line: string) => void lines.push(line));
-});
-
-afterEach(async () => {
-  vi.restoreAllMocks();
-  await reset();
-});
+const log = quietAndFresh({ expectsErrors: true });
 
 jobsWithoutPauses();
 
 /** Returns the logged request events, in the order of their responses. */
 function events(): Record<string, unknown>[] {
-  return lines
+  return log.info
     .map((line): Record<string, unknown> => JSON.parse(line))
     .filter(({ event }) => event === "request");
 }
@@ -30,9 +20,9 @@ function events(): Record<string, unknown>[] {
 describe("the event of a request", () => {
   it("has the parameters, the cost and the times of a miss and of a hit", async () => {
     const body = newBody();
-    await callWorker(generationRequest(body), environment());
+    await post(body);
     await copied();
-    await callWorker(generationRequest(body), environment());
+    await post(body);
     const common = {
       level: "info",
       request_id: expect.stringMatching(/^req_/),
@@ -55,8 +45,8 @@ describe("the event of a request", () => {
   });
 
   it("has the error code, and the route only if one matched", async () => {
-    await callWorker(generationRequest({}), environment());
-    await callWorker(new Request("https://gateway.example/wp-login.php"), environment());
+    await post({});
+    await fetchWorker("/wp-login.php");
     expect(events()).toMatchObject([
       { status: 400, route: "/v1/images/generations", error: "missing_required_parameter" },
       { status: 404, error: "not_found" },
@@ -65,10 +55,9 @@ describe("the event of a request", () => {
   });
 
   it("has the id of a generation that failed", async () => {
-    vi.spyOn(console, "error").mockImplementation(() => undefined);
     const body = { ...SMALL, prompt: `[upstream status=400] ${crypto.randomUUID()}` };
-    await callWorker(generationRequest(body), environment());
-    const generated = lines
+    await post(body);
+    const generated = log.info
       .map((line): Record<string, unknown> => JSON.parse(line))
       .find(({ event }) => event === "generation");
     expect(events()).toMatchObject([{ status: 400, generation: generated?.["id"] }]);
@@ -76,22 +65,21 @@ describe("the event of a request", () => {
   });
 
   it("is written once if the gateway is misconfigured", async () => {
-    await callWorker(generationRequest(newBody()), environment({ ACCESS: "invalid" }));
+    await post(newBody(), {}, environment({ ACCESS: "invalid" }));
     expect(events()).toMatchObject([{ status: 500, error: "misconfigured" }]);
   });
 
   it("distinguishes callers without their IP addresses", async () => {
-    const from = (address: string) =>
-      callWorker(generationRequest({}, { "cf-connecting-ip": address }), environment());
+    const from = (address: string) => post({}, { "cf-connecting-ip": address });
     const body = newBody();
     for (const address of ["192.0.2.1", "192.0.2.2", "192.0.2.1"]) {
-      await callWorker(generationRequest(body, { "cf-connecting-ip": address }), environment());
+      await post(body, { "cf-connecting-ip": address });
     }
     await from("192.0.2.3");
     const callers = events().map(({ caller }) => caller);
     expect(callers[0]).toBe(callers[2]);
     expect(callers[0]).not.toBe(callers[1]);
-    expect(lines.join()).not.toContain("192.0.2");
+    expect(log.info.join()).not.toContain("192.0.2");
   });
 
   it("contains no token of a URL and no query", async () => {
@@ -99,23 +87,21 @@ describe("the event of a request", () => {
     const prompt = crypto.randomUUID();
     const expires = Math.floor(Date.now() / 1000) + 60;
     const query = await signQuery({ ...SMALL, prompt }, expires, TOKEN_SECRET);
-    const signed = `https://gateway.example/v1/images/generations?${query}`;
-    await callWorker(new Request(signed), env);
-    const hook = "https://gateway.example/v1/webhooks/images/eyJhbGciOi.a.b";
-    await callWorker(new Request(hook, { method: "POST" }), env);
+    await fetchWorker(`/v1/images/generations?${query}`, env);
+    await fetchWorker("/v1/webhooks/images/eyJhbGciOi.a.b", env, { method: "POST" });
     expect(events().map(({ route }) => route)).toEqual([
       "/v1/images/generations",
       "/v1/webhooks/images/:token",
     ]);
     for (const secret of [prompt, "sig=", "eyJhbGciOi"]) {
-      expect(lines.join()).not.toContain(secret);
+      expect(log.info.join()).not.toContain(secret);
     }
   });
 
   it("is written to Analytics Engine if that is bound", async () => {
     const points: AnalyticsEngineDataPoint[] = [];
     const ANALYTICS = { writeDataPoint: (point: AnalyticsEngineDataPoint) => points.push(point) };
-    await callWorker(generationRequest(newBody()), environment({ ANALYTICS }));
+    await post(newBody(), {}, environment({ ANALYTICS }));
     const [event] = events();
     const { request_id: id, caller, generation, bytes, upstream_ms, total_ms } = event ?? {};
     expect(points).toEqual([
@@ -142,9 +128,9 @@ describe("the event of a request", () => {
 
 describe("the event of a generation", () => {
   it("has the cost of a generation that was requested asynchronously", async () => {
-    await callWorker(generationRequest(newBody(), { prefer: "respond-async" }), environment());
+    await post(newBody(), { prefer: "respond-async" });
     await copied();
-    const generations = lines
+    const generations = log.info
       .map((line): Record<string, unknown> => JSON.parse(line))
       .filter(({ event }) => event === "generation");
     expect(generations).toMatchObject([{ model: "dall-e-2", n: 1, cost_usd: 0.016 }]);

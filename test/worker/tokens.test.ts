@@ -8,7 +8,9 @@ import {
   callWorker,
   environment,
   errorOf,
-  generationRequest,
+  fetchWorker,
+  ORIGIN,
+  post,
   testConfig,
   upstreamCalls,
 } from "../support/worker/harness.ts";
@@ -37,7 +39,7 @@ function tokens(
     headers: { "content-type": "application/json", ...headers },
     ...(body === undefined ? {} : { body: JSON.stringify(body) }),
   };
-  return callWorker(new Request(`https://gateway.example/v1/tokens${path}`, init), env);
+  return fetchWorker(`/v1/tokens${path}`, env, init);
 }
 
 async function minted(more: object = {}): Promise<Minted> {
@@ -48,7 +50,7 @@ async function minted(more: object = {}): Promise<Minted> {
 
 function generate(token: string | undefined, body: object = newBody(), headers = {}) {
   const authorization = token === undefined ? {} : { authorization: `Bearer ${token}` };
-  return callWorker(generationRequest(body, { ...authorization, ...headers }), env);
+  return post(body, { ...authorization, ...headers }, env);
 }
 
 describe("POST /v1/tokens", () => {
@@ -159,9 +161,8 @@ describe("a gateway with ACCESS=token", () => {
   it("requires a token to poll a generation", async () => {
     const { token } = await minted();
     const { id } = await (await generate(token)).json<{ id: string }>();
-    const url = `https://gateway.example/v1/images/generations/${id}`;
     const poll = (headers: Record<string, string>) =>
-      callWorker(new Request(url, { headers }), env);
+      fetchWorker(`/v1/images/generations/${id}`, env, { headers });
     expect((await poll({ authorization: `Bearer ${token}` })).status).toBe(200);
     expect(await errorOf(await poll({}))).toEqual([401, "missing_token", null]);
   });
@@ -173,10 +174,11 @@ describe("the admission of a request", () => {
     ["/v1/images/batches", "missing_token"],
     ["/v1/webhooks/images/not-a-token", "invalid_token"],
   ])("rejects the caller before it reads the body: POST %s", async (path, code) => {
-    const request = new Request<unknown, IncomingRequestCfProperties>(
-      `https://gateway.example${path}`,
-      { method: "POST", headers: { "content-type": "application/json" }, body: "{" },
-    );
+    const request = new Request<unknown, IncomingRequestCfProperties>(`${ORIGIN}${path}`, {
+      method: "POST",
+      headers: { "content-type": "application/json" },
+      body: "{",
+    });
     expect(await errorOf(await callWorker(request, env))).toEqual([401, code, null]);
     expect(request.bodyUsed).toBe(false);
   });
@@ -202,16 +204,15 @@ describe("a gateway with ACCESS=public", () => {
   it.each([["sk-of-another-service"], ["a.b.c"]])(
     "accepts the invalid token %s as an anonymous caller",
     async (key) => {
-      const request = generationRequest(newBody(), { authorization: `Bearer ${key}` });
-      expect((await callWorker(request, open)).status).toBe(200);
+      const response = await post(newBody(), { authorization: `Bearer ${key}` }, open);
+      expect(response.status).toBe(200);
     },
   );
 
   it("enforces the limits of a valid token", async () => {
     const { token } = await minted({ max_n: 1 });
     const headers = { authorization: `Bearer ${token}` };
-    const request = generationRequest({ ...newBody(), n: 2 }, headers);
-    expect(await errorOf(await callWorker(request, open))).toEqual([
+    expect(await errorOf(await post({ ...newBody(), n: 2 }, headers, open))).toEqual([
       400,
       "integer_above_max_value",
       "n",

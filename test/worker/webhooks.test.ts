@@ -7,9 +7,10 @@ import { eventIn, hookAt } from "../support/webhooks/hook.ts";
 import { webhookSecret } from "../support/webhooks/secret.ts";
 import { quietAndFresh } from "../support/worker/fresh-state.ts";
 import {
-  callWorker,
   environment,
   errorOf,
+  fetchWorker,
+  post,
   testConfig,
   upstreamCalls,
 } from "../support/worker/harness.ts";
@@ -18,7 +19,7 @@ import { newBody, SMALL } from "../support/bodies.ts";
 import { TOKEN_SECRET } from "../support/vars.ts";
 
 const env = environment({ ACCESS: "token", TOKEN_SECRET });
-const TARGET = "https://gateway.example/v1/webhooks/images";
+const TARGET = "/v1/webhooks/images";
 
 quietAndFresh();
 
@@ -42,7 +43,7 @@ function send(
     "webhook-timestamp": String(Math.floor(now.getTime() / 1000)),
     "webhook-signature": new Webhook(secret).sign(id, now, text),
   };
-  return callWorker(new Request(to, { method: "POST", headers, body: text }), environment);
+  return fetchWorker(to, environment, { method: "POST", headers, body: text });
 }
 
 async function tokenFor(limits: TokenLimits = { scope: "webhook" }): Promise<string> {
@@ -57,10 +58,10 @@ function sendPlain(token: string, body: object, headers: Record<string, string> 
     headers: { "content-type": "application/json", ...headers },
     body: JSON.stringify(body),
   };
-  return callWorker(new Request(`${TARGET}/${token}`, init), env);
+  return fetchWorker(`${TARGET}/${token}`, env, init);
 }
 
-async function idOf(response: Response): Promise<string> {
+async function acceptedId(response: Response): Promise<string> {
   expect(response.status).toBe(202);
   const { id } = await response.json<{ id: string }>();
   expect(response.headers.get("location")).toBe(`/v1/images/generations/${id}`);
@@ -85,14 +86,14 @@ async function expectGeneratedOnce(prompt: string): Promise<void> {
 describe("a signed webhook", () => {
   it("submits a job without a token and without a webhook_url", async () => {
     const body = newBody();
-    expect(await idOf(await send(body))).toMatch(/^job_/);
+    expect(await acceptedId(await send(body))).toMatch(/^job_/);
     await expectGeneratedOnce(body.prompt);
   });
 
   it("may be an event whose data is the request, and delivers to its webhook_url", async () => {
     const hook = hookAt(inject("receiverUrl"));
     const data = { ...newBody(), webhook_url: hook.url };
-    const id = await idOf(await send({ type: "order.created", timestamp: "now", data }));
+    const id = await acceptedId(await send({ type: "order.created", timestamp: "now", data }));
     await jobs.done();
     expect(eventIn((await hook.received())[0]).data).toMatchObject({ job: id });
     expect(await upstreamCalls(data.prompt)).toBe(1);
@@ -102,16 +103,16 @@ describe("a signed webhook", () => {
     const body = newBody();
     const id = newId();
     const ids = await Promise.all(
-      Array.from({ length: 5 }, async () => idOf(await send(body, { id }))),
+      Array.from({ length: 5 }, async () => acceptedId(await send(body, { id }))),
     );
     expect(new Set(ids).size).toBe(1);
-    expect(await idOf(await send({ type: "again", data: body }, { id }))).toBe(ids[0]);
+    expect(await acceptedId(await send({ type: "again", data: body }, { id }))).toBe(ids[0]);
     await expectGeneratedOnce(body.prompt);
   });
 
   it("submits another job of the same generation if its id differs", async () => {
     const body = newBody();
-    const ids = await Promise.all([idOf(await send(body)), idOf(await send(body))]);
+    const ids = await Promise.all([acceptedId(await send(body)), acceptedId(await send(body))]);
     expect(new Set(ids).size).toBe(2);
     await expectGeneratedOnce(body.prompt);
   });
@@ -119,10 +120,10 @@ describe("a signed webhook", () => {
   it("keeps its job if webhooks arrive in another order", async () => {
     const [first, second] = [newId(), newId()];
     const [one, two] = [newBody(), newBody()];
-    const late = await idOf(await send(two, { id: second }));
-    const early = await idOf(await send(one, { id: first }));
-    expect(await idOf(await send(two, { id: second }))).toBe(late);
-    expect(await idOf(await send(one, { id: first }))).toBe(early);
+    const late = await acceptedId(await send(two, { id: second }));
+    const early = await acceptedId(await send(one, { id: first }));
+    expect(await acceptedId(await send(two, { id: second }))).toBe(late);
+    expect(await acceptedId(await send(one, { id: first }))).toBe(early);
   });
 
   it("is accepted with a signature of either configured secret", async () => {
@@ -185,7 +186,7 @@ describe("a signed webhook", () => {
 describe("a webhook with a token in its URL", () => {
   it("submits a job that is charged to the token's subject", async () => {
     const body = newBody();
-    await idOf(await sendPlain(await tokenFor(), body));
+    await acceptedId(await sendPlain(await tokenFor(), body));
     await eventually(async () => {
       expect(await paid()).toMatchObject([{ caller: "n8n", images: 1 }]);
     });
@@ -196,8 +197,8 @@ describe("a webhook with a token in its URL", () => {
     const header = { [name]: newId() };
     const body = newBody();
     const ids = await Promise.all([
-      idOf(await sendPlain(token, body, header)),
-      idOf(await sendPlain(token, body, header)),
+      acceptedId(await sendPlain(token, body, header)),
+      acceptedId(await sendPlain(token, body, header)),
     ]);
     expect(new Set(ids).size).toBe(1);
   });
@@ -206,8 +207,8 @@ describe("a webhook with a token in its URL", () => {
     const token = await tokenFor();
     const empty = { "webhook-id": "" };
     const ids = [
-      await idOf(await sendPlain(token, newBody(), empty)),
-      await idOf(await sendPlain(token, newBody(), empty)),
+      await acceptedId(await sendPlain(token, newBody(), empty)),
+      await acceptedId(await sendPlain(token, newBody(), empty)),
     ];
     expect(new Set(ids).size).toBe(2);
     const long = await sendPlain(token, newBody(), { "webhook-id": "a".repeat(256) });
@@ -217,7 +218,7 @@ describe("a webhook with a token in its URL", () => {
   it("is rejected with 422 under the Idempotency-Key of another request", async () => {
     const token = await tokenFor();
     const key = { "idempotency-key": newId() };
-    await idOf(await sendPlain(token, newBody(), key));
+    await acceptedId(await sendPlain(token, newBody(), key));
     const other = await sendPlain(token, newBody(), key);
     expect(await errorOf(other)).toEqual([422, "idempotency_key_reused", null]);
   });
@@ -244,19 +245,9 @@ describe("a webhook with a token in its URL", () => {
 
 describe("a token with the scope `webhook`", () => {
   it("is rejected for other requests, without an upstream call", async () => {
-    const authorization = `Bearer ${await tokenFor()}`;
     const body = newBody();
-    const init = {
-      method: "POST",
-      headers: { "content-type": "application/json", authorization },
-      body: JSON.stringify(body),
-    };
-    const url = "https://gateway.example/v1/images/generations";
-    expect(await errorOf(await callWorker(new Request(url, init), env))).toEqual([
-      403,
-      "insufficient_scope",
-      null,
-    ]);
+    const response = await post(body, { authorization: `Bearer ${await tokenFor()}` }, env);
+    expect(await errorOf(response)).toEqual([403, "insufficient_scope", null]);
     expect(await upstreamCalls(body.prompt)).toBe(0);
   });
 });

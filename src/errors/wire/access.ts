@@ -19,7 +19,7 @@ const TOKEN_PROBLEMS: Record<TokenProblem, string> = {
 /** Each completes "The Turnstile token was rejected: ". */
 const TURNSTILE_PROBLEMS: Record<TurnstileProblem, string> = {
   unreachable: "Cloudflare could not verify it. Retry later",
-  refused: "it is not valid or was already used. Create a new one with the widget",
+  rejected: "it is not valid or was already used. Create a new one with the widget",
   hostname: "its widget is on a host that ALLOWED_ORIGINS does not list",
   action: "the action of its widget must be 'token'",
 };
@@ -132,7 +132,7 @@ export const ACCESS_ROWS = {
     message: ({ reason }) => `The Turnstile token was rejected: ${TURNSTILE_PROBLEMS[reason]}.`,
     causes: [
       {
-        example: { code: "turnstile_failed", reason: "refused" },
+        example: { code: "turnstile_failed", reason: "rejected" },
         cause: "The Turnstile token is not valid or was already used.",
         fix: "Create a new token with the widget, and retry.",
       },

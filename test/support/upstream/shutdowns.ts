@@ -9,6 +9,9 @@ const SHUTDOWNS: Record<string, string> = {
   "chatgpt-image-latest": "2026-12-01",
 };
 
+/** The day on which OpenAI shuts down most of its older models, 00:00 UTC, in milliseconds since the epoch. */
+export const DECEMBER_MS = Date.UTC(2026, 11, 1);
+
 /** Returns true if OpenAI has shut a model down by a time, in milliseconds since the epoch. */
 export function isShutDown(model: string, nowMs: number): boolean {
   const day = SHUTDOWNS[model];

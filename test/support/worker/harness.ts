@@ -9,10 +9,9 @@ import {
 import { expect, inject } from "vitest";
 import { app } from "../../../src/app.ts";
 import { configOf, type Config } from "../../../src/config/environment.ts";
-import { parseImageRequest } from "../../../src/contract/request.ts";
-import { requestKey } from "../../../src/generation/key.ts";
 import type { Generation } from "../../../src/generation/object.ts";
 import { eventually } from "../eventually.ts";
+import { requestKeyOf } from "../request-key.ts";
 import { CLIENTS, kvAt, passKvTime, setKvFault, type KvMethod } from "./edge-kv.ts";
 import { VARS } from "../vars.ts";
 
@@ -52,6 +51,32 @@ export async function callWorker(request: Request, environment: object): Promise
   return whole;
 }
 
+/**
+ * Sends a request to the Worker.
+ *
+ * @param url absolute, or a path of the gateway
+ */
+export function fetchWorker(
+  url: string,
+  env = environment(),
+  init: RequestInit = {},
+): Promise<Response> {
+  const request = new Request(
+    URL.canParse(url) ? url : `${ORIGIN}${url}`,
+    init as RequestInit<IncomingRequestCfProperties>,
+  );
+  return callWorker(request, env);
+}
+
+/** Sends a JSON body to `/v1/images/generations`. */
+export function post(
+  body: unknown,
+  headers: Record<string, string> = {},
+  env = environment(),
+): Promise<Response> {
+  return callWorker(generationRequest(body, headers), env);
+}
+
 /** Returns the status, code and param of an error. */
 export async function errorOf(response: Response) {
   const { error } = await response.json<{ error: { code: string; param: string | null } }>();
@@ -80,8 +105,7 @@ export async function upstreamCalls(prompt: string): Promise<number> {
 
 /** Returns the cache key of a request. */
 export function keyOf(body: unknown): Promise<string> {
-  const config = testConfig();
-  return requestKey(parseImageRequest(body, config, Date.now()).spec, config.upstream.baseUrl);
+  return requestKeyOf(body, testConfig());
 }
 
 /** Returns the Generation object that all requests with this body share. */

@@ -7,7 +7,7 @@ function parse(body: unknown, vars: Record<string, unknown> = {}): ImageRequest 
   return parseImageRequest(body, testConfig(vars), Date.now());
 }
 
-function errorOf(body: unknown, vars: Record<string, unknown> = {}) {
+function wireErrorOf(body: unknown, vars: Record<string, unknown> = {}) {
   return wireOf(failureOf(() => parse(body, vars)));
 }
 
@@ -94,7 +94,7 @@ describe("the parameters of a model family", () => {
     for (const quality of allowed)
       expect(parse({ prompt: "a", model, quality }).spec.quality).toBe(quality);
     for (const quality of rejected) {
-      expect(errorOf({ prompt: "a", model, quality })).toEqual(
+      expect(wireErrorOf({ prompt: "a", model, quality })).toEqual(
         badRequest(IRE, "quality", "invalid_value"),
       );
     }
@@ -113,7 +113,7 @@ describe("the parameters of a model family", () => {
     const { stream, partialImages: partial_images } = upstream;
     expect({ ...spec.options, stream, partial_images }).toMatchObject({ [name]: value });
     for (const model of ["dall-e-2", "dall-e-3"]) {
-      expect(errorOf({ prompt: "a", model, [name]: value })).toEqual(
+      expect(wireErrorOf({ prompt: "a", model, [name]: value })).toEqual(
         badRequest(IRE, name, "unknown_parameter"),
       );
     }
@@ -122,7 +122,7 @@ describe("the parameters of a model family", () => {
   it("include style for dall-e-3 only", () => {
     expect(parse({ prompt: "a", model: "dall-e-3", style: "natural" }).spec.style).toBe("natural");
     for (const model of ["dall-e-2", "gpt-image-1"]) {
-      expect(errorOf({ prompt: "a", model, style: "natural" })).toEqual(
+      expect(wireErrorOf({ prompt: "a", model, style: "natural" })).toEqual(
         badRequest(IRE, "style", "unknown_parameter"),
       );
     }
@@ -159,7 +159,7 @@ describe("the prompt", () => {
 
   it("is measured in code points, so that an emoji is one character", () => {
     expect(parse({ prompt: "🦊".repeat(1000) }).spec.prompt).toBe("🦊".repeat(1000));
-    expect(errorOf({ prompt: "🦊".repeat(1001) }).code).toBe("string_above_max_length");
+    expect(wireErrorOf({ prompt: "🦊".repeat(1001) }).code).toBe("string_above_max_length");
   });
 
   it("may be white space, which is not trimmed", () => {
@@ -173,7 +173,7 @@ describe("the prompt", () => {
     [{ prompt: ["a"] }, "invalid_type"],
     [{ prompt: "" }, "empty_string"],
   ])("is rejected in %j with `%s`", (body, code) => {
-    expect(errorOf(body)).toEqual(badRequest(IRE, "prompt", code));
+    expect(wireErrorOf(body)).toEqual(badRequest(IRE, "prompt", code));
   });
 });
 
@@ -186,7 +186,7 @@ describe("an integer parameter", () => {
     const body = { prompt: "a", output_format: "jpeg" };
     expect(() => parse({ ...body, [name]: min })).not.toThrow();
     expect(() => parse({ ...body, [name]: max })).not.toThrow();
-    expect(errorOf({ ...body, [name]: min - 1 })).toEqual(
+    expect(wireErrorOf({ ...body, [name]: min - 1 })).toEqual(
       badRequest(IRE, name, "integer_below_min_value"),
     );
     for (const above of [max + 1, 1e20]) {
@@ -197,12 +197,14 @@ describe("an integer parameter", () => {
       });
     }
     for (const value of ["1", 1.5, true, [1], {}]) {
-      expect(errorOf({ ...body, [name]: value })).toEqual(badRequest(IRE, name, "invalid_type"));
+      expect(wireErrorOf({ ...body, [name]: value })).toEqual(
+        badRequest(IRE, name, "invalid_type"),
+      );
     }
   });
 
   it("n rejects 2 for dall-e-3", () => {
-    expect(errorOf({ prompt: "a", model: "dall-e-3", n: 2 })).toEqual(
+    expect(wireErrorOf({ prompt: "a", model: "dall-e-3", n: 2 })).toEqual(
       badRequest(IRE, "n", "integer_above_max_value"),
     );
   });
@@ -225,10 +227,12 @@ describe("the value of a parameter", () => {
   ])(
     "is rejected for %s = %s as `invalid_value`, and for a number as `invalid_type`",
     (name, value) => {
-      expect(errorOf({ prompt: "a", [name]: value })).toEqual(
+      expect(wireErrorOf({ prompt: "a", [name]: value })).toEqual(
         badRequest(IRE, name, "invalid_value"),
       );
-      expect(errorOf({ prompt: "a", [name]: 5 })).toEqual(badRequest(IRE, name, "invalid_type"));
+      expect(wireErrorOf({ prompt: "a", [name]: 5 })).toEqual(
+        badRequest(IRE, name, "invalid_type"),
+      );
     },
   );
 
@@ -239,7 +243,9 @@ describe("the value of a parameter", () => {
     ["size", 1024],
     ["model", 5],
   ])("is rejected for %s = %j as `invalid_type`", (name, value) => {
-    expect(errorOf({ prompt: "a", [name]: value })).toEqual(badRequest(IRE, name, "invalid_type"));
+    expect(wireErrorOf({ prompt: "a", [name]: value })).toEqual(
+      badRequest(IRE, name, "invalid_type"),
+    );
   });
 });
 
@@ -247,7 +253,7 @@ describe("the parameters of a body", () => {
   it.each(["image", "Prompt", "", "constructor", "response-format"])(
     "are rejected with the unknown name %j",
     (name) => {
-      expect(errorOf({ prompt: "a", [name]: null })).toEqual(
+      expect(wireErrorOf({ prompt: "a", [name]: null })).toEqual(
         badRequest(IRE, name, "unknown_parameter"),
       );
     },
@@ -255,26 +261,26 @@ describe("the parameters of a body", () => {
 
   it("are rejected with the name __proto__", () => {
     const body: unknown = JSON.parse('{"prompt":"a","__proto__":{"n":5}}');
-    expect(errorOf(body)).toEqual(badRequest(IRE, "__proto__", "unknown_parameter"));
+    expect(wireErrorOf(body)).toEqual(badRequest(IRE, "__proto__", "unknown_parameter"));
   });
 
   it.each([[[]], ["text"], [5], [null], [true]])(
     "are rejected if the body is %j instead of an object",
     (body) => {
-      expect(errorOf(body)).toEqual(badRequest(IRE, null, "invalid_json"));
+      expect(wireErrorOf(body)).toEqual(badRequest(IRE, null, "invalid_json"));
     },
   );
 });
 
 describe("a combination of parameters", () => {
   it("is rejected for stream with n = 2", () => {
-    expect(errorOf({ prompt: "a", stream: true, n: 2 })).toEqual(
+    expect(wireErrorOf({ prompt: "a", stream: true, n: 2 })).toEqual(
       badRequest(IGU, "n", "unsupported_parameter"),
     );
   });
 
   it("is rejected for output_compression below 100 unless the format is jpeg or webp", () => {
-    expect(errorOf({ prompt: "a", output_compression: 99 })).toEqual(
+    expect(wireErrorOf({ prompt: "a", output_compression: 99 })).toEqual(
       badRequest(IGU, "output_compression", "invalid_png_output_compression"),
     );
     expect(() => parse({ prompt: "a", output_compression: 100 })).not.toThrow();
@@ -285,7 +291,7 @@ describe("a combination of parameters", () => {
 
   it("is rejected for a transparent background unless the format is png or webp", () => {
     const body = { prompt: "a", background: "transparent" };
-    expect(errorOf({ ...body, output_format: "jpeg" })).toEqual(
+    expect(wireErrorOf({ ...body, output_format: "jpeg" })).toEqual(
       badRequest(IGU, "background", "invalid_value"),
     );
     for (const output_format of ["png", "webp"]) {
@@ -294,7 +300,7 @@ describe("a combination of parameters", () => {
   });
 
   it("is rejected for a size that the model does not support", () => {
-    expect(errorOf({ prompt: "a", size: "256x256" })).toEqual(
+    expect(wireErrorOf({ prompt: "a", size: "256x256" })).toEqual(
       badRequest(IGU, "size", "invalid_value"),
     );
   });
@@ -321,7 +327,7 @@ describe("the order of checks", () => {
   it("is model, unknown names, prompt, n, other values, size", () => {
     const body: Record<string, unknown> = { ...invalid };
     for (const [param, valid] of steps) {
-      expect(errorOf(body).param).toBe(param);
+      expect(wireErrorOf(body).param).toBe(param);
       if (valid === undefined) delete body[param];
       else body[param] = valid;
     }
@@ -329,11 +335,11 @@ describe("the order of checks", () => {
   });
 
   it("reports a parameter of another model before an empty prompt", () => {
-    expect(errorOf({ prompt: "", style: "vivid" }).param).toBe("style");
+    expect(wireErrorOf({ prompt: "", style: "vivid" }).param).toBe("style");
   });
 
   it("reports an invalid combination before an invalid size", () => {
-    expect(errorOf({ prompt: "a", output_compression: 5, size: "1x1" }).param).toBe(
+    expect(wireErrorOf({ prompt: "a", output_compression: 5, size: "1x1" }).param).toBe(
       "output_compression",
     );
   });
@@ -343,7 +349,7 @@ describe("the model of a request", () => {
   it("must be one of MODELS", () => {
     const vars = { MODELS: "gpt-image-2, gpt-image-3", DEFAULT_MODEL: "gpt-image-2" };
     expect(parse({ prompt: "a" }, vars).spec.model).toBe("gpt-image-2");
-    expect(errorOf({ prompt: "a", model: "dall-e-2" }, vars)).toEqual(
+    expect(wireErrorOf({ prompt: "a", model: "dall-e-2" }, vars)).toEqual(
       badRequest(IGU, "model", "invalid_value"),
     );
   });
@@ -357,7 +363,7 @@ describe("the model of a request", () => {
   it("may be a dated snapshot of a served model only", () => {
     const model = "gpt-image-1.5-2025-12-16";
     expect(parse({ prompt: "a", model }).spec).toMatchObject({ model, upstreamModel: model });
-    expect(errorOf({ prompt: "a", model: "gpt-image-9-2025-12-16" }).param).toBe("model");
+    expect(wireErrorOf({ prompt: "a", model: "gpt-image-9-2025-12-16" }).param).toBe("model");
   });
 
   it("is replaced upstream by its alias's target, also as the default and as a dated snapshot", () => {
@@ -386,6 +392,6 @@ describe("REQUIRE_DOCUMENTED_FIELDS", () => {
     expect(() => parse(body, vars)).not.toThrow();
     delete body[name];
     expect(() => parse(body)).not.toThrow();
-    expect(errorOf(body, vars)).toEqual(badRequest(IRE, name, "missing_required_parameter"));
+    expect(wireErrorOf(body, vars)).toEqual(badRequest(IRE, name, "missing_required_parameter"));
   });
 });

@@ -11,6 +11,7 @@ import {
 } from "../../../src/contract/retirement.ts";
 import { testConfig } from "../../support/unit-config.ts";
 import { failureOf } from "../../support/failures.ts";
+import { DECEMBER_MS } from "../../support/upstream/shutdowns.ts";
 
 const OPENAI: RetirementPolicy = { retiredModels: "auto", isOpenAi: true };
 const OTHER: RetirementPolicy = { retiredModels: "auto", isOpenAi: false };
@@ -80,7 +81,7 @@ describe("a model with or without a shutdown", () => {
   it("is replaced from midnight UTC on as a dated snapshot too", () => {
     const snapshot = named("gpt-image-1.5-2025-12-16");
     expect(successorAt(snapshot, OPENAI, Date.UTC(2026, 10, 30, 23, 59, 59, 999))).toBeUndefined();
-    expect(successorAt(snapshot, OPENAI, Date.UTC(2026, 11, 1))).toBe("gpt-image-2.6-sunburst");
+    expect(successorAt(snapshot, OPENAI, DECEMBER_MS)).toBe("gpt-image-2.6-sunburst");
   });
 
   it.each([
@@ -158,7 +159,6 @@ describe("isOpenAiUrl", () => {
 });
 
 describe("a request for a model with a shutdown", () => {
-  const MIDNIGHT = Date.UTC(2026, 11, 1);
   const onOpenAi = { UPSTREAM_BASE_URL: "https://api.openai.com/v1" };
 
   function parse(body: object, nowMs: number, vars: Record<string, unknown> = onOpenAi) {
@@ -170,12 +170,12 @@ describe("a request for a model with a shutdown", () => {
   }
 
   it("is sent with the default model's successor from midnight UTC on if it names no model", () => {
-    expect(parse({}, MIDNIGHT - 1)).toMatchObject({
+    expect(parse({}, DECEMBER_MS - 1)).toMatchObject({
       model: "gpt-image-1.5",
       upstreamModel: "gpt-image-1.5",
     });
-    expect(parse({}, MIDNIGHT - 1)).not.toHaveProperty("retiredModel");
-    expect(parse({}, MIDNIGHT)).toMatchObject({
+    expect(parse({}, DECEMBER_MS - 1)).not.toHaveProperty("retiredModel");
+    expect(parse({}, DECEMBER_MS)).toMatchObject({
       model: "gpt-image-1.5",
       upstreamModel: "gpt-image-2.6-sunburst",
       retiredModel: "gpt-image-1.5",
@@ -184,9 +184,9 @@ describe("a request for a model with a shutdown", () => {
 
   it("is validated by the rules of the requested model, not of the successor", () => {
     const free = { model: "gpt-image-1.5", size: "2048x1152" };
-    expect(failureOf(() => parse(free, MIDNIGHT))).toMatchObject({ code: "size_not_allowed" });
+    expect(failureOf(() => parse(free, DECEMBER_MS))).toMatchObject({ code: "size_not_allowed" });
     const max = { model: "gpt-image-1.5", quality: "max" };
-    expect(failureOf(() => parse(max, MIDNIGHT))).toMatchObject({ code: "invalid_value" });
+    expect(failureOf(() => parse(max, DECEMBER_MS))).toMatchObject({ code: "invalid_value" });
   });
 
   it("is sent with its alias's target, even if that model is retired", () => {
@@ -194,42 +194,42 @@ describe("a request for a model with a shutdown", () => {
       ...onOpenAi,
       MODEL_ALIASES: "gpt-image-1.5=gpt-image-2,fast=gpt-image-1-mini",
     };
-    expect(parse({}, MIDNIGHT, aliased).upstreamModel).toBe("gpt-image-2");
-    expect(parse({ model: "fast" }, MIDNIGHT, aliased).upstreamModel).toBe("gpt-image-1-mini");
+    expect(parse({}, DECEMBER_MS, aliased).upstreamModel).toBe("gpt-image-2");
+    expect(parse({ model: "fast" }, DECEMBER_MS, aliased).upstreamModel).toBe("gpt-image-1-mini");
     const selfAliased = { ...onOpenAi, MODEL_ALIASES: "gpt-image-1.5=gpt-image-1.5" };
-    expect(parse({}, MIDNIGHT, selfAliased).upstreamModel).toBe("gpt-image-1.5");
+    expect(parse({}, DECEMBER_MS, selfAliased).upstreamModel).toBe("gpt-image-1.5");
   });
 
   it("is resolved to the successor after midnight if it was stored before, and only once", () => {
-    const stored = parse({}, MIDNIGHT - 1);
+    const stored = parse({}, DECEMBER_MS - 1);
     const config = testConfig(onOpenAi);
-    const resolved = withSuccessor(stored, config, MIDNIGHT);
-    expect(resolved).toEqual(parse({}, MIDNIGHT));
-    expect(withSuccessor(resolved, config, MIDNIGHT)).toEqual(resolved);
+    const resolved = withSuccessor(stored, config, DECEMBER_MS);
+    expect(resolved).toEqual(parse({}, DECEMBER_MS));
+    expect(withSuccessor(resolved, config, DECEMBER_MS)).toEqual(resolved);
     // An alias that was removed after the request was stored still applies.
     expect(
-      withSuccessor({ ...stored, upstreamModel: "gpt-image-2" }, config, MIDNIGHT),
+      withSuccessor({ ...stored, upstreamModel: "gpt-image-2" }, config, DECEMBER_MS),
     ).toMatchObject({
       upstreamModel: "gpt-image-2",
     });
   });
 
   it("is resolved by the current configuration if it was stored under another one", () => {
-    const [before, after] = [parse({}, MIDNIGHT - 1), parse({}, MIDNIGHT)];
+    const [before, after] = [parse({}, DECEMBER_MS - 1), parse({}, DECEMBER_MS)];
     const aliased = testConfig({ ...onOpenAi, MODEL_ALIASES: "gpt-image-1.5=gpt-image-2" });
     for (const stored of [before, after]) {
-      const resolved = withSuccessor(stored, aliased, MIDNIGHT);
+      const resolved = withSuccessor(stored, aliased, DECEMBER_MS);
       expect(resolved.upstreamModel).toBe("gpt-image-2");
       expect(resolved).not.toHaveProperty("retiredModel");
     }
     const keeping = testConfig({ ...onOpenAi, RETIRED_MODELS: "keep" });
-    expect(withSuccessor(after, keeping, MIDNIGHT)).toEqual(before);
+    expect(withSuccessor(after, keeping, DECEMBER_MS)).toEqual(before);
     const withoutModel = testConfig({
       ...onOpenAi,
       MODELS: "gpt-image-2",
       DEFAULT_MODEL: "gpt-image-2",
     });
-    expect(withSuccessor(before, withoutModel, MIDNIGHT)).toEqual(after);
+    expect(withSuccessor(before, withoutModel, DECEMBER_MS)).toEqual(after);
   });
 
   it("is sent with the alias's target for a snapshot of an aliased model", () => {
@@ -237,8 +237,8 @@ describe("a request for a model with a shutdown", () => {
     const MODEL_ALIASES = "gpt-image-1.5=gpt-image-2";
     for (const DEFAULT_MODEL of ["", snapshot]) {
       const vars = { ...onOpenAi, MODEL_ALIASES, DEFAULT_MODEL };
-      expect(parse({ model: snapshot }, MIDNIGHT, vars).upstreamModel).toBe("gpt-image-2");
-      expect(parse({}, MIDNIGHT, vars).upstreamModel).toBe("gpt-image-2");
+      expect(parse({ model: snapshot }, DECEMBER_MS, vars).upstreamModel).toBe("gpt-image-2");
+      expect(parse({}, DECEMBER_MS, vars).upstreamModel).toBe("gpt-image-2");
     }
   });
 
@@ -246,13 +246,13 @@ describe("a request for a model with a shutdown", () => {
     ["dall-e-2", "gpt-image-2.6-flare"],
     ["dall-e-3", "gpt-image-2.6-sunburst"],
   ])("is rejected for %s with the successor %s if OpenAI is the upstream", (model, successor) => {
-    expect(failureOf(() => parse({ model }, MIDNIGHT))).toEqual({
+    expect(failureOf(() => parse({ model }, DECEMBER_MS))).toEqual({
       code: "model_retired",
       model,
       shutdown: "2026-05-12",
       successor,
     });
-    expect(parse({ model }, MIDNIGHT, {}).upstreamModel).toBe(model);
+    expect(parse({ model }, DECEMBER_MS, {}).upstreamModel).toBe(model);
   });
 
   it.each([
@@ -260,9 +260,9 @@ describe("a request for a model with a shutdown", () => {
     ["gpt-image-1-mini", "gpt-image-2.6-flare"],
   ])("costs for %s as much as for %s from midnight UTC on", (model, successor) => {
     const body = { size: "1024x1536", quality: "low", n: 2 };
-    const cost = upperBoundOf(parse({ ...body, model }, MIDNIGHT));
-    expect(cost).toBe(upperBoundOf(parse({ ...body, model: successor }, MIDNIGHT)));
-    expect(cost).not.toBe(upperBoundOf(parse({ ...body, model }, MIDNIGHT - 1)));
+    const cost = upperBoundOf(parse({ ...body, model }, DECEMBER_MS));
+    expect(cost).toBe(upperBoundOf(parse({ ...body, model: successor }, DECEMBER_MS)));
+    expect(cost).not.toBe(upperBoundOf(parse({ ...body, model }, DECEMBER_MS - 1)));
   });
 
   it("fits the default daily budget after midnight with ten images", () => {

@@ -2,12 +2,12 @@ import { describe, expect, it } from "vitest";
 import { parseImageRequest } from "../../../src/contract/request.ts";
 import { fromStoredRequest, toStoredRequest } from "../../../src/contract/stored-request.ts";
 import { testConfig } from "../../support/unit-config.ts";
+import { DECEMBER_MS } from "../../support/upstream/shutdowns.ts";
 
-const DECEMBER = Date.UTC(2026, 11, 1);
 const REPLACING = { RETIRED_MODELS: "replace" };
 
 function parse(body: object) {
-  return parseImageRequest({ prompt: "a man walks", ...body }, testConfig(REPLACING), DECEMBER);
+  return parseImageRequest({ prompt: "a man walks", ...body }, testConfig(REPLACING), DECEMBER_MS);
 }
 
 describe("a stored request", () => {

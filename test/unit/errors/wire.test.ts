@@ -182,7 +182,7 @@ const TABLE: readonly (readonly [Failure, number, string, string | null, string 
   [{ code: "token_expired" }, 401, IRE, null, "token_expired"],
   [{ code: "origin_not_allowed" }, 403, IRE, null, "origin_not_allowed"],
   [{ code: "model_not_allowed", allowed: ["dall-e-2"] }, 403, IRE, null, "model_not_allowed"],
-  [{ code: "turnstile_failed", reason: "refused" }, 403, IRE, null, "turnstile_failed"],
+  [{ code: "turnstile_failed", reason: "rejected" }, 403, IRE, null, "turnstile_failed"],
   [
     { code: "rate_limit_exceeded", reason: "requests", retryAfterSeconds: 60, policy: "x" },
     429,

@@ -3,16 +3,15 @@ import { describe, expect, it } from "vitest";
 import { parseImageRequest, type ImageSpec } from "../../../src/contract/request.ts";
 import { requestIdentity, requestKey, requestKeys } from "../../../src/generation/key.ts";
 import { testConfig } from "../../support/unit-config.ts";
+import { DECEMBER_MS } from "../../support/upstream/shutdowns.ts";
+import { requestKeyOf } from "../../support/request-key.ts";
 
 const VARS = {
   MODEL_ALIASES: "alias=gpt-image-2",
   UPSTREAM_BASE_URL: "https://upstream.example.com/v1",
 };
 
-function keyOf(body: object, vars: Record<string, unknown> = VARS): Promise<string> {
-  const config = testConfig(vars);
-  return requestKey(parseImageRequest(body, config, Date.now()).spec, config.upstream.baseUrl);
-}
+const CONFIG = testConfig(VARS);
 
 const FULL = {
   model: "gpt-image-2",
@@ -28,7 +27,7 @@ const FULL = {
 
 describe("the cache key", () => {
   it("is 64 hexadecimal digits", async () => {
-    expect(await keyOf(FULL)).toMatch(/^[0-9a-f]{64}$/);
+    expect(await requestKeyOf(FULL, CONFIG)).toMatch(/^[0-9a-f]{64}$/);
   });
 
   // Images are cached under these for up to a year. Another key for the same request pays for it again.
@@ -54,16 +53,16 @@ describe("the cache key", () => {
       "ee7a740a23189bca2e3b3820049bfabf8b5f3e69f14a9051a5b9d982cb2c523d",
     ],
   ])("is the key of earlier versions for %o", async (body, key) => {
-    expect(await keyOf(body)).toBe(key);
+    expect(await requestKeyOf(body, CONFIG)).toBe(key);
   });
 
   it("does not change with the order of the fields", async () => {
-    const key = await keyOf(FULL);
+    const key = await requestKeyOf(FULL, CONFIG);
     const entries = Object.entries(FULL);
     const orders = fc.shuffledSubarray(entries, { minLength: entries.length });
     await fc.assert(
       fc.asyncProperty(orders, async (order) => {
-        expect(await keyOf(Object.fromEntries(order))).toBe(key);
+        expect(await requestKeyOf(Object.fromEntries(order), CONFIG)).toBe(key);
       }),
     );
   });
@@ -76,7 +75,9 @@ describe("the cache key", () => {
     ["stream: false", { stream: false }],
     ["the user and the safety identifier", { user: "u-1", safety_identifier: "s-1" }],
   ])("does not change with %s", async (_, change) => {
-    expect(await keyOf({ ...FULL, ...change })).toBe(await keyOf(FULL));
+    expect(await requestKeyOf({ ...FULL, ...change }, CONFIG)).toBe(
+      await requestKeyOf(FULL, CONFIG),
+    );
   });
 
   it.each([
@@ -100,7 +101,9 @@ describe("the cache key", () => {
       { n: 1, size: "1024x1024", quality: "standard", style: "vivid" },
     ],
   ])("does not change if the defaults are written out: %s", async (_, body, defaults) => {
-    expect(await keyOf({ ...body, ...defaults })).toBe(await keyOf(body));
+    expect(await requestKeyOf({ ...body, ...defaults }, CONFIG)).toBe(
+      await requestKeyOf(body, CONFIG),
+    );
   });
 
   it.each([
@@ -115,17 +118,21 @@ describe("the cache key", () => {
     { output_compression: 51 },
     { moderation: "auto" },
   ])("changes with %o", async (change) => {
-    expect(await keyOf({ ...FULL, ...change })).not.toBe(await keyOf(FULL));
+    expect(await requestKeyOf({ ...FULL, ...change }, CONFIG)).not.toBe(
+      await requestKeyOf(FULL, CONFIG),
+    );
   });
 
   it("changes with dall-e-3's style", async () => {
     const body = { prompt: "a", model: "dall-e-3" };
-    expect(await keyOf({ ...body, style: "natural" })).not.toBe(await keyOf(body));
+    expect(await requestKeyOf({ ...body, style: "natural" }, CONFIG)).not.toBe(
+      await requestKeyOf(body, CONFIG),
+    );
   });
 
   it("changes with the upstream, because another server generates other images", async () => {
-    const other = { ...VARS, UPSTREAM_BASE_URL: "https://other.example.com/v1" };
-    expect(await keyOf(FULL, other)).not.toBe(await keyOf(FULL));
+    const other = testConfig({ ...VARS, UPSTREAM_BASE_URL: "https://other.example.com/v1" });
+    expect(await requestKeyOf(FULL, other)).not.toBe(await requestKeyOf(FULL, CONFIG));
   });
 
   it("differs for any two different prompts", async () => {
@@ -136,7 +143,9 @@ describe("the cache key", () => {
     const prompt = fc.string({ minLength: 1, maxLength: 50, unit });
     await fc.assert(
       fc.asyncProperty(prompt, prompt, async (first, other) => {
-        const isSame = (await keyOf({ prompt: first })) === (await keyOf({ prompt: other }));
+        const isSame =
+          (await requestKeyOf({ prompt: first }, CONFIG)) ===
+          (await requestKeyOf({ prompt: other }, CONFIG));
         expect(isSame).toBe(first === other);
       }),
     );
@@ -144,7 +153,6 @@ describe("the cache key", () => {
 });
 
 const NOVEMBER = Date.UTC(2026, 10, 30, 23, 59, 59, 999);
-const DECEMBER = Date.UTC(2026, 11, 1);
 const BASE_URL = "https://api.openai.com/v1";
 
 function parseAt(nowMs: number, body: object = {}, vars: Record<string, unknown> = {}) {
@@ -155,8 +163,8 @@ function parseAt(nowMs: number, body: object = {}, vars: Record<string, unknown>
 describe("requestKeys", () => {
   it("returns the successor's key and the retired model's key after the shutdown", async () => {
     const before = await requestKeys(parseAt(NOVEMBER), BASE_URL);
-    const after = await requestKeys(parseAt(DECEMBER), BASE_URL);
-    const successor = parseAt(DECEMBER, { model: "gpt-image-2.6-sunburst" });
+    const after = await requestKeys(parseAt(DECEMBER_MS), BASE_URL);
+    const successor = parseAt(DECEMBER_MS, { model: "gpt-image-2.6-sunburst" });
     expect(before.retiredKey).toBeUndefined();
     expect(after).toEqual({
       key: await requestKey(successor, BASE_URL),
@@ -174,8 +182,8 @@ describe("the fingerprint of requestIdentity", () => {
   it("does not change with a retirement, an alias or another upstream, unlike the cache key", async () => {
     const fingerprint = await fingerprintOf(parseAt(NOVEMBER));
     const others = [
-      parseAt(DECEMBER),
-      parseAt(DECEMBER, { model: "gpt-image-1.5" }),
+      parseAt(DECEMBER_MS),
+      parseAt(DECEMBER_MS, { model: "gpt-image-1.5" }),
       parseAt(NOVEMBER, {}, { MODEL_ALIASES: "gpt-image-1.5=gpt-image-2" }),
     ];
     for (const other of others) expect(await fingerprintOf(other)).toBe(fingerprint);
@@ -189,14 +197,14 @@ describe("the fingerprint of requestIdentity", () => {
     { size: "1024x1024" },
     { output_format: "webp" },
   ])("changes with %o", async (change) => {
-    expect(await fingerprintOf(parseAt(DECEMBER, change))).not.toBe(
-      await fingerprintOf(parseAt(DECEMBER)),
+    expect(await fingerprintOf(parseAt(DECEMBER_MS, change))).not.toBe(
+      await fingerprintOf(parseAt(DECEMBER_MS)),
     );
   });
 
   it("is returned with the request key that version 0.1.0 compares, both unchanged by a retirement", async () => {
     const before = await identityOf(parseAt(NOVEMBER));
-    expect(await identityOf(parseAt(DECEMBER))).toEqual(before);
+    expect(await identityOf(parseAt(DECEMBER_MS))).toEqual(before);
     expect(before.requestKey).toBe(await requestKey(parseAt(NOVEMBER), BASE_URL));
   });
 });

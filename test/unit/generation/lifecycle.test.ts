@@ -7,7 +7,7 @@ import {
   newGeneration,
   nextStep,
   progressOf,
-  recentBlock,
+  recentModerationBlock,
   stepName,
   type Step,
 } from "../../../src/generation/lifecycle.ts";
@@ -61,7 +61,7 @@ describe("the next step of an alarm", () => {
       generation: queued,
     });
     const after = new Set([stepName("dispatch", failed({ id: "gen_b" }))]);
-    expect(nextStep([queued], after, NOW_MS)).toEqual({ kind: "leave" });
+    expect(nextStep([queued], after, NOW_MS)).toEqual({ kind: "stop" });
   });
 
   it("settles every ended generation before it copies the current one to KV", () => {
@@ -169,8 +169,8 @@ describe("the recent moderation block", () => {
   it("is the newest block of the last minute", () => {
     const [older, newer] = [failed({ id: "gen_b" }), failed({ id: "gen_c" })];
     const other = failed({ id: "gen_d", failure: { code: "upstream_outcome_unknown" } });
-    expect(recentBlock([older, newer, other], NOW_MS + 60_000)).toBe(newer);
-    expect(recentBlock([older, newer, other], NOW_MS + 60_001)).toBeUndefined();
+    expect(recentModerationBlock([older, newer, other], NOW_MS + 60_000)).toBe(newer);
+    expect(recentModerationBlock([older, newer, other], NOW_MS + 60_001)).toBeUndefined();
   });
 });
 

@@ -1,9 +1,8 @@
 import { describe, expect, it } from "vitest";
-import type { Failure } from "../../../src/errors/failure.ts";
-import { GatewayError } from "../../../src/errors/failure.ts";
 import { readEventStream, type PartialImageEvent } from "../../../src/upstream/event-stream.ts";
 import { ImageCollector } from "../../../src/upstream/images.ts";
 import { serverSentEvent as event } from "../../support/upstream/server-sent-event.ts";
+import { rejectionOf } from "../../support/failures.ts";
 
 const PNG = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAAB";
 const SECRET = "a prompt that must stay private";
@@ -36,11 +35,6 @@ async function read(text: string) {
     secrets: [SECRET],
   });
   return { result, partials, slots };
-}
-
-async function failureOf(text: string): Promise<Failure> {
-  const error = await read(text).catch((thrown: unknown) => thrown);
-  return error instanceof GatewayError ? error.failure : expect.fail("nothing was thrown");
 }
 
 describe("an event stream of the upstream", () => {
@@ -85,7 +79,7 @@ describe("an event stream of the upstream", () => {
       "PNG",
     ],
   ])("fails with `upstream_invalid_response` if it %s", async (_, text, reason) => {
-    const failure = await failureOf(text);
+    const failure = await rejectionOf(read(text));
     expect(failure).toMatchObject({ code: "upstream_invalid_response" });
     expect(JSON.stringify(failure)).toContain(reason);
   });
@@ -94,7 +88,7 @@ describe("an event stream of the upstream", () => {
     ["nested", { error: { code: "server_error", message: SECRET } }],
     ["flat", { code: "server_error", message: SECRET, param: null }],
   ])("fails with `upstream_failed` on a %s error event", async (_, fields) => {
-    expect(await failureOf(partial(0) + event("error", fields))).toEqual({
+    expect(await rejectionOf(read(partial(0) + event("error", fields)))).toEqual({
       code: "upstream_failed",
       status: undefined,
       mayHaveCharged: true,
@@ -108,7 +102,7 @@ describe("an event stream of the upstream", () => {
     ],
     ["flat", { code: "moderation_blocked", moderation_details: { categories: ["x"] } }],
   ])("fails with `moderation_blocked` on a %s moderation event", async (_, fields) => {
-    expect(await failureOf(event("error", fields))).toEqual({
+    expect(await rejectionOf(read(event("error", fields)))).toEqual({
       code: "moderation_blocked",
       details: { categories: ["x"] },
     });
