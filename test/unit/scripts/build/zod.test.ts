@@ -2,11 +2,11 @@ import { describe, expect, it } from "vitest";
 import * as z from "zod";
 
 /** A variable specifier, because TypeScript has no declarations of a JavaScript module. */
-const ALIAS = "../../../scripts/build/zod.js";
+const ALIAS = "../../../../scripts/build/zod.js";
 const alias = (await import(ALIAS)) as Record<string, unknown>;
 const original: Record<string, unknown> = z;
 
-const sources = import.meta.glob<string>("../../../src/**/*.ts", {
+const sources = import.meta.glob<string>("../../../../src/**/*.ts", {
   eager: true,
   import: "default",
   query: "?raw",
