@@ -1,4 +1,4 @@
-import { GatewayError } from "../errors/failure.ts";
+import { GatewayError, secretNotSet } from "../errors/failure.ts";
 import { sha256 } from "../lib/sha256.ts";
 import { bearerOf } from "./bearer.ts";
 
@@ -14,7 +14,7 @@ export async function requireAdmin(
   adminKey: string | undefined,
 ): Promise<void> {
   if (adminKey === undefined) {
-    throw new GatewayError({ code: "misconfigured", problems: ["ADMIN_KEY is not set"] });
+    throw secretNotSet("ADMIN_KEY");
   }
   const token = bearerOf(authorization, "admin key");
   // A comparison in constant time requires values of equal length, so it compares digests.

@@ -2,7 +2,7 @@ import { DurableObject } from "cloudflare:workers";
 import type { Config } from "../config/environment.ts";
 import type { MicroDollars } from "../contract/pricing.ts";
 import type { Failure } from "../errors/failure.ts";
-import { nowSeconds } from "../lib/clock.ts";
+import { DAY_SECONDS, nowSeconds } from "../lib/clock.ts";
 import {
   dayOf,
   RETENTION_DAYS,
@@ -68,7 +68,7 @@ export class Budget extends DurableObject<object> {
 
 /** Returns the oldest day in retention. */
 function firstDay(seconds: number): string {
-  return dayOf(seconds - RETENTION_DAYS * 24 * 60 * 60);
+  return dayOf(seconds - RETENTION_DAYS * DAY_SECONDS);
 }
 
 /** The Retry-After of a caller with too many generations in progress. */

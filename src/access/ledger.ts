@@ -1,4 +1,5 @@
 import type { MicroDollars } from "../contract/pricing.ts";
+import { DAY_SECONDS } from "../lib/clock.ts";
 
 /** The retention of entries and usage, in days. */
 export const RETENTION_DAYS = 31;
@@ -15,6 +16,7 @@ export interface Limits {
   maxOpen: number;
 }
 
+/** The result of a reservation. */
 export type Reserved =
   | "reserved"
   /** The budget does not cover the amount. */
@@ -65,7 +67,7 @@ export class Ledger {
     const day = window === "life" ? "life" : dayOf(nowSeconds);
     if (this.spent(day) + amount > budget) return "exceeded";
     if (this.#total(day) === undefined) {
-      this.#deleteBefore(nowSeconds - RETENTION_DAYS * SECONDS_PER_DAY);
+      this.#deleteBefore(nowSeconds - RETENTION_DAYS * DAY_SECONDS);
     }
     this.#sql.exec(
       "INSERT INTO entry (id, day, amount, state, at) VALUES (?, ?, ?, 'open', ?)",
@@ -143,8 +145,6 @@ export class Ledger {
   }
 }
 
-const SECONDS_PER_DAY = 24 * 60 * 60;
-
 /**
  * Returns the UTC day of a time, YYYY-MM-DD.
  *
@@ -160,5 +160,5 @@ export function dayOf(seconds: number): string {
  * @param seconds Unix seconds
  */
 export function secondsToMidnight(seconds: number): number {
-  return SECONDS_PER_DAY - (seconds % SECONDS_PER_DAY);
+  return DAY_SECONDS - (seconds % DAY_SECONDS);
 }

@@ -3,9 +3,9 @@ import { GatewayError } from "../errors/failure.ts";
 
 /** The limits in wrangler.toml, repeated here because the binding does not expose them. */
 export const RATE_LIMITS = {
-  /** All requests for an image. */
+  /** Requests for images, generations, jobs and batches. */
   requests: { limit: 300, periodSeconds: 60 },
-  /** Cache misses, which may cost money. */
+  /** Cache misses, batches and Turnstile tokens. */
   generations: { limit: 20, periodSeconds: 60 },
 } as const;
 
@@ -18,7 +18,8 @@ export const RATE_LIMIT_POLICY = Object.entries(RATE_LIMITS)
   .map(([name, { limit, periodSeconds }]) => `"${name}";q=${limit};w=${periodSeconds}`)
   .join(", ");
 
-export type RateLimited = keyof typeof RATE_LIMITS;
+/** The name of a rate limit. */
+export type RateLimitName = keyof typeof RATE_LIMITS;
 
 /**
  * Counts a request against a rate limit of its caller.
@@ -26,13 +27,13 @@ export type RateLimited = keyof typeof RATE_LIMITS;
  * @param key identifies the caller: its token, or its network
  * @throws {GatewayError} `rate_limit_exceeded`
  */
-export async function limitRate(config: Config, limited: RateLimited, key: string): Promise<void> {
-  const { success } = await config.rateLimits[limited].limit({ key });
+export async function limitRate(config: Config, name: RateLimitName, key: string): Promise<void> {
+  const { success } = await config.rateLimits[name].limit({ key });
   if (success) return;
-  const { periodSeconds } = RATE_LIMITS[limited];
+  const { periodSeconds } = RATE_LIMITS[name];
   throw new GatewayError({
     code: "rate_limit_exceeded",
-    reason: limited,
+    reason: name,
     retryAfterSeconds: periodSeconds,
     policy: RATE_LIMIT_POLICY,
   });

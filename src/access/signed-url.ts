@@ -32,7 +32,7 @@ export async function signQuery(
  * Verifies a signed query. Returns the parameters of its request, and the time at which it expires in
  * Unix seconds.
  *
- * @param secrets the query may be signed with any of them
+ * @param secrets the accepted secrets
  * @param nowSeconds Unix seconds
  * @throws {GatewayError} `invalid_signature`, `signature_expired`
  */

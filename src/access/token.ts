@@ -1,9 +1,10 @@
 import { sign, verify } from "hono/jwt";
 import * as z from "zod";
-import { GatewayError, type TokenProblem } from "../errors/failure.ts";
+import { GatewayError, secretNotSet, type TokenProblem } from "../errors/failure.ts";
+import { YEAR_SECONDS } from "../lib/clock.ts";
 
 /** The longest lifetime of a token. */
-export const TOKEN_MAX_SECONDS = 365 * 24 * 60 * 60;
+export const TOKEN_MAX_SECONDS = YEAR_SECONDS;
 
 /** Exceeds every token of this gateway. Longer ones are rejected before their signature is verified. */
 const TOKEN_MAX_CHARS = 4096;
@@ -67,6 +68,7 @@ const claimsSchema = z.object({
 export type TokenClaims = z.infer<typeof claimsSchema>;
 export type TokenLimits = z.infer<typeof tokenLimitsSchema>;
 
+/** The subject, lifetime and limits of a new token. */
 export interface MintOptions {
   sub: string;
   ttlSeconds: number;
@@ -86,7 +88,7 @@ export async function mintToken(
   { sub, ttlSeconds, nowSeconds, limits }: MintOptions,
 ): Promise<{ token: string; claims: TokenClaims }> {
   const [secret] = secrets;
-  if (secret === undefined) throw noSecret();
+  if (secret === undefined) throw secretNotSet("TOKEN_SECRET");
   const claims: TokenClaims = {
     ...limits,
     sub,
@@ -100,7 +102,7 @@ export async function mintToken(
 /**
  * Returns the claims of a token.
  *
- * @param secrets the token may be signed with any of them
+ * @param secrets the accepted secrets
  * @throws {GatewayError} `invalid_token`, `token_expired`
  */
 export async function verifyToken(token: string, secrets: readonly string[]): Promise<TokenClaims> {
@@ -141,10 +143,6 @@ async function payloadOf(token: string, secret: string): Promise<unknown> {
 
 function invalid(problem: TokenProblem): GatewayError {
   return new GatewayError({ code: "invalid_token", credential: "token", problem });
-}
-
-function noSecret(): GatewayError {
-  return new GatewayError({ code: "misconfigured", problems: ["TOKEN_SECRET is not set"] });
 }
 
 /** The subject of a token that was created in exchange for a Turnstile token. */

@@ -13,7 +13,7 @@ export interface UsageRow {
   /** Requests that joined a generation in progress. */
   collapsed: number;
   spent: MicroDollars;
-  /** The cost of generations that cache hits and collapsed requests avoided. */
+  /** The cost of the generations that cache hits avoided. Collapsed requests add 0. */
   saved: MicroDollars;
 }
 

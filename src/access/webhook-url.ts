@@ -1,9 +1,9 @@
 import type { Config } from "../config/environment.ts";
 import { invalidType } from "../contract/issues.ts";
-import { GatewayError } from "../errors/failure.ts";
+import { GatewayError, secretNotSet } from "../errors/failure.ts";
 import { isPublicUrl } from "../lib/public-url.ts";
+import { WEBHOOK_URL } from "../contract/job.ts";
 
-const PARAM = "webhook_url";
 const MAX_CHARS = 2048;
 
 /**
@@ -16,24 +16,21 @@ const MAX_CHARS = 2048;
  */
 export function parseWebhookUrl(value: unknown, config: Config): string | undefined {
   if (value === undefined) return undefined;
-  if (typeof value !== "string") throw new GatewayError(invalidType(PARAM, "string", value));
+  if (typeof value !== "string") throw new GatewayError(invalidType(WEBHOOK_URL, "string", value));
   if (value.length > MAX_CHARS) {
     throw new GatewayError({
       code: "string_above_max_length",
-      param: PARAM,
+      param: WEBHOOK_URL,
       maxChars: MAX_CHARS,
       chars: value.length,
     });
   }
   const problem = problemOf(value, config);
   if (problem !== undefined) {
-    throw new GatewayError({ code: "malformed_value", param: PARAM, problem });
+    throw new GatewayError({ code: "malformed_value", param: WEBHOOK_URL, problem });
   }
   if (config.webhookSigningSecrets.length === 0) {
-    throw new GatewayError({
-      code: "misconfigured",
-      problems: ["WEBHOOK_SIGNING_SECRET is not set"],
-    });
+    throw secretNotSet("WEBHOOK_SIGNING_SECRET");
   }
   return value;
 }

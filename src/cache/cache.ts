@@ -41,6 +41,7 @@ export interface Cache {
   delete(key: string, record: GenerationRecord): Promise<void>;
 }
 
+/** An image, with its bytes as a native stream. */
 export interface CachedImage {
   type: ImageType;
   sizeBytes: number;

@@ -22,10 +22,11 @@ import {
   tokenSecrets,
   webhookSecrets,
 } from "./values.ts";
+import { DAY_SECONDS, YEAR_SECONDS } from "../lib/clock.ts";
 
 /** The shortest TTL of an entry in KV. */
 const TTL_MIN_SECONDS = 60;
-const TTL_MAX_SECONDS = 365 * 24 * 60 * 60;
+const TTL_MAX_SECONDS = YEAR_SECONDS;
 
 /** Turnstile's published test secrets, which accept or reject every token. */
 const TURNSTILE_TEST_SECRET = /^[123]x0{8,}/;
@@ -75,7 +76,7 @@ const environment = z.object({
   ALLOWED_ORIGINS: origins,
   BUDGET_USD_PER_DAY: dollars.transform((budget) => budget ?? 5 * MICRO_PER_DOLLAR),
   BUDGET_USD_PER_DAY_PER_CALLER: dollars,
-  CACHE_TTL_SECONDS: integer(TTL_MIN_SECONDS, TTL_MAX_SECONDS, 30 * 24 * 60 * 60),
+  CACHE_TTL_SECONDS: integer(TTL_MIN_SECONDS, TTL_MAX_SECONDS, 30 * DAY_SECONDS),
   DEFAULT_MODEL: textOr("gpt-image-1.5"),
   LOCAL_DEVELOPMENT: flag,
   MAX_BODY_BYTES: integer(1024, 1024 * 1024, 64 * 1024),
@@ -125,7 +126,7 @@ const configuration = environment.transform((env, ctx) => {
     assets: env.ASSETS,
     cacheTtlSeconds: env.CACHE_TTL_SECONDS,
     /** The lifetime of a cached moderation block. */
-    refusalTtlSeconds: env.REFUSAL_TTL_SECONDS,
+    moderationBlockTtlSeconds: env.REFUSAL_TTL_SECONDS,
     generations: env.GENERATION,
     idempotencyKeys: env.IDEMPOTENCY,
     budgets: env.BUDGET,

@@ -55,6 +55,7 @@ export const dollars = text.transform((value, ctx) => {
   return problem(ctx, "must be an amount in dollars, such as 5 or 0.50");
 });
 
+/** A boolean; `false` if unset. */
 export const flag = text.transform((value, ctx) => {
   if (value === undefined || value === "false") return false;
   return value === "true" ? true : problem(ctx, 'must be "true" or "false"');
@@ -67,6 +68,7 @@ const list = text.transform((value): readonly string[] =>
     .filter((item) => item !== ""),
 );
 
+/** A list of model ids. */
 export const modelIds = list.transform((ids, ctx) =>
   ids.every((id) => MODEL_ID.test(id))
     ? ids
@@ -85,12 +87,14 @@ function isPair(ids: readonly string[]): boolean {
   return ids.length === 2 && ids.every((id) => MODEL_ID.test(id));
 }
 
+/** A list of origins, or `*`. */
 export const origins = list.transform((values, ctx) =>
   values.every((value) => value === "*" || URL.parse(value)?.origin === value)
     ? values
     : problem(ctx, 'must be "*" or a comma-separated list of origins, such as https://example.com'),
 );
 
+/** A list of hosts, or `*`. */
 export const hosts = list.transform((values, ctx) =>
   values.every((value) => value === "*" || URL.parse(`https://${value}/`)?.hostname === value)
     ? values
@@ -131,7 +135,7 @@ function isWebhookSecret(value: string): boolean {
   return length >= WEBHOOK_SECRET_MIN_BYTES && length <= WEBHOOK_SECRET_MAX_BYTES;
 }
 
-/** A URL to append paths to, without a slash at its end. */
+/** Returns the schema of a URL to append paths to, without a slash at its end. */
 export const baseUrl = (preset: string) =>
   textOr(preset).transform((value, ctx) => {
     const trimmed = value.replace(/\/+$/, "");
@@ -141,6 +145,7 @@ export const baseUrl = (preset: string) =>
       : trimmed;
   });
 
+/** Prices by model, as JSON. */
 export const prices = text.transform((value, ctx): Prices => {
   if (value === undefined) return new Map();
   const parsed = pricesSchema.safeParse(valueOfJson(value));

@@ -48,7 +48,7 @@ export function parseBatch(json: unknown, rules: RequestRules, nowMs: number): B
       parseBody(item, value, PARAMETERS),
     );
     if (customIds.has(customId)) {
-      const problem = "is that of another request of this batch";
+      const problem = "must be unique in the batch";
       const failure = { code: "malformed_value", param: "custom_id", problem } as const;
       throw new GatewayError({ code: "invalid_batch_request", at, failure });
     }

@@ -13,7 +13,7 @@ export interface ServedModel {
 export type Catalog = ReadonlyMap<string, ServedModel>;
 
 /**
- * Returns the catalog of a gateway. Aliases are served under their own names, with the rules of the
+ * Returns the catalog of a gateway. Aliases are served under their own names. Their rules are those of the
  * model that the upstream is sent, or else of the model that they are named after.
  *
  * A known default is served even if `ids` does not list it: an upgrade that changes the preset default

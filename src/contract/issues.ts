@@ -86,10 +86,10 @@ export function invalidType(param: string, expected: string, input: unknown): Fa
   };
 }
 
-/** Every number in the contract is an integer. */
+/** zod reports `int` for a decimal number, and `number` for any other JSON type. */
 const EXPECTED: Record<string, string> = {
   int: "an integer",
-  number: "an integer",
+  number: "a number",
   string: "a string",
   boolean: "a boolean",
   array: "an array",

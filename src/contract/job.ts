@@ -50,7 +50,7 @@ interface DeliveryAttempt {
 }
 
 /** Returns true if a failed job may be retried: nothing was generated, and waiting may help. */
-export function mayPass({ code }: Failure): boolean {
+export function isRetryable({ code }: Failure): boolean {
   return code === "rate_limit_exceeded" || code === "upstream_rate_limited";
 }
 
@@ -73,7 +73,11 @@ export interface PendingJobResponse {
   delivery?: DeliveryView | undefined;
 }
 
-const WEBHOOK_URL = "webhook_url";
+/** The parameter with the URL of a webhook delivery. */
+export const WEBHOOK_URL = "webhook_url";
+
+/** The maximum length of an Idempotency-Key and of a webhook-id. */
+export const KEY_MAX_CHARS = 255;
 
 /**
  * Splits `webhook_url`, which is a parameter of no model, from a body. `null` means absent.

@@ -9,7 +9,7 @@ export interface ListedSizes {
 /** Any `WIDTHxHEIGHT` inside these bounds, or `auto`. */
 export interface FreeSizes {
   kind: "free";
-  /** Both edges are multiples of this. */
+  /** The number of which both edges are multiples. */
   multipleOf: number;
   /** Pixels. */
   maxEdge: number;
@@ -128,9 +128,9 @@ const FLARE_2_6 = "gpt-image-2.6-flare";
 /**
  * Every model known by name. Rules: the Images API reference, "Create image", November 2026.
  *
- * Shutdown days and successors: OpenAI's page "Deprecations", November 2026. It recommends both
- * models of the 2.6 family for each model that it retires. Which one is our choice: flare for the small
- * and the cheap models, sunburst for the others.
+ * Shutdown days and successors: OpenAI's page "Deprecations", November 2026. For each model that it
+ * retires, it recommends both models of the 2.6 family. Darkroom sends flare for the small and the cheap
+ * models, sunburst for the others.
  */
 export const KNOWN_MODELS: readonly KnownModel[] = [
   retired("gpt-image-1", "2025-04-23", "2026-10-23", SUNBURST_2_6, GPT_IMAGE_1),
@@ -174,8 +174,8 @@ export function knownModel(id: string): KnownModel | undefined {
 }
 
 /**
- * Returns the rules of a model: those of the model that the upstream is sent, else those of the model
- * that the client requests, else the newest ones.
+ * Returns the rules of a model. The model that the upstream is sent decides, then the requested one, then
+ * the newest rules.
  */
 export function rulesOf({
   model,

@@ -26,7 +26,7 @@ export type Prices = ReadonlyMap<string, Price>;
 
 const money = z.number().min(0).max(10_000);
 
-/** The var `PRICES`: `{"model": {"text_in", "image_in", "image_out"} or {"per_image"}}`. */
+/** The variable `PRICES`: `{"model": {"text_in", "image_in", "image_out"} or {"per_image"}}`. */
 export const pricesSchema = z
   .record(
     z.string(),
@@ -81,9 +81,9 @@ export interface Cost {
 /**
  * Returns the cost of a request.
  *
- * The upper bound counts one text token for each byte of the prompt (no token is shorter) and a fixed
- * overhead, the most expensive size and quality that `auto` may become, all images and all partial
- * images.
+ * The upper bound counts one text token for each byte of the prompt, because no token is shorter, and a
+ * fixed overhead. It assumes the most expensive size and quality for `auto`. It includes all images and
+ * partial images.
  */
 export function costOf(request: PricedRequest, partialImages: number, overrides: Prices): Cost {
   const price = priceOf(request, overrides);
@@ -156,8 +156,8 @@ const GPT_IMAGE_2_5_PATCHES = { low: 16, medium: 24, high: 48, xhigh: 64, max: 9
 const MOST_PATCHES = 96;
 
 /**
- * How many times the formula's tokens gpt-image-2.6 uses. The guide has no figures for it. Third parties
- * measured 664 tokens for `low` at 1536x1024, where the formula says 158.
+ * The factor by which gpt-image-2.6 exceeds the formula's tokens. The guide has no figures. Third parties
+ * measured 664 tokens for `low` at 1536x1024; the formula says 158.
  */
 const GPT_IMAGE_2_6_FACTORS: Record<string, number> = { low: 4.5, medium: 4.5 };
 

@@ -2,6 +2,9 @@ import * as z from "zod";
 import { IMAGE_TYPES, type ImageType } from "../lib/image-type.ts";
 import type { ImageSpec } from "./request.ts";
 
+/** Changes with the record's shape. An entry of another version is a miss. */
+const RECORD_VERSION = 1;
+
 /** Token counts in the API's own names; all 0 if the upstream reports none. */
 const usageSchema = z.object({
   input_tokens: z.int().min(0),
@@ -20,7 +23,7 @@ const resolvedSchema = z.object({
 });
 
 const recordSchema = z.object({
-  version: z.literal(1),
+  version: z.literal(RECORD_VERSION),
   /** `gen_…`: names the generation everywhere. */
   id: z.string(),
   /** Unix seconds. */
@@ -44,9 +47,6 @@ const recordSchema = z.object({
 export type GenerationRecord = z.infer<typeof recordSchema>;
 export type Usage = z.infer<typeof usageSchema>;
 export type Resolved = z.infer<typeof resolvedSchema>;
-
-/** Changes with the record's shape. An entry of another version is a miss. */
-const RECORD_VERSION = 1;
 
 export const NO_USAGE: Usage = { input_tokens: 0, output_tokens: 0, total_tokens: 0 };
 

@@ -35,9 +35,9 @@ export const PARAMETERS = [
   "size",
 ] as const;
 
-/** Never absent: for these, null is a wrong type. */
+/** The parameters for which null is a wrong type, not an absent value. */
 const REQUIRED = ["prompt"] as const;
-/** Also required with `requireDocumentedFields`. */
+/** The same with `requireDocumentedFields`. */
 const REQUIRED_BY_DOCUMENT = ["prompt", "n", "size"] as const;
 
 /** Removes optional fields that are null, which means absent. Unknown names stay and are rejected. */

@@ -1,6 +1,6 @@
 import { knownModel } from "./models.ts";
 
-/** The values of the var `RETIRED_MODELS`. */
+/** The values of the variable `RETIRED_MODELS`. */
 export const RETIRED_MODELS = ["auto", "replace", "keep"] as const;
 
 /** The configuration that decides whether a model that OpenAI has shut down is replaced. */

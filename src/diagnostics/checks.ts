@@ -95,7 +95,7 @@ async function checkKv({ cache }: Config): Promise<string> {
 }
 
 async function checkObject(config: Config): Promise<string> {
-  await lookupInObject(config, "doctor", 0);
+  await lookupInObject(config, "doctor", { maxAgeSeconds: 0, orInProgress: false });
   return "the Durable Object responded";
 }
 

@@ -1,7 +1,8 @@
 /**
  * Every error as data. `wire.ts` translates it to the response.
  *
- * Statuses, types, params and codes are those of the OpenAI API. The messages are this gateway's.
+ * Statuses, types, params and codes are those of the OpenAI API where it has the same error. The messages
+ * are this gateway's.
  * A message never contains a prompt, a token or a key.
  */
 
@@ -112,7 +113,7 @@ export interface UpstreamError {
   code: string | null;
 }
 
-/** A failure as an exception. `app.ts` turns it into the response. */
+/** A failure as an exception. `http/error-response.ts` turns it into the response. */
 export class GatewayError extends Error {
   override readonly name = "GatewayError";
   readonly failure: Failure;
@@ -121,6 +122,11 @@ export class GatewayError extends Error {
     super(failure.code);
     this.failure = failure;
   }
+}
+
+/** Creates the error for a secret that is not set. */
+export function secretNotSet(name: string): GatewayError {
+  return new GatewayError({ code: "misconfigured", problems: [`${name} is not set`] });
 }
 
 /** Returns the failure of a thrown value. An unexpected error becomes `internal_error`, without details. */

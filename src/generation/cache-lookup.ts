@@ -63,8 +63,8 @@ export async function lookupCachedById(
 }
 
 /**
- * Returns a record with its images, opened before the first byte of a response is sent: a record whose
- * images are missing is a miss, not a broken response. `undefined` if one is missing.
+ * Opens the images of a record before the first byte of a response is sent. So a missing image is a miss,
+ * not a broken response. Returns `undefined` then.
  */
 async function openImages(
   record: GenerationRecord,

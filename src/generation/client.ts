@@ -1,7 +1,7 @@
 import type { Config } from "../config/environment.ts";
 import type { GenerationRecord } from "../contract/record.ts";
 import { GatewayError } from "../errors/failure.ts";
-import { objectIdOf } from "../lib/object-id.ts";
+import { durableIdOf } from "../lib/object-id.ts";
 import { retryRpc } from "../lib/retry-rpc.ts";
 import type {
   ObjectImage,
@@ -12,7 +12,7 @@ import type {
   StartResponse,
 } from "./protocol.ts";
 
-/** The time beyond the upstream's own in which a generation must end. */
+/** The time that a generation may take beyond the upstream's timeout. */
 const GRACE_SECONDS = 60;
 
 /** News of a generation, in order. */
@@ -32,7 +32,7 @@ export interface Completion {
 
 /** How to wait for the updates of a generation. */
 export interface UpdateOptions {
-  /** True to include partial images, the earlier ones first. */
+  /** True if partial images are included, the earlier ones first. */
   partialImages: boolean;
   /** True if the images will be read. */
   withImages: boolean;
@@ -60,7 +60,8 @@ export class GenerationClient {
    * Returns the progress as soon as there is news, or after `waitMs`; `undefined` if the object does not
    * have the generation.
    *
-   * @throws {GatewayError} `upstream_outcome_unknown` if it did not end in its longest time
+   * @throws {GatewayError} `upstream_outcome_unknown` if this client has waited longer than a generation may
+   *   take
    */
   async progress(query: ProgressQuery): Promise<Progress | undefined> {
     if (Date.now() > this.#deadlineMs) {
@@ -125,8 +126,8 @@ export class GenerationClient {
   }
 }
 
-/** Names the Durable Object of a generation: the one of a name, or a new one. */
-export type ObjectName = { shared: string } | "fresh";
+/** The name of a generation's Durable Object; `fresh` for a new one. */
+export type ObjectName = { named: string } | "fresh";
 
 /** Starts a generation in its Durable Object, or joins the current one. */
 export async function startGeneration(
@@ -135,37 +136,34 @@ export async function startGeneration(
   request: StartRequest,
 ): Promise<{ started: StartResponse; client: GenerationClient }> {
   const objects = config.generations;
-  const objectId = name === "fresh" ? objects.newUniqueId() : objects.idFromName(name.shared);
+  const objectId = name === "fresh" ? objects.newUniqueId() : objects.idFromName(name.named);
   const started = await retryRpc(() => objects.get(objectId).start(request));
   return { started, client: new GenerationClient(config, objectId, started.id) };
 }
 
-/**
- * Returns the completed generation of a key from its Durable Object, if it is not older than requested.
- *
- * @param orInProgress true to return one that is queued or in progress as well
- */
+/** The generation that a lookup accepts. */
+export interface ObjectLookup {
+  /** The maximum age of a completed generation. */
+  maxAgeSeconds: number;
+  /** True if one that is queued or in progress is accepted as well. */
+  orInProgress: boolean;
+}
+
+/** Returns the generation of a key from its Durable Object; `undefined` without an acceptable one. */
 export async function lookupInObject(
   config: Config,
   key: string,
-  maxAgeSeconds: number,
-  orInProgress = false,
-): Promise<{ started: StartResponse; client: GenerationClient } | undefined> {
+  { maxAgeSeconds, orInProgress }: ObjectLookup,
+): Promise<{ progress: Progress; client: GenerationClient } | undefined> {
   const objects = config.generations;
   const objectId = objects.idFromName(key);
-  const started = await retryRpc(() => objects.get(objectId).made(maxAgeSeconds, orInProgress));
-  if (started === undefined) return undefined;
-  return { started, client: new GenerationClient(config, objectId, started.id) };
+  const progress = await retryRpc(() => objects.get(objectId).made(maxAgeSeconds, orInProgress));
+  if (progress === undefined) return undefined;
+  return { progress, client: new GenerationClient(config, objectId, progress.id) };
 }
 
 /** Returns the client of the Durable Object that an id belongs to; `undefined` for another kind of id. */
 export function clientOf(config: Config, id: string): GenerationClient | undefined {
-  const hex = objectIdOf("gen", id);
-  if (hex === undefined) return undefined;
-  try {
-    return new GenerationClient(config, config.generations.idFromString(hex), id);
-  } catch {
-    // Well formed, but not an id of this namespace.
-    return undefined;
-  }
+  const objectId = durableIdOf(config.generations, "gen", id);
+  return objectId === undefined ? undefined : new GenerationClient(config, objectId, id);
 }

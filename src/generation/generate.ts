@@ -36,7 +36,7 @@ export interface GenerateOptions {
   waitsForTurn?: boolean;
 }
 
-/** How long an image of a page waits while its caller has too many generations in progress. */
+/** The attempts to start, and the pause between them, while the caller has too many generations in progress. */
 const TURN_ATTEMPTS = 60;
 const TURN_PAUSE_MS = 1000;
 
@@ -49,7 +49,8 @@ const RETENTION_SECONDS = 10 * 60;
  *
  * @throws {GatewayError} `not_cached` if the client forbids to generate; `moderation_blocked` if the
  *   upstream has recently blocked the request; `idempotency_key_reused`; `rate_limit_exceeded` and
- *   `budget_exceeded` if the caller has reached a limit
+ *   `budget_exceeded` if the caller has reached a limit; the failure of the generation that it joins or that
+ *   its Idempotency-Key is bound to
  */
 export async function generate(
   request: ImageRequest,
@@ -82,7 +83,7 @@ export async function generate(
           isShared,
           maxAgeSeconds,
           context,
-          // A stale record was found, but the request does not accept it.
+          // "bypass": the request does not read the cache, or does not accept the cached record.
           kind: cached?.kind === "miss" ? "miss" : "bypass",
         });
   await claim?.bind(generationIdOf(result));
@@ -93,6 +94,7 @@ export async function generate(
  * Returns the generation of an id, from KV or from its Durable Object; `undefined` if neither has it.
  *
  * @param format how its images are delivered; the model's default if absent
+ * @throws {GatewayError} the failure of the generation
  */
 export async function lookupById(
   id: string,
@@ -176,9 +178,8 @@ async function joinOrStart(
 }
 
 /**
- * Returns a generation that an object has, without starting one. With `only-if-cached` it must be
- * completed, under either key. Otherwise only the retired key's object is called, for an hour after the
- * shutdown.
+ * Returns a generation that an object has, without starting one. With `only-if-cached`, looks up both keys
+ * and accepts only a completed one. Otherwise looks up the retired key only, within an hour of the shutdown.
  */
 async function lookupInObjects(
   spec: ImageSpec,
@@ -188,16 +189,18 @@ async function lookupInObjects(
   const retired = onlyIfCached || isJustRetired(spec, nowMs) ? retiredKey : undefined;
   for (const name of onlyIfCached ? [key, retired] : [retired]) {
     if (name === undefined) continue;
-    const joined = await lookupInObject(context.config, name, maxAgeSeconds, !onlyIfCached);
-    if (joined !== undefined) return resultOfProgress(joined.started, joined.client, context, kind);
+    const options = { maxAgeSeconds, orInProgress: !onlyIfCached };
+    const lookup = await lookupInObject(context.config, name, options);
+    if (lookup !== undefined) {
+      return resultOfProgress(lookup.progress, lookup.client, context, kind);
+    }
   }
   return undefined;
 }
 
 /**
- * A generation that was started just before its model was retired may still be in progress, or completed
- * and not yet in KV. Its object has it: for at most ten minutes until the end, and ten minutes after it,
- * or as long as the copy to KV is retried.
+ * The time after a shutdown in which the retired key's object is looked up. It may still have a generation
+ * that KV lacks: ten minutes to generate, nine minutes of attempts to copy, ten minutes of retention.
  */
 const HANDOVER_MS = 60 * 60 * 1000;
 
@@ -206,7 +209,7 @@ function isJustRetired({ retiredModel }: ImageSpec, nowMs: number): boolean {
   return retirement !== undefined && msSinceShutdown(retirement, nowMs) < HANDOVER_MS;
 }
 
-/** Starts a generation, retrying while the caller only has too many generations in progress. */
+/** Starts a generation. Retries while the caller has too many generations in progress. */
 async function inTurn(
   attempts: number,
   start: () => ReturnType<typeof startGeneration>,
@@ -226,8 +229,8 @@ function objectName(
   key: string,
   claim: IdempotencyClaim | undefined,
 ): ObjectName {
-  if (isShared) return { shared: key };
-  return claim === undefined ? "fresh" : { shared: claim.name };
+  if (isShared) return { named: key };
+  return claim === undefined ? "fresh" : { named: claim.name };
 }
 
 /**

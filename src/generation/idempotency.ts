@@ -47,17 +47,17 @@ export interface IdempotencyClaim {
 /**
  * Claims an Idempotency-Key for a request.
  *
- * @param principal the caller: two callers may choose the same key
+ * @param namespace of the caller: two callers may choose the same key
  * @throws {GatewayError} `idempotency_key_reused` if another request has claimed it
  */
 export async function claimIdempotencyKey(
   config: Config,
-  principal: string,
+  namespace: string,
   idempotencyKey: string,
   { requestKey, fingerprint }: RequestIdentity,
 ): Promise<IdempotencyClaim> {
   const objects = config.idempotencyKeys;
-  const name = `${principal}/${idempotencyKey}`;
+  const name = `${namespace}/${idempotencyKey}`;
   const objectId = objects.idFromName(name);
   const claim = await retryRpc(() => objects.get(objectId).claim(requestKey, fingerprint));
   const isSame =

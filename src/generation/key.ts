@@ -3,7 +3,7 @@ import { sha256 } from "../lib/sha256.ts";
 
 /** The cache keys of a spec. */
 export interface RequestKeys {
-  /** New images are stored under this one. */
+  /** The key under which new images are stored. */
   key: string;
   /**
    * The key of the same spec before its model was retired: images under it are still hits. `undefined`
@@ -52,10 +52,9 @@ export async function requestIdentity(
 /**
  * Returns the cache key: SHA-256 of the canonical spec, in hexadecimal.
  *
- * Everything that changes the image is in it, as resolved: defaults are written out, aliases and
- * successors of retired models followed, so that equal requests have equal keys however they are
- * spelled. The delivery and the options of the upstream are not. The upstream is: two servers do not
- * generate the same image.
+ * It contains everything that changes the image, as resolved: defaults, aliases, successors. So equal
+ * requests have equal keys in any spelling. It omits the delivery and the upstream options. It contains the
+ * upstream's URL, because two servers do not generate the same image.
  *
  * @param baseUrl of the upstream
  */

@@ -9,11 +9,11 @@ import type { StoredGeneration } from "./storage.ts";
  * them. When all generations have ended and expired, the object deletes everything.
  */
 
-/** A failed settlement or copy is retried after 1 s, 2 s, 4 s …, for about ten minutes. */
+/** A failed settlement or copy is retried after 1 s, 2 s, 4 s …, for about nine minutes. */
 const FIRST_RETRY_DELAY_MS = 1000;
 const MAX_ATTEMPTS = 10;
 
-/** A location of KV that looked up a moderation block too early may report it as missing for this time. */
+/** The time for which a location of KV may report a moderation block as missing after an early lookup. */
 const BLOCK_MS = 60_000;
 
 /**

@@ -92,8 +92,8 @@ export class Generation extends DurableObject<object> {
   }
 
   /**
-   * Returns the progress of a generation as soon as there is news (a partial image that the client has
-   * not seen, or the end), or after `waitMs`; `undefined` if this object does not have it.
+   * Returns the progress of a generation as soon as there is news, or after `waitMs`. News is an unseen
+   * partial image, or the end. Returns `undefined` if this object does not have the generation.
    */
   async progress(
     id: string,
@@ -251,11 +251,11 @@ export class Generation extends DurableObject<object> {
     this.#storage.deleteOldFailures();
   }
 
-  /** Stores a moderation block in KV. For its first minute this object returns it in any case. */
+  /** Stores a moderation block in KV. For a minute this object returns it too, even if the write fails. */
   async #storeBlock(key: string, block: Failure): Promise<void> {
     const config = configOf(this.env);
     try {
-      await kvCache(config).storeModerationBlock(key, block, config.refusalTtlSeconds);
+      await kvCache(config).storeModerationBlock(key, block, config.moderationBlockTtlSeconds);
     } catch (error) {
       log("error", "cache_write_failed", errorFields(error));
     }

@@ -10,21 +10,22 @@ import type { ImageType } from "../lib/image-type.ts";
  * minutes late, so each version must understand the other's: names of methods and fields stay.
  */
 
-/** Starts a generation. The object stores it. */
+/** The request that starts a generation. The object stores it. */
 export interface StartRequest {
   /** The cache key of the request. */
   key: string;
   request: StoredRequest;
   /** The accounts that are charged if this request starts the generation. */
   payer: ChargedAccounts;
-  /** False if the request says `no-store`: the images stay out of KV. */
+  /** True if the images may be stored in KV; `no-store` forbids it. */
   store: boolean;
   /** How long the object retains the images, for waiting clients and KV's slow negative entries. */
   keepSeconds: number;
-  /** A completed generation that is older than this is generated again. */
+  /** The maximum age of a completed generation that may be joined. */
   maxAgeSeconds: number;
 }
 
+/** The state of a generation, as clients see it. */
 export type GenerationState = "queued" | "in_progress" | "done" | "failed";
 
 /** The progress of a generation. */
@@ -35,15 +36,15 @@ export interface Progress {
   state: GenerationState;
   /** The partial images after those that the client has seen. */
   partials: PartialImage[];
-  /** Once it has completed. */
+  /** The record of a completed generation. */
   record?: GenerationRecord;
   /** The opened images of a completed generation, if the query requests them. They save a round trip. */
   images?: ReadableStream<Uint8Array>[];
-  /** Once it has failed. */
+  /** The failure of a failed generation. */
   failure?: Failure;
 }
 
-/** The state that a client has, and how long it waits for the next. */
+/** The partial images that a client has, and its wait for the next state. */
 export interface ProgressQuery {
   /** The number of partial images that it has. */
   seen: number;
@@ -70,8 +71,9 @@ export interface ObjectImage extends CachedImage {
 
 /** A partial image in the object. */
 export interface PartialImage {
-  /** As the upstream counts, from 0. */
+  /** The upstream's index, from 0. */
   index: number;
+  /** The slot of its bytes in SQLite. */
   slot: number;
   type: ImageType;
   sizeBytes: number;

@@ -21,7 +21,7 @@ export type ImageSource = () => Promise<ReadableStream<Uint8Array>>;
 /** A generation that is queued or in progress in its Durable Object. */
 export interface PendingGeneration {
   kind: "pending";
-  /** True once the upstream has been called. */
+  /** True if the upstream has been called. */
   isRunning: boolean;
   /** Unix seconds. */
   created: number;

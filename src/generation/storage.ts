@@ -52,9 +52,9 @@ const MAX_FAILURES = 10;
  */
 export class GenerationStorage {
   readonly #sql: SqlStorage;
-  /** False until the first write: an object that is only read stores nothing. */
+  /** True once the tables exist. An object that is only read stores nothing. */
   #hasTables: boolean;
-  /** The current generation as stored. Hundreds of clients may wait for it. */
+  /** The current generation, held in memory because hundreds of clients may poll it. */
   #current: { generation: StoredGeneration | undefined } | undefined;
 
   constructor(sql: SqlStorage) {

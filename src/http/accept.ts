@@ -10,7 +10,7 @@ const NONE = "";
 
 /**
  * Returns the image type that the client prefers to JSON (RFC 9110, 12.5.1). Returns `undefined` if it
- * accepts JSON: by name, by a wildcard for everything, or without the header.
+ * accepts JSON or names no image type.
  *
  * @throws {GatewayError} `not_acceptable` if the client accepts only images of other types
  */

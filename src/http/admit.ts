@@ -1,5 +1,5 @@
 import type { Context } from "hono";
-import { limitRate, type RateLimited } from "../access/rate-limit.ts";
+import { limitRate, type RateLimitName } from "../access/rate-limit.ts";
 import { requireWithinLimits, type TokenLimits } from "../access/token.ts";
 import type { ImageRequest, ImageSpec } from "../contract/request.ts";
 import { callerOf, type AuthenticatedCaller } from "./caller.ts";
@@ -14,25 +14,24 @@ export interface Admission<Parsed> {
   /** Checks the parsed body against the limits of the caller's token. */
   checkLimits: (parsed: Parsed, limits: TokenLimits) => void;
   /** The rate limit that the request counts against. */
-  limited: RateLimited;
+  limit: RateLimitName;
 }
 
 /**
- * Admits a request, in one order for every route that generates, submits or looks up: the caller from
- * the headers, then the body, then the limits of the caller's token, then the rate limit. It spends
- * nothing.
+ * Admits a request, in one order for every route: the caller, the body, the limits of the token, the rate
+ * limit. It spends nothing.
  *
  * @throws {GatewayError} the first problem
  */
 export async function admit<Parsed>(
-  { authenticate, parse, checkLimits, limited }: Admission<Parsed>,
+  { authenticate, parse, checkLimits, limit }: Admission<Parsed>,
   c: Context<AppEnv>,
 ): Promise<{ caller: AuthenticatedCaller; parsed: Parsed }> {
   const caller = await (authenticate?.() ?? callerOf(c));
   c.get("event").account = caller.payer.account;
   const parsed = await parse();
   if (caller.token !== undefined) checkLimits(parsed, caller.token);
-  await limitRate(c.get("config"), limited, caller.rateKey);
+  await limitRate(c.get("config"), limit, caller.rateKey);
   return { caller, parsed };
 }
 
@@ -53,7 +52,7 @@ export async function admitImageRequest<Parsed extends { request: ImageRequest }
       return parsed;
     },
     checkLimits: ({ request }, limits) => requireWithinLimits(request.spec, limits),
-    limited: "requests",
+    limit: "requests",
   };
   const { caller, parsed } = await admit(admission, c);
   return { caller, ...parsed };
@@ -70,7 +69,7 @@ export async function admitLookup<Query>(
   parse: () => Query | Promise<Query>,
   c: Context<AppEnv>,
 ): Promise<Query> {
-  const { parsed } = await admit({ parse, checkLimits: () => undefined, limited: "requests" }, c);
+  const { parsed } = await admit({ parse, checkLimits: () => undefined, limit: "requests" }, c);
   return parsed;
 }
 

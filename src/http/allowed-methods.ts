@@ -1,7 +1,7 @@
 import type { Context } from "hono";
 import type { AppEnv } from "./context.ts";
 
-/** The path that submits generations, and that signed URLs of images have. */
+/** The path of generations and of signed image URLs. */
 export const GENERATIONS_PATH = "/v1/images/generations";
 
 /** The methods of that path if the gateway has no secret to verify signed URLs with. */

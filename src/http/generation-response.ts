@@ -127,7 +127,7 @@ export function generationContext(c: Context<AppEnv>): GenerationContext {
   return { config: c.get("config"), cache: c.get("cache"), event: c.get("event") };
 }
 
-/** The first event counts as the time of the upstream: the rest is sent while it is generated. */
+/** Streams a generation. `upstream_ms` ends with the first event: the rest is sent during the generation. */
 async function streamResponse(
   result: GenerationResult,
   { delivery, context, c }: ResponseOptions,

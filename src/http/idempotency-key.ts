@@ -1,8 +1,7 @@
 import type { Context } from "hono";
 import { GatewayError } from "../errors/failure.ts";
 import type { AppEnv } from "./context.ts";
-
-const MAX_CHARS = 255;
+import { KEY_MAX_CHARS } from "../contract/job.ts";
 
 /**
  * Returns the value of a header that identifies a repeated request; `undefined` if it is absent or empty.
@@ -14,11 +13,11 @@ const MAX_CHARS = 255;
 function keyOf(header: "Idempotency-Key" | "webhook-id", c: Context<AppEnv>): string | undefined {
   const value = c.req.header(header);
   if (value === undefined || value === "") return undefined;
-  if (value.length <= MAX_CHARS) return value;
+  if (value.length <= KEY_MAX_CHARS) return value;
   throw new GatewayError({
     code: "string_above_max_length",
     param: header,
-    maxChars: MAX_CHARS,
+    maxChars: KEY_MAX_CHARS,
     chars: value.length,
   });
 }

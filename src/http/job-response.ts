@@ -1,6 +1,6 @@
 import type { Context } from "hono";
 import type { Caller } from "../access/caller.ts";
-import { mayPass, requireNoStream } from "../contract/job.ts";
+import { isRetryable, requireNoStream } from "../contract/job.ts";
 import type { ImageRequest } from "../contract/request.ts";
 import { toStoredRequest } from "../contract/stored-request.ts";
 import { GatewayError } from "../errors/failure.ts";
@@ -26,7 +26,7 @@ export interface JobRequest {
   webhookUrl: string | undefined;
 }
 
-/** The name of a submission and what identifies it. Without a name each submission is a new job. */
+/** The name of a submission, and the fingerprints of its request. Without a name each submission is a new job. */
 interface SubmissionName extends Pick<JobSubmission, "fingerprint" | "requestFingerprint"> {
   name: string | undefined;
 }
@@ -91,7 +91,7 @@ export function isJobId(id: string): boolean {
 
 /**
  * Returns the response for a job: that of its generation, or its failure, with the fields of the job.
- * The images are delivered as the job's request says if the client requests no format.
+ * If the client requests no format, the format of the job's request applies.
  *
  * @throws {GatewayError} `generation_not_found`
  */
@@ -118,7 +118,7 @@ export async function jobResponse(id: string, options: ResponseOptions): Promise
       return failureResponse(error.failure, c, fields);
     }
     // The job's Workflow does not know of this failure yet, and may retry.
-    return mayPass(error.failure)
+    return isRetryable(error.failure)
       ? pendingResponse({ id, created, ...fields, status: "queued" }, c)
       : failureResponse(error.failure, c, { ...fields, status: "failed" });
   }

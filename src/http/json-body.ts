@@ -6,7 +6,7 @@ import type { AppEnv } from "./context.ts";
 
 const JSON_TYPE = /^application\/(?:[\w.-]+\+)?json\s*(?:;|$)/i;
 
-/** Rejects other encodings than UTF-8, which RFC 8259, 8.1 requires. */
+/** Decoder that rejects every encoding except UTF-8 (RFC 8259, 8.1). */
 const UTF8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: false });
 
 /**

@@ -46,7 +46,7 @@ export function pauseSeconds(
   return Math.min(Math.max(scheduled, retryAfterSeconds ?? 0), LONGEST_PAUSE_SECONDS);
 }
 
-/** Returns true if the outcome rules out a retry. */
+/** Returns true if an outcome is final: no further attempt follows. */
 export function isFinal(outcome: AttemptOutcome): boolean {
   return outcome === "delivered" || outcome === "gone";
 }

@@ -1,5 +1,6 @@
 import { Webhook } from "standardwebhooks";
 import { GatewayError, type WebhookProblem } from "../errors/failure.ts";
+import { KEY_MAX_CHARS } from "../contract/job.ts";
 
 /** The headers that identify and authenticate a webhook (Standard Webhooks, "Headers"). */
 export interface WebhookHeaders {
@@ -32,7 +33,6 @@ export function signWebhook(
 
 /** Longer than any legitimate header, and short enough to bound the cost of verification. */
 const SIGNATURE_MAX_CHARS = 2048;
-const ID_MAX_CHARS = 255;
 
 /**
  * Verifies a received webhook. One of the secrets must have signed its id, timestamp and body, and
@@ -57,7 +57,8 @@ export function verifyWebhook(
   }
   // The library parses "12 monkeys" as 12.
   if (!/^\d{1,12}$/.test(timestamp)) throw invalid("timestamp");
-  if (id.length > ID_MAX_CHARS || signature.length > SIGNATURE_MAX_CHARS) throw invalid("mismatch");
+  if (id.length > KEY_MAX_CHARS || signature.length > SIGNATURE_MAX_CHARS)
+    throw invalid("mismatch");
   const headers: WebhookHeaders = {
     "webhook-id": id,
     "webhook-timestamp": timestamp,

@@ -23,6 +23,7 @@ export interface JobSubmission {
   fingerprint: string | undefined;
 }
 
+/** One request of a submission. */
 export interface SubmittedRequest {
   /** The client's `custom_id`; `undefined` outside a batch. */
   customId: string | undefined;

@@ -1,6 +1,6 @@
 import type { Config } from "../config/environment.ts";
 import { GatewayError } from "../errors/failure.ts";
-import { objectIdOf } from "../lib/object-id.ts";
+import { durableIdOf } from "../lib/object-id.ts";
 import { rpcClient, type RpcClient } from "../lib/rpc-client.ts";
 import type { JobBatch } from "./object.ts";
 import type { JobSubmission } from "./submission.ts";
@@ -52,13 +52,6 @@ export function jobBatchOf(
   prefix: "job" | "batch",
   id: string,
 ): JobBatchClient | undefined {
-  const hex = objectIdOf(prefix, id);
-  if (hex === undefined) return undefined;
-  const objects = config.jobs;
-  try {
-    return rpcClient(objects.get(objects.idFromString(hex)));
-  } catch {
-    // The id is well formed, but does not belong to this namespace.
-    return undefined;
-  }
+  const objectId = durableIdOf(config.jobs, prefix, id);
+  return objectId === undefined ? undefined : rpcClient(config.jobs.get(objectId));
 }

@@ -1,7 +1,7 @@
 import { WorkflowEntrypoint, type WorkflowEvent, type WorkflowStep } from "cloudflare:workers";
 import { kvCache } from "../cache/cache.ts";
 import { configOf, type Config } from "../config/environment.ts";
-import { mayPass } from "../contract/job.ts";
+import { isRetryable } from "../contract/job.ts";
 import { withSuccessor } from "../contract/request.ts";
 import { fromStoredRequest } from "../contract/stored-request.ts";
 import { failureOf, type Failure } from "../errors/failure.ts";
@@ -79,7 +79,7 @@ export class ImageJob extends WorkflowEntrypoint<object> {
     }
   }
 
-  /** @returns seconds until the retry; `null` if the job has completed or failed */
+  /** Runs the generation. Returns the seconds until the retry; `null` if the job has completed or failed. */
   async #generate(id: string, attempt: number): Promise<number | null> {
     const jobBatch = this.#jobBatch(id);
     const input = await jobBatch.task(id);
@@ -91,7 +91,7 @@ export class ImageJob extends WorkflowEntrypoint<object> {
       waitUntil,
     });
     const failure = "failure" in outcome ? outcome.failure : undefined;
-    if (failure !== undefined && mayPass(failure) && attempt <= MAX_WAITS) {
+    if (failure !== undefined && isRetryable(failure) && attempt <= MAX_WAITS) {
       return Math.max(waitSeconds(attempt, Math.random()), retryAfterOf(failure));
     }
     await jobBatch.finish(id, outcome);
@@ -99,7 +99,7 @@ export class ImageJob extends WorkflowEntrypoint<object> {
     return null;
   }
 
-  /** @returns seconds until the next attempt; `null` if there is no next attempt */
+  /** Attempts the delivery. Returns the seconds until the next attempt; `null` if there is none. */
   async #deliver(id: string, attempt: number): Promise<number | null> {
     const jobBatch = this.#jobBatch(id);
     const delivery = await jobBatch.delivery(id);

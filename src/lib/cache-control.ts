@@ -1,3 +1,5 @@
+import { parseDirectives } from "./directives.ts";
+
 /** The supported Cache-Control request directives (RFC 9111, 5.2.1). */
 export interface CacheDirectives {
   /** True if the response is neither read from the cache nor stored in it. */
@@ -11,15 +13,10 @@ export interface CacheDirectives {
 }
 
 /**
- * Parses a Cache-Control request header. Names are case-insensitive and values may be quoted.
- * Unknown directives and a malformed `max-age` are ignored, as RFC 9111, 5.2 requires.
+ * Parses a Cache-Control request header. Unknown directives and a malformed `max-age` are ignored, as RFC 9111, 5.2 requires.
  */
 export function parseCacheControl(header: string | undefined): CacheDirectives {
-  const values = new Map<string, string>();
-  for (const part of header?.split(",") ?? []) {
-    const [name = "", value = ""] = part.split("=", 2);
-    values.set(name.trim().toLowerCase(), value.trim().replace(/^"(.*)"$/, "$1"));
-  }
+  const values = parseDirectives(header, /,/);
   const maxAge = values.get("max-age");
   return {
     noStore: values.has("no-store"),

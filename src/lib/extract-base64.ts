@@ -27,8 +27,8 @@ const BASE64_START = /^(?:data:[\w.+-]+\\?\/[\w.+-]+;base64,)?((?:[A-Za-z0-9+/=]
  * Parses JSON that contains images as base64, without holding the base64 in memory.
  *
  * A long base64 string is decoded chunk by chunk and replaced by a short token. Only the rest, a few
- * hundred bytes, is passed to `JSON.parse`. Each image goes to `onBytes` as soon as it is complete,
- * so a body with ten images needs the memory of one and creates no garbage strings of megabytes.
+ * hundred bytes, is passed to `JSON.parse`. Each image goes to `onBytes` as soon as it is complete. So a
+ * body with ten images needs the memory of one, and creates no strings of megabytes.
  *
  * @param chunks the body; a chunk is not used after the next one is requested
  * @param onBytes receives the bytes of one string; its result is available from `resultFor`

@@ -1,4 +1,4 @@
-/** The deepest JSON that a body may hold. No request of the API is deeper than three. */
+/** The maximum nesting depth of a JSON body. No request of the API is deeper than three. */
 export const MAX_JSON_DEPTH = 16;
 
 const QUOTE = 0x22;

@@ -27,3 +27,22 @@ export function objectIdOf(prefix: string, id: string): string | undefined {
   const bytes = Uint8Array.fromBase64(id.slice(prefix.length + 1), { alphabet: "base64url" });
   return bytes.subarray(0, OBJECT_ID_BYTES).toHex();
 }
+
+/**
+ * Returns the Durable Object's id in an id, for its namespace; `undefined` if the id is malformed, or belongs
+ * to another namespace.
+ */
+export function durableIdOf(
+  objects: Pick<DurableObjectNamespace, "idFromString">,
+  prefix: string,
+  id: string,
+): DurableObjectId | undefined {
+  const hex = objectIdOf(prefix, id);
+  if (hex === undefined) return undefined;
+  try {
+    return objects.idFromString(hex);
+  } catch {
+    // Well formed, but of another namespace.
+    return undefined;
+  }
+}

@@ -1,3 +1,5 @@
+import { parseDirectives } from "./directives.ts";
+
 /** The supported preferences (RFC 7240). */
 export interface Preferences {
   /** True if the client requests an immediate 202 response. */
@@ -8,11 +10,7 @@ export interface Preferences {
 
 /** Parses a Prefer header. Unknown and malformed preferences are ignored, as RFC 7240, 2 requires. */
 export function parsePrefer(header: string | undefined): Preferences {
-  const values = new Map<string, string>();
-  for (const preference of header?.split(/[,;]/) ?? []) {
-    const [name = "", value = ""] = preference.split("=", 2);
-    values.set(name.trim().toLowerCase(), value.trim().replace(/^"(.*)"$/, "$1"));
-  }
+  const values = parseDirectives(header, /[,;]/);
   const wait = values.get("wait");
   return {
     respondAsync: values.has("respond-async"),

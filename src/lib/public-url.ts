@@ -5,7 +5,7 @@
  * The URL parser normalizes every notation of an IPv4 address (decimal, octal, hexadecimal, short)
  * to four decimal numbers, so one pattern matches them all (WHATWG URL, 3.5 host parsing).
  *
- * @param local allows http and any host, for local development with an upstream on this machine
+ * @param local true to allow http and any host, for local development
  */
 export function isPublicUrl(url: URL, local: boolean): boolean {
   if (url.username !== "" || url.password !== "") return false;

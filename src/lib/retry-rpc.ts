@@ -3,8 +3,8 @@ const CALL_ATTEMPTS = 3;
 const CALL_PAUSE_MS = 100;
 
 /**
- * Calls a Durable Object, retrying if it was moved or restarted mid-call, so every RPC must be
- * idempotent. Overload errors are not retried.
+ * Calls a Durable Object, retrying twice, because it may have been moved or restarted mid-call. So every
+ * RPC must be idempotent. Overload errors are not retried.
  */
 export async function retryRpc<Result>(call: () => Promise<Result>): Promise<Result> {
   for (let attempt = 1; ; attempt += 1) {

@@ -1,6 +1,6 @@
 import * as z from "zod";
 import { CUSTOM_ID_MAX_CHARS, MAX_REQUESTS, type BatchView } from "../contract/batch.ts";
-import { JOB_STATUSES } from "../contract/job.ts";
+import { JOB_STATUSES, KEY_MAX_CHARS } from "../contract/job.ts";
 import { ACCESS, errorResponses, REQUEST } from "./errors.ts";
 import { exactly } from "./exactly.ts";
 import { responseHeaders } from "./headers.ts";
@@ -57,7 +57,7 @@ export const createBatch: Route = {
   tags: TAGS,
   security: OPTIONAL_TOKEN,
   request: {
-    headers: z.object({ "idempotency-key": z.string().max(255).optional() }),
+    headers: z.object({ "idempotency-key": z.string().max(KEY_MAX_CHARS).optional() }),
     body: {
       required: true,
       content: {

@@ -6,6 +6,7 @@ import { IMAGE_CONTENT } from "./image-file.ts";
 import { generationBody } from "./requests.ts";
 import { ADMIN_KEY, OPTIONAL_TOKEN, jsonContent, type Route } from "./route.ts";
 import { imagesResponse, pendingGeneration, pendingJob } from "./schemas.ts";
+import { KEY_MAX_CHARS } from "../contract/job.ts";
 
 const TAGS = ["Generations"];
 
@@ -45,12 +46,14 @@ const preferences = z.object({
     .string()
     .optional()
     .describe(
-      "`respond-async`: respond with 202 immediately. `wait=N`: respond with the result if it is ready within N seconds.",
+      "`respond-async`: 202 immediately, unless the image already exists. `wait=N`: the result if it is complete within N seconds, otherwise 202.",
     ),
   accept: z
     .string()
     .optional()
-    .describe("`image/*`, `image/png` …: return the image itself if there is exactly one."),
+    .describe(
+      "`image/*`, `image/png` …: the response is the image itself. With `n` above 1 it is 406.",
+    ),
 });
 
 /** `POST /v1/images/generations`. */
@@ -70,7 +73,7 @@ export const createImage: Route = {
         .describe("`no-store`, `no-cache`, `max-age=N`, `only-if-cached`."),
       "idempotency-key": z
         .string()
-        .max(255)
+        .max(KEY_MAX_CHARS)
         .optional()
         .describe("For 24 hours, the same key and request return the same generation."),
     }),
@@ -169,7 +172,10 @@ export const deleteGeneration: Route = {
   security: ADMIN_KEY,
   request: { params: z.object({ id: z.string() }) },
   responses: {
-    204: { description: "Deleted.", headers: responseHeaders() },
+    204: {
+      description: "Deleted. A generation that is in progress or failed is left alone.",
+      headers: responseHeaders(),
+    },
     ...errorResponses("generation_not_found", ...OPERATOR),
   },
 };

@@ -11,7 +11,7 @@ const HEADERS: Record<string, string> = {
   ratelimit: "The exceeded limit, with 0 requests remaining.",
   "retry-after": "Seconds to wait before the next request.",
   "x-should-retry":
-    "`false` if the budget is exceeded or an image may have been paid for. OpenAI's SDKs then do not retry on their own.",
+    "`false` if a retry cannot help (budget exceeded, image not cached) or may be charged again. OpenAI's SDKs then do not retry.",
   location: "The URL of the result.",
   "preference-applied": "The preference that was applied (RFC 7240).",
   "www-authenticate": "The credentials that are missing or invalid (RFC 6750).",

@@ -4,6 +4,13 @@ import { responseHeaders } from "./headers.ts";
 import { IMAGE_CONTENT, PARTIAL_OR_NOT_MODIFIED } from "./image-file.ts";
 import type { Route } from "./route.ts";
 
+/** The errors of a body, which a GET does not have. */
+const OF_BODIES: ReadonlySet<string> = new Set([
+  "unsupported_media_type",
+  "request_too_large",
+  "invalid_json",
+]);
+
 /** `GET /v1/images/generations` with a signed query. */
 export const getSignedImage: Route = {
   method: "get",
@@ -32,7 +39,7 @@ export const getSignedImage: Route = {
       "invalid_signature",
       "signature_expired",
       "method_not_allowed",
-      ...REQUEST.filter((code) => code !== "unsupported_media_type"),
+      ...REQUEST.filter((code) => !OF_BODIES.has(code)),
       "not_acceptable",
       "rate_limit_exceeded",
       "range_not_satisfiable",

@@ -58,6 +58,8 @@ export const createToken: Route = {
     },
     ...errorResponses(
       ...BODY,
+      "empty_string",
+      "string_above_max_length",
       "malformed_value",
       "integer_below_min_value",
       "integer_above_max_value",

@@ -8,7 +8,7 @@ const counts = {
   hits: z.int().describe("Cache hits."),
   collapsed: z.int().describe("Requests that joined a generation in progress."),
   spent_usd: z.number(),
-  saved_usd: z.number().describe("The cost of the cache hits without the cache."),
+  saved_usd: z.number().describe("The cost of the generations that cache hits avoided."),
 };
 
 const usage = z

@@ -4,6 +4,7 @@ import { responseHeaders } from "./headers.ts";
 import { generationBody } from "./requests.ts";
 import { jsonContent, type Route } from "./route.ts";
 import { pendingJob } from "./schemas.ts";
+import { KEY_MAX_CHARS } from "../contract/job.ts";
 
 const TAGS = ["Jobs"];
 
@@ -48,7 +49,7 @@ export const submitBySignedWebhook: Route = {
   security: [],
   request: {
     headers: z.object({
-      "webhook-id": z.string().max(255),
+      "webhook-id": z.string().max(KEY_MAX_CHARS),
       "webhook-timestamp": z.string().describe("Unix seconds."),
       "webhook-signature": z.string().describe("One or more signatures of the form `v1,<base64>`."),
     }),
@@ -79,8 +80,8 @@ export const submitByWebhookWithToken: Route = {
       token: z.string().describe("An access token with the scope `webhook`."),
     }),
     headers: z.object({
-      "webhook-id": z.string().optional(),
-      "idempotency-key": z.string().max(255).optional(),
+      "webhook-id": z.string().max(KEY_MAX_CHARS).optional(),
+      "idempotency-key": z.string().max(KEY_MAX_CHARS).optional(),
     }),
     body: webhookBody,
   },

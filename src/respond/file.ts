@@ -3,6 +3,7 @@ import type { CachedImage } from "../cache/cache.ts";
 import { GatewayError } from "../errors/failure.ts";
 import type { ImageType } from "../lib/image-type.ts";
 import { readExactly } from "../lib/streams.ts";
+import { YEAR_SECONDS } from "../lib/clock.ts";
 
 /** The conditions and the range of a request for an image (RFC 9110, 13 and 14). */
 export interface FileConditions {
@@ -21,10 +22,8 @@ export interface FileIdentity {
   cacheControl: string;
 }
 
-const ONE_YEAR_SECONDS = 365 * 24 * 60 * 60;
-
 /** The Cache-Control of a URL whose bytes never change. */
-export const IMMUTABLE = `public, max-age=${ONE_YEAR_SECONDS}, immutable`;
+export const IMMUTABLE = `public, max-age=${YEAR_SECONDS}, immutable`;
 
 /**
  * Returns an image as a file: the whole, one range of it, or 304. The whole image streams from its source
@@ -82,9 +81,8 @@ export function imageHeaders(type: ImageType): Record<string, string> {
 const MALFORMED = 1;
 
 /**
- * Returns the single requested range; `undefined` if the response is the whole image: without a range,
- * for a malformed or unknown one, for several (RFC 9110, 14.2 lets a server ignore them), or if
- * If-Range does not match.
+ * Returns the single requested range; `undefined` for the whole image. Malformed, unknown and multiple ranges
+ * are ignored (RFC 9110, 14.2), and so is a range whose If-Range does not match.
  */
 async function singleRange(
   image: CachedImage,

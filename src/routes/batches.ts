@@ -18,7 +18,7 @@ import { parseCacheControl } from "../lib/cache-control.ts";
 
 const PATH = "/v1/images/batches";
 
-/** `POST /v1/images/batches`, and a batch by its id. */
+/** Registers `POST /v1/images/batches`, and the lookup of a batch by id. */
 export function batchesRoutes(app: Hono<AppEnv>): void {
   app.post(PATH, async (c) => {
     const config = c.get("config");
@@ -40,7 +40,7 @@ export function batchesRoutes(app: Hono<AppEnv>): void {
           }
         },
         // A batch may start generations, like a cache miss. Its jobs are counted one by one.
-        limited: "generations",
+        limit: "generations",
       },
       c,
     );

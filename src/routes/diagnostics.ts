@@ -3,7 +3,7 @@ import { requireAdmin } from "../access/admin.ts";
 import { diagnose } from "../diagnostics/checks.ts";
 import type { AppEnv } from "../http/context.ts";
 
-/** `GET /v1/doctor`: the operator's diagnostics, which cost nothing. */
+/** Registers `GET /v1/doctor`: the operator's diagnostics, which cost nothing. */
 export function diagnosticsRoute(app: Hono<AppEnv>): void {
   app.get("/v1/doctor", async (c) => {
     const config = c.get("config");

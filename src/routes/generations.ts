@@ -27,7 +27,7 @@ import { parsePrefer } from "../lib/prefer.ts";
 
 const formatSchema = z.enum(RESPONSE_FORMATS).optional();
 
-/** `/v1/images/generations`, and a generation by its id. */
+/** Registers `POST /v1/images/generations`, and the lookup and deletion of a generation by id. */
 export function generationsRoutes(app: Hono<AppEnv>): void {
   app.post(GENERATIONS_PATH, async (c) => {
     const context = generationContext(c);
@@ -71,7 +71,7 @@ export function generationsRoutes(app: Hono<AppEnv>): void {
       throw new GatewayError({ code: "generation_not_found" });
     }
     const deleted = await client?.delete();
-    // This location of KV may have cached a miss before the record was written.
+    // KV may report the record as missing here. Then the Durable Object's record names the entries to delete.
     const stored = cached ?? deleted;
     if (stored !== undefined) await cache.delete(stored.key, stored.record);
     return c.body(null, 204);
@@ -79,8 +79,8 @@ export function generationsRoutes(app: Hono<AppEnv>): void {
 }
 
 /**
- * Reads and validates a POST. With a `webhook_url` it submits a job. `respond-async` alone only shortens the
- * wait.
+ * Reads and validates a POST. A `webhook_url` makes it a job and requires `respond-async`. That preference
+ * alone only shortens the wait.
  */
 async function parsePost(nowMs: number, c: Context<AppEnv>) {
   const config = c.get("config");
@@ -98,7 +98,7 @@ async function parsePost(nowMs: number, c: Context<AppEnv>) {
   };
 }
 
-/** Returns how a lookup requests its images. */
+/** Parses the image format and the accepted image type of a lookup. */
 function parseQuery(c: Context<AppEnv>): Pick<ResponseOptions["delivery"], "format" | "accept"> {
   const requested = formatSchema.safeParse(c.req.query("response_format"));
   if (!requested.success) {

@@ -5,7 +5,7 @@ import { BINDINGS, SECRETS } from "../config/environment.ts";
 import { MICRO_PER_DOLLAR } from "../contract/pricing.ts";
 import type { AppEnv } from "../http/context.ts";
 
-/** `GET /health`: the names of bindings and secrets, and whether each is set. Never a value. */
+/** Registers `GET /health`: the names of bindings and secrets, and whether each is set. Never a value. */
 export function healthRoute(app: Hono<AppEnv>): void {
   app.get("/health", async (c) => {
     const config = c.get("config");

@@ -13,7 +13,7 @@ const ID = idPattern("gen");
 /** The index of one of at most ten images, and a served type. */
 const FILE = new RegExp(`^(\\d)\\.(${IMAGE_TYPES.join("|")})$`);
 
-/** `GET` and `HEAD /v1/images/{id}/{index}.{ext}`: public to every client that knows the id. */
+/** Registers `GET` and `HEAD /v1/images/{id}/{index}.{ext}`: public to every client that knows the id. */
 export function imagesRoute(app: Hono<AppEnv>): void {
   app.get("/v1/images/:id/:file", async (c) => {
     const id = c.req.param("id");

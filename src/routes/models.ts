@@ -5,7 +5,7 @@ import { withdrawalAt } from "../contract/retirement.ts";
 import { GatewayError } from "../errors/failure.ts";
 import type { AppEnv } from "../http/context.ts";
 
-/** `GET /v1/models` and `GET /v1/models/{id}`, from the table that validates requests. */
+/** Registers `GET /v1/models` and `GET /v1/models/{id}`, from the table that validates requests. */
 export function modelsRoutes(app: Hono<AppEnv>): void {
   app.get("/v1/models", (c) => {
     const config = c.get("config");

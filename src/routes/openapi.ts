@@ -3,7 +3,7 @@ import type { AppEnv } from "../http/context.ts";
 
 const MAX_AGE_SECONDS = 300;
 
-/** `GET /openapi.json`: the document that the page at `/docs` shows. */
+/** Registers `GET /openapi.json`: the document that the page at `/docs` shows. */
 export function openApiRoute(app: Hono<AppEnv>): void {
   app.get("/openapi.json", async (c) => {
     // Loaded on demand: building the schemas at start-up would delay the first request of an instance.

@@ -5,7 +5,7 @@ import type { AppEnv } from "../http/context.ts";
 /** The origin of the widget's script and frame (Turnstile documentation, "Content Security Policy"). */
 const TURNSTILE_ORIGIN = "https://challenges.cloudflare.com";
 
-/** `GET /`: the page. Its policy allows the Turnstile widget if one is configured. */
+/** Registers `GET /`: the page. Its policy allows the Turnstile widget if one is configured. */
 export function pageRoute(app: Hono<AppEnv>): void {
   app.get("/", async (c) => {
     const { assets, turnstile } = c.get("config");

@@ -11,7 +11,7 @@ import type { AppEnv } from "../http/context.ts";
 import { generationContext, imageFileResponse, recordResult } from "../http/generation-response.ts";
 import { parseCacheControl } from "../lib/cache-control.ts";
 
-/** `GET /v1/images/generations?…&sig=`: for the `<img>` of a page that has no key. */
+/** Registers `GET /v1/images/generations?…&sig=`: for the `<img>` of a page that has no key. */
 export function signedImageRoute(app: Hono<AppEnv>): void {
   app.get(GENERATIONS_PATH, async (c) => {
     const context = generationContext(c);

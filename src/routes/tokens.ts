@@ -17,7 +17,7 @@ const ORDER = [...Object.keys(tokenBody.shape), "turnstile_token"];
 
 const PATH = "/v1/tokens";
 
-/** `POST /v1/tokens`, `DELETE /v1/tokens/{jti}` and `DELETE /v1/tokens?sub=`. */
+/** Registers `POST /v1/tokens`, `DELETE /v1/tokens/{jti}` and `DELETE /v1/tokens?sub=`. */
 export function tokensRoutes(app: Hono<AppEnv>): void {
   app.post(PATH, async (c) => {
     // The body decides which credential is required: a Turnstile token in it, or the admin key.

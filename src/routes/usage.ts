@@ -5,7 +5,7 @@ import type { UsageRow } from "../access/usage.ts";
 import { MICRO_PER_DOLLAR } from "../contract/pricing.ts";
 import type { AppEnv } from "../http/context.ts";
 
-/** `GET /v1/usage`, for the operator. */
+/** Registers `GET /v1/usage`, for the operator. */
 export function usageRoute(app: Hono<AppEnv>): void {
   app.get("/v1/usage", async (c) => {
     const config = c.get("config");

@@ -2,7 +2,7 @@ import type { Context, Hono } from "hono";
 import { parseWebhookUrl } from "../access/webhook-url.ts";
 import { requestInEvent, splitWebhookUrl } from "../contract/job.ts";
 import { parseImageRequest } from "../contract/request.ts";
-import { GatewayError } from "../errors/failure.ts";
+import { secretNotSet } from "../errors/failure.ts";
 import { admitImageRequest } from "../http/admit.ts";
 import { webhookCallerOf, WEBHOOK_SENDER, type AuthenticatedCaller } from "../http/caller.ts";
 import type { AppEnv } from "../http/context.ts";
@@ -14,12 +14,12 @@ import { parseCacheControl } from "../lib/cache-control.ts";
 
 const PATH = "/v1/webhooks/images";
 
-/** `POST /v1/webhooks/images`, signed, or with a token in the URL for senders that cannot sign. */
+/** Registers `POST /v1/webhooks/images`, signed, or with a token in the URL for senders that cannot sign. */
 export function webhooksRoutes(app: Hono<AppEnv>): void {
   app.post(PATH, async (c) => {
     const { webhookSecrets } = c.get("config");
     if (webhookSecrets.length === 0) {
-      throw new GatewayError({ code: "misconfigured", problems: ["WEBHOOK_SECRET is not set"] });
+      throw secretNotSet("WEBHOOK_SECRET");
     }
     // The signature is over the bytes of the body, so they are read first.
     const bytes = await jsonBytes(c);

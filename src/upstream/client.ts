@@ -1,6 +1,6 @@
 import { version } from "../../package.json";
 import { MISSING_KEY, type UpstreamConfig } from "../config/environment.ts";
-import type { Resolved, Usage } from "../contract/record.ts";
+import type { GeneratedImages } from "../contract/record.ts";
 import type { ImageRequest } from "../contract/request.ts";
 import { GatewayError } from "../errors/failure.ts";
 import { extractBase64 } from "../lib/extract-base64.ts";
@@ -19,16 +19,16 @@ import { parseResponse } from "./response-formats.ts";
 import { retryDelayMs } from "./retry.ts";
 
 /** The result of an upstream call. The bytes of the images are in the sink. */
-export interface UpstreamGeneration {
+export interface UpstreamGeneration extends GeneratedImages {
   images: GeneratedImage[];
-  usage: Usage;
-  resolved: Resolved;
 }
 
+/** An image of an upstream call, with its revised prompt. */
 export interface GeneratedImage extends ReceivedImage {
   revisedPrompt: string | undefined;
 }
 
+/** The configuration of an upstream call, and the receivers of its images. */
 export interface DispatchOptions {
   config: UpstreamConfig;
   /** True if images may be downloaded over http and from this machine. */

@@ -11,6 +11,7 @@ export interface UpstreamErrorResponse {
   text: string;
 }
 
+/** The failure for an upstream error response, and whether a retry is safe. */
 export interface ClassifiedError {
   failure: Failure;
   /** True if nothing was generated, so that the same request may be sent again. */
@@ -31,7 +32,7 @@ const NOTHING_GENERATED: ReadonlySet<number> = new Set([500, 502, 503]);
  * Errors of the gateway's own key or account. A client cannot fix them and must not mistake them
  * for an error of its own credentials.
  */
-const ACCOUNT_STATUSES: ReadonlySet<number> = new Set([401, 402, 403]);
+export const ACCOUNT_STATUSES: ReadonlySet<number> = new Set([401, 402, 403]);
 const ACCOUNT_CODES: ReadonlySet<string> = new Set([
   "insufficient_quota",
   "billing_hard_limit_reached",

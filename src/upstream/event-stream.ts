@@ -20,6 +20,7 @@ export interface PartialImageEvent {
   resolved: Resolved;
 }
 
+/** The completed image of a stream. */
 export interface CompletedImageEvent {
   image: ReceivedImage;
   usage: Usage;

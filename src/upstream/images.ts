@@ -64,6 +64,7 @@ export function requireImage(checked: CheckedImage | undefined): ReceivedImage {
   return checked;
 }
 
+/** The limits of a download. */
 export interface DownloadOptions {
   /** True if http URLs and this machine are allowed. */
   localDevelopment: boolean;

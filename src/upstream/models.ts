@@ -2,6 +2,7 @@ import * as z from "zod";
 import type { UpstreamConfig } from "../config/environment.ts";
 import { valueOfJson } from "../lib/json.ts";
 import { readAll } from "../lib/streams.ts";
+import { ACCOUNT_STATUSES } from "./error-response.ts";
 
 /** The outcome of listing the upstream's models. */
 export type ModelListing =
@@ -32,7 +33,7 @@ export async function listUpstreamModels({
     const { status, body } = response;
     if (!response.ok || body === null) {
       await body?.cancel();
-      return [401, 402, 403].includes(status)
+      return ACCOUNT_STATUSES.has(status)
         ? { kind: "key_rejected", status }
         : { kind: "unlisted", status };
     }

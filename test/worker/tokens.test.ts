@@ -75,12 +75,28 @@ describe("POST /v1/tokens", () => {
     [{ sub: "web", ttl_seconds: 60, origins: [null] }, "origins[0]", "invalid_type"],
     [{ sub: "web", ttl_seconds: 60, origins: [] }, "origins", "invalid_value"],
     [{ sub: "web", ttl_seconds: 60, models: "dall-e-2" }, "models", "invalid_type"],
+    [{ sub: "web", ttl_seconds: 60, models: [""] }, "models[0]", "empty_string"],
+    [
+      { sub: "web", ttl_seconds: 60, models: ["m".repeat(201)] },
+      "models[0]",
+      "string_above_max_length",
+    ],
     [{ sub: "web", ttl_seconds: 60, max_n: 11 }, "max_n", "integer_above_max_value"],
     [{ sub: "web", ttl_seconds: 60, admin: true }, "admin", "unknown_parameter"],
     [[], null, "invalid_json"],
     [{ turnstile_token: "x" }, "turnstile_token", "unknown_parameter"],
   ])("rejects %j with 400", async (body, param, code) => {
     expect(await errorOf(await tokens("POST", "", body))).toEqual([400, code, param]);
+  });
+
+  it.each([
+    [{ ttl_seconds: "60" }, "'ttl_seconds' must be a number, not a string."],
+    [{ ttl_seconds: 0.5 }, "'ttl_seconds' must be an integer, not a decimal number."],
+    [{ budget_usd: "0.5" }, "'budget_usd' must be a number, not a string."],
+  ])("names the type that a parameter requires: %j", async (parameter, message) => {
+    const response = await tokens("POST", "", { sub: "web", ttl_seconds: 60, ...parameter });
+    const { error } = await response.json<{ error: { message: string } }>();
+    expect(error.message).toBe(message);
   });
 
   it.each([

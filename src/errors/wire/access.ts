@@ -37,7 +37,8 @@ const POLICY = '"requests";q=300;w=60';
 export const ACCESS_ROWS = {
   missing_token: {
     ...UNAUTHORIZED,
-    message: ({ credential }) => `Send the header 'Authorization: Bearer <${credential}>'.`,
+    message: ({ credential }) =>
+      `The Authorization header is missing. Send 'Authorization: Bearer <${credential}>'.`,
     headers: () => ({ "www-authenticate": "Bearer" }),
     causes: [
       {
@@ -85,7 +86,8 @@ export const ACCESS_ROWS = {
   },
   origin_not_allowed: {
     ...FORBIDDEN,
-    message: "This token is valid only on pages of the origins that it was issued for.",
+    message:
+      "This token is valid only on pages of the origins that it was issued for. Use it there, or get a token without 'origins'.",
     causes: [
       {
         example: { code: "origin_not_allowed" },
@@ -118,7 +120,8 @@ export const ACCESS_ROWS = {
   },
   model_not_allowed: {
     ...FORBIDDEN,
-    message: ({ allowed }) => `This token allows only these models: ${allowed.join(", ")}.`,
+    message: ({ allowed }) =>
+      `This token does not allow this model. Use one of ${allowed.join(", ")}.`,
     causes: [
       {
         example: { code: "model_not_allowed", allowed: ["gpt-image-2"] },

@@ -1,12 +1,10 @@
-import { DO_NOT_RETRY, type Rows } from "./row.ts";
-
-const NOT_FOUND = { status: 404, type: "invalid_request_error" } as const;
+import { DO_NOT_RETRY, NOT_FOUND, type Rows } from "./row.ts";
 
 /** The errors of images, models and the formats of responses. */
 export const IMAGE_ROWS = {
   image_not_found: {
     ...NOT_FOUND,
-    message: "This image does not exist or has expired. Submit the request again.",
+    message: "This image does not exist or has expired. Send the request again.",
     causes: [
       {
         example: { code: "image_not_found" },

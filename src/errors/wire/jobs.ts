@@ -1,8 +1,7 @@
 import type { WebhookProblem } from "../failure.ts";
-import type { Rows } from "./row.ts";
+import { NOT_FOUND, type Rows } from "./row.ts";
 
 const INVALID = { status: 400, type: "invalid_request_error" } as const;
-const NOT_FOUND = { status: 404, type: "invalid_request_error" } as const;
 
 /** Each completes "This webhook is not valid: ". */
 const WEBHOOK_PROBLEMS: Record<WebhookProblem, string> = {
@@ -91,7 +90,7 @@ export const JOB_ROWS = {
   },
   generation_not_found: {
     ...NOT_FOUND,
-    message: "This generation does not exist or has expired. Submit the request again.",
+    message: "This generation does not exist or has expired. Send the request again.",
     causes: [
       {
         section: "images",
@@ -109,7 +108,7 @@ export const JOB_ROWS = {
   },
   batch_not_found: {
     ...NOT_FOUND,
-    message: "This batch does not exist or has expired. Submit it again.",
+    message: "This batch does not exist or has expired. Submit the batch again.",
     causes: [
       {
         example: { code: "batch_not_found" },

@@ -154,7 +154,7 @@ export const REQUEST_ROWS = {
       {
         example: { code: "string_above_max_length", param: "prompt", maxChars: 1000, chars: 1204 },
         cause:
-          "`param` is too long: `prompt` (`PROMPT_MAX_CHARS` or the limit of the model), the header `Idempotency-Key` (255), `webhook_url` (2048), `custom_id` (64).",
+          "`param` is too long: `prompt` (`PROMPT_MAX_CHARS` or the limit of the model), the headers `Idempotency-Key` and `webhook-id` (255), `webhook_url` (2048), `custom_id` (64), `turnstile_token` (2048), a name or an origin of a token (200).",
         fix: "Shorten it to the limit in the message.",
       },
     ],

@@ -1,5 +1,6 @@
 import type { Failure } from "../failure.ts";
 
+/** The `type` of an error of this gateway. */
 export type ErrorType =
   | "invalid_request_error"
   | "image_generation_user_error"
@@ -55,6 +56,7 @@ export interface ForwardedRow<F extends Failure> extends Documented<F> {
   wire: (failure: F, toWire: (failure: Failure) => WireError) => WireError;
 }
 
+/** The causes of a failure, for the documents. */
 export interface Documented<F extends Failure> {
   /** Each cause is a row of docs/errors.md. The first one's example is in the OpenAPI document. */
   causes: readonly [Cause<F>, ...Cause<F>[]];
@@ -73,6 +75,9 @@ export interface Cause<F extends Failure> {
   /** The status in docs/errors.md, if it is not that of the example. */
   shownStatus?: string;
 }
+
+/** An image, a generation, a job or a batch that does not exist. */
+export const NOT_FOUND = { status: 404, type: "invalid_request_error" } as const;
 
 /** Stops the retries of SDKs: a retry may cost a second time, or cannot help. */
 export const DO_NOT_RETRY = { "x-should-retry": "false" };

@@ -23,7 +23,7 @@ describe("configOf with the bindings alone", () => {
       requireDocumentedFields: false,
       maxBodyBytes: 64 * 1024,
       cacheTtlSeconds: 30 * 24 * 60 * 60,
-      refusalTtlSeconds: 60 * 60,
+      moderationBlockTtlSeconds: 60 * 60,
       adminKey: undefined,
       tokenSecrets: [],
       access: "public",
