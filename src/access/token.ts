@@ -27,7 +27,7 @@ export const tokenLimitsSchema = z.strictObject({
         .max(200)
         .refine(
           (value) => URL.parse(value)?.origin === value,
-          "must be origins, such as https://example.com",
+          "must be an origin, such as https://example.com",
         ),
     )
     .min(1)

@@ -1,7 +1,7 @@
 import type { Context } from "hono";
 import { limitRate, type RateLimitName } from "../access/rate-limit.ts";
 import { requireWithinLimits, type TokenLimits } from "../access/token.ts";
-import type { ImageRequest, ImageSpec } from "../contract/request.ts";
+import type { ImageRequest } from "../contract/request.ts";
 import { callerOf, type AuthenticatedCaller } from "./caller.ts";
 import type { AppEnv } from "./context.ts";
 
@@ -46,11 +46,7 @@ export async function admitImageRequest<Parsed extends { request: ImageRequest }
 ): Promise<{ caller: AuthenticatedCaller } & Parsed> {
   const admission: Admission<Parsed> = {
     ...(authenticate === undefined ? {} : { authenticate }),
-    parse: async () => {
-      const parsed = await parse();
-      logSpec(parsed.request.spec, c);
-      return parsed;
-    },
+    parse,
     checkLimits: ({ request }, limits) => requireWithinLimits(request.spec, limits),
     limit: "requests",
   };
@@ -71,8 +67,4 @@ export async function admitLookup<Query>(
 ): Promise<Query> {
   const { parsed } = await admit({ parse, checkLimits: () => undefined, limit: "requests" }, c);
   return parsed;
-}
-
-function logSpec({ model, size, quality, n }: ImageSpec, c: Context<AppEnv>): void {
-  c.get("event").add({ model, size, quality, n });
 }

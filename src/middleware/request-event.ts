@@ -1,5 +1,5 @@
 import type { Context, MiddlewareHandler } from "hono";
-import { routePath } from "hono/route";
+import { matchedRoutes } from "hono/route";
 import { newId } from "../lib/id.ts";
 import { RequestEvent } from "../telemetry/event.ts";
 import { writeEvent } from "../telemetry/write.ts";
@@ -25,6 +25,6 @@ export function requestEvent(): MiddlewareHandler<AppEnv> {
 
 /** Returns the route as it is registered. The URL itself may contain a token, and its query a prompt. */
 function routeOf(c: Context<AppEnv>): string | undefined {
-  const path = routePath(c, -1);
-  return path.includes("*") ? undefined : path;
+  // Middleware has wildcards. Of the routes that match, the first one responds.
+  return matchedRoutes(c).find(({ path }) => !path.includes("*"))?.path;
 }

@@ -4,7 +4,7 @@ import { requireAdmin } from "../access/admin.ts";
 import { parseWebhookUrl } from "../access/webhook-url.ts";
 import { splitWebhookUrl } from "../contract/job.ts";
 import { RESPONSE_FORMATS } from "../contract/models.ts";
-import { imageFormat, parseImageRequest } from "../contract/request.ts";
+import { imageFormat } from "../contract/request.ts";
 import { GatewayError } from "../errors/failure.ts";
 import { clientOf } from "../generation/client.ts";
 import { generate, lookupById } from "../generation/generate.ts";
@@ -21,6 +21,7 @@ import {
 } from "../http/generation-response.ts";
 import { idempotencyKeyOf } from "../http/idempotency-key.ts";
 import { isJobId, jobResponse, submittedJobResponse } from "../http/job-response.ts";
+import { imageRequest } from "../http/image-request.ts";
 import { jsonBody } from "../http/json-body.ts";
 import { parseCacheControl } from "../lib/cache-control.ts";
 import { parsePrefer } from "../lib/prefer.ts";
@@ -85,7 +86,7 @@ export function generationsRoutes(app: Hono<AppEnv>): void {
 async function parsePost(nowMs: number, c: Context<AppEnv>) {
   const config = c.get("config");
   const { body, webhookUrl } = splitWebhookUrl(await jsonBody(c));
-  const request = parseImageRequest(body, config, nowMs, preferredImage(c));
+  const request = imageRequest(body, nowMs, c, preferredImage(c));
   if (webhookUrl === undefined) {
     requireImageAccepted(request, c);
   } else if (!parsePrefer(c.req.header("prefer")).respondAsync) {

@@ -1,6 +1,5 @@
 import type { Hono } from "hono";
 import { verifyQuery } from "../access/signed-url.ts";
-import { parseImageRequest } from "../contract/request.ts";
 import { GatewayError } from "../errors/failure.ts";
 import { generate } from "../generation/generate.ts";
 import { requireOneImage } from "../http/accept.ts";
@@ -8,6 +7,7 @@ import { admitImageRequest } from "../http/admit.ts";
 import { GENERATIONS_PATH, WITHOUT_SIGNED_URLS } from "../http/allowed-methods.ts";
 import { anonymous, networkOfClient } from "../http/caller.ts";
 import type { AppEnv } from "../http/context.ts";
+import { imageRequest } from "../http/image-request.ts";
 import { generationContext, imageFileResponse, recordResult } from "../http/generation-response.ts";
 import { parseCacheControl } from "../lib/cache-control.ts";
 
@@ -28,7 +28,7 @@ export function signedImageRoute(app: Hono<AppEnv>): void {
         // The signature permits the request of any client. The budget of its network is charged.
         authenticate: () => anonymous("signed-url", networkOfClient(c)),
         parse: () => {
-          const request = parseImageRequest(fromQuery(parameters), context.config, nowMs);
+          const request = imageRequest(fromQuery(parameters), nowMs, c);
           requireOneImage(request.spec.n);
           return { request: { ...request, delivery: FILE } };
         },

@@ -1,12 +1,12 @@
 import type { Context, Hono } from "hono";
 import { parseWebhookUrl } from "../access/webhook-url.ts";
 import { requestInEvent, splitWebhookUrl } from "../contract/job.ts";
-import { parseImageRequest } from "../contract/request.ts";
 import { secretNotSet } from "../errors/failure.ts";
 import { admitImageRequest } from "../http/admit.ts";
 import { webhookCallerOf, WEBHOOK_SENDER, type AuthenticatedCaller } from "../http/caller.ts";
 import type { AppEnv } from "../http/context.ts";
 import { idempotencyKeyOf, webhookIdOf } from "../http/idempotency-key.ts";
+import { imageRequest } from "../http/image-request.ts";
 import { submittedJobResponse, webhookJobResponse } from "../http/job-response.ts";
 import { jsonBytes, parseJson } from "../http/json-body.ts";
 import { verifyWebhook } from "../jobs/signature.ts";
@@ -62,9 +62,10 @@ async function jobOfEvent(
     const { bytes, webhookId } = await read();
     const { body, webhookUrl } = splitWebhookUrl(requestInEvent(parseJson(bytes)));
     return {
-      request: parseImageRequest(body, config, Date.now()),
+      request: imageRequest(body, Date.now(), c),
       webhookUrl: parseWebhookUrl(webhookUrl, config),
-      idempotencyKey: idempotencyKeyOf(c),
+      // The id of the event identifies a repetition.
+      idempotencyKey: webhookId === undefined ? idempotencyKeyOf(c) : undefined,
       webhookId,
     };
   };

@@ -54,6 +54,31 @@ describe("the event of a request", () => {
     expect(events()[1]).not.toHaveProperty("route");
   });
 
+  it.each([
+    ["GET", "/v1/images/generations/gen_1", "/v1/images/generations/:id"],
+    ["DELETE", "/v1/images/generations/gen_1", "/v1/images/generations/:id"],
+    ["GET", "/v1/images/batches/batch_1", "/v1/images/batches/:id"],
+    ["HEAD", "/v1/images/gen_1/0.png", "/v1/images/:id/:file"],
+    ["GET", "/v1/models/gpt-image-2", "/v1/models/:id"],
+  ])("has the route that responds: %s %s", async (method, path, route) => {
+    await fetchWorker(path, environment(), { method });
+    expect(events()).toMatchObject([{ method, route }]);
+  });
+
+  it.each([
+    [{ n: 2 }, { accept: "image/png" }, "not_acceptable"],
+    [{ webhook_url: "https://hooks.example" }, {}, "unsupported_parameter"],
+    [{}, { "idempotency-key": "k".repeat(256) }, "string_above_max_length"],
+  ])(
+    "has the parameters of a request that a later check rejects: %j, %j",
+    async (parameters, headers, error) => {
+      await post({ ...newBody(), ...parameters }, headers);
+      expect(events()).toMatchObject([
+        { status: expect.any(Number), error, model: "dall-e-2", size: "256x256" },
+      ]);
+    },
+  );
+
   it("has the id of a generation that failed", async () => {
     const body = { ...SMALL, prompt: `[upstream status=400] ${crypto.randomUUID()}` };
     await post(body);

@@ -33,7 +33,13 @@ function newId() {
 /** Sends a webhook that the reference library signs. */
 function send(
   body: unknown,
-  { id = newId(), secret = webhookSecret("in"), to = TARGET, env: environment = env } = {},
+  {
+    id = newId(),
+    secret = webhookSecret("in"),
+    to = TARGET,
+    env: environment = env,
+    headers: more = {},
+  } = {},
 ) {
   const now = new Date();
   const text = typeof body === "string" ? body : JSON.stringify(body);
@@ -42,6 +48,7 @@ function send(
     "webhook-id": id,
     "webhook-timestamp": String(Math.floor(now.getTime() / 1000)),
     "webhook-signature": new Webhook(secret).sign(id, now, text),
+    ...more,
   };
   return fetchWorker(to, environment, { method: "POST", headers, body: text });
 }
@@ -108,6 +115,13 @@ describe("a signed webhook", () => {
     expect(new Set(ids).size).toBe(1);
     expect(await acceptedId(await send({ type: "again", data: body }, { id }))).toBe(ids[0]);
     await expectGeneratedOnce(body.prompt);
+  });
+
+  it("is identified by its webhook-id, so that an Idempotency-Key of any length is ignored", async () => {
+    const headers = { "idempotency-key": "k".repeat(256) };
+    expect((await send(newBody(), { headers })).status).toBe(202);
+    const plain = { ...headers, "webhook-id": newId() };
+    expect((await sendPlain(await tokenFor(), newBody(), plain)).status).toBe(202);
   });
 
   it("submits another job of the same generation if its id differs", async () => {

@@ -1,5 +1,5 @@
 import type { RateLimitReason, TokenProblem, TurnstileProblem } from "../failure.ts";
-import { DO_NOT_RETRY, type Rows } from "./row.ts";
+import { DO_NOT_RETRY, orList, retryAfter, type Rows } from "./row.ts";
 
 const UNAUTHORIZED = { status: 401, type: "invalid_request_error" } as const;
 const FORBIDDEN = { status: 403, type: "invalid_request_error" } as const;
@@ -101,7 +101,7 @@ export const ACCESS_ROWS = {
     ...FORBIDDEN,
     message: ({ scope }) =>
       scope === undefined
-        ? "This token is valid only for webhooks. Use a token without a scope."
+        ? "This token is valid only in the URL of a webhook. Use a token without the scope 'webhook'."
         : `This URL requires a token with the scope '${scope}'.`,
     // RFC 6750, 3.1.
     headers: () => ({ "www-authenticate": 'Bearer error="insufficient_scope"' }),
@@ -109,7 +109,7 @@ export const ACCESS_ROWS = {
       {
         example: { code: "insufficient_scope", scope: undefined },
         cause: "A token with the scope `webhook` was used outside a webhook's URL.",
-        fix: "Use a token without a scope.",
+        fix: "Use a token without the scope.",
       },
       {
         example: { code: "insufficient_scope", scope: "webhook" },
@@ -120,8 +120,7 @@ export const ACCESS_ROWS = {
   },
   model_not_allowed: {
     ...FORBIDDEN,
-    message: ({ allowed }) =>
-      `This token does not allow this model. Use one of ${allowed.join(", ")}.`,
+    message: ({ allowed }) => `This token does not allow this model. Use ${orList(allowed)}.`,
     causes: [
       {
         example: { code: "model_not_allowed", allowed: ["gpt-image-2"] },
@@ -160,7 +159,7 @@ export const ACCESS_ROWS = {
     status: 429,
     type: "rate_limit_error",
     message: ({ reason, retryAfterSeconds }) =>
-      `${RATE_LIMIT_MESSAGES[reason]} Retry after ${retryAfterSeconds} seconds.`,
+      `${RATE_LIMIT_MESSAGES[reason]} ${retryAfter(retryAfterSeconds)}`,
     headers: ({ reason, retryAfterSeconds, policy }) => ({
       "retry-after": String(retryAfterSeconds),
       // The current draft's structured fields (draft-ietf-httpapi-ratelimit-headers-10).

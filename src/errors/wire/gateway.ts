@@ -1,5 +1,5 @@
 import type { PathHint } from "../failure.ts";
-import type { Rows } from "./row.ts";
+import { orList, type Rows } from "./row.ts";
 
 const INVALID_REQUEST = { type: "invalid_request_error" } as const;
 const SERVER_ERROR = { status: 500, type: "server_error" } as const;
@@ -21,7 +21,7 @@ export const GATEWAY_ROWS = {
   method_not_allowed: {
     ...INVALID_REQUEST,
     status: 405,
-    message: ({ allow }) => `This URL does not accept this method. Use ${allow.join(" or ")}.`,
+    message: ({ allow }) => `This URL does not accept this method. Use ${orList(allow)}.`,
     headers: ({ allow }) => ({ allow: allow.join(", ") }),
     causes: [
       {

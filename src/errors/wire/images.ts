@@ -4,7 +4,7 @@ import { DO_NOT_RETRY, NOT_FOUND, type Rows } from "./row.ts";
 export const IMAGE_ROWS = {
   image_not_found: {
     ...NOT_FOUND,
-    message: "This image does not exist or has expired. Send the request again.",
+    message: "This image does not exist or has expired. Send its request again to generate it.",
     causes: [
       {
         example: { code: "image_not_found" },
@@ -43,7 +43,7 @@ export const IMAGE_ROWS = {
   not_acceptable: {
     status: 406,
     type: "invalid_request_error",
-    message: ({ reason }) => `The response is not available in an accepted format: ${reason}.`,
+    message: ({ reason }) => `The response does not match the Accept header: ${reason}.`,
     headers: ({ mayHaveCharged }): Record<string, string> => (mayHaveCharged ? DO_NOT_RETRY : {}),
     causes: [
       {

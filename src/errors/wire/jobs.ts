@@ -90,7 +90,8 @@ export const JOB_ROWS = {
   },
   generation_not_found: {
     ...NOT_FOUND,
-    message: "This generation does not exist or has expired. Send the request again.",
+    message:
+      "No generation or job has this id, or it has expired. Send its request again to generate the image.",
     causes: [
       {
         section: "images",

@@ -1,5 +1,5 @@
 import { MAX_JSON_DEPTH } from "../../lib/json-depth.ts";
-import { shortened, type Rows } from "./row.ts";
+import { orList, shortened, type Rows } from "./row.ts";
 
 const INVALID = { status: 400, type: "invalid_request_error" } as const;
 
@@ -89,7 +89,7 @@ export const REQUEST_ROWS = {
   },
   invalid_value: {
     ...INVALID,
-    message: ({ param, allowed }) => `'${param}' must be one of ${allowed.join(", ")}.`,
+    message: ({ param, allowed }) => `'${param}' must be ${orList(allowed)}.`,
     causes: [
       {
         example: { code: "invalid_value", param: "quality", allowed: ["low", "medium", "high"] },

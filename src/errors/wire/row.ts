@@ -82,6 +82,17 @@ export const NOT_FOUND = { status: 404, type: "invalid_request_error" } as const
 /** Stops the retries of SDKs: a retry may cost a second time, or cannot help. */
 export const DO_NOT_RETRY = { "x-should-retry": "false" };
 
+/** Returns a list in words: `a, b or c`. */
+export function orList(values: readonly string[]): string {
+  // British English has no comma before "or".
+  return new Intl.ListFormat("en-GB", { type: "disjunction" }).format(values);
+}
+
+/** Returns a sentence about when to retry. */
+export function retryAfter(seconds: number): string {
+  return `Retry after ${seconds} ${seconds === 1 ? "second" : "seconds"}.`;
+}
+
 const NAME_MAX_CHARS = 64;
 
 /** Returns a name that the client chose, cut to a bounded length. */

@@ -1,5 +1,5 @@
 import { mayHaveCharged, type Failure, type UpstreamError } from "../failure.ts";
-import { DO_NOT_RETRY, type Rows } from "./row.ts";
+import { DO_NOT_RETRY, retryAfter, type Rows } from "./row.ts";
 
 const UPSTREAM_ERROR = { status: 502, type: "upstream_error", headers: afterFailure } as const;
 
@@ -89,8 +89,8 @@ export const UPSTREAM_ROWS = {
     type: "rate_limit_error",
     message: ({ retryAfterSeconds }) =>
       `The upstream is receiving too many requests. ${
-        retryAfterSeconds === undefined ? "Retry later" : `Retry after ${retryAfterSeconds} seconds`
-      }.`,
+        retryAfterSeconds === undefined ? "Retry later." : retryAfter(retryAfterSeconds)
+      }`,
     headers: ({ retryAfterSeconds }): Record<string, string> =>
       retryAfterSeconds === undefined ? {} : { "retry-after": String(retryAfterSeconds) },
     causes: [
