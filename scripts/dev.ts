@@ -3,7 +3,7 @@ import { once } from "node:events";
 import { createServer } from "node:net";
 import { root, wrangler } from "./wrangler.ts";
 
-/** The first port to try. */
+/** The first port to try, if none is requested. */
 export const FIRST_PORT = Number(process.env["PORT"] ?? 8787);
 const READY_WITHIN_MS = 60_000;
 
@@ -20,20 +20,22 @@ export interface Dev {
 export interface DevOptions {
   /** Flags for wrangler. */
   flags?: readonly string[];
+  /** The first port to try. */
+  firstPort?: number;
   /** True if the output of wrangler and the Worker is discarded. */
   isQuiet?: boolean;
 }
 
 /**
- * Starts the Worker on the first free port, counting up from `PORT`.
+ * Starts the Worker on the first free port, counting up from `firstPort`.
  *
  * @param vars `NAME:value`. They override wrangler.toml and .dev.vars.
  */
 export async function startDev(
   vars: readonly string[],
-  { flags = [], isQuiet = false }: DevOptions = {},
+  { flags = [], firstPort = FIRST_PORT, isQuiet = false }: DevOptions = {},
 ): Promise<Dev> {
-  const port = await freePort(FIRST_PORT);
+  const port = await freePort(firstPort);
   const url = `http://127.0.0.1:${port}`;
   const output = isQuiet ? "ignore" : "inherit";
   const worker = spawn(

@@ -2,20 +2,30 @@ import { MISSING_KEY } from "../src/config/environment.ts";
 import { startSimulator } from "../test/support/upstream/simulator.ts";
 import { FIRST_PORT, freePort, startDev } from "./dev.ts";
 import { devVars } from "./dev-vars.ts";
+import { fail, splitOptions } from "./options.ts";
 
 /** About the latency of a fast model, so that the page shows its progress. */
 const SIMULATED_SECONDS = 2;
-/** A fixed port: the cache key includes the upstream's URL, so a new port would miss the cache. */
-const SIMULATOR_PORT = FIRST_PORT + 1000;
-
 /** Separate storage, so that simulated generations touch neither the real budget nor the real cache. */
 const STORAGE = "--persist-to";
 const SIMULATED_STORAGE = ".wrangler/simulated";
 
-/** `npm start -- --simulated` uses the simulator even if .dev.vars has a key. */
-const SIMULATED = "--simulated";
-const isSimulated = process.argv.includes(SIMULATED);
-const wranglerFlags = process.argv.slice(2).filter((flag) => flag !== SIMULATED);
+/** The flags of this script. All others are flags of `wrangler dev`. */
+const OPTIONS = {
+  /** The first port to try. */
+  port: { type: "string" },
+  /** Uses the simulator even if .dev.vars has a key. */
+  simulated: { type: "boolean" },
+} as const;
+
+const { own, others: wranglerFlags } = splitOptions(OPTIONS);
+const isSimulated = own.simulated === true;
+const firstPort = own.port === undefined ? FIRST_PORT : Number(own.port);
+if (!Number.isInteger(firstPort) || firstPort < 1 || firstPort > 64_535) {
+  fail("--port must be a port from 1 to 64535. The simulator uses the port 1000 above it.");
+}
+/** A fixed port: the cache key includes the upstream's URL, so a new port would miss the cache. */
+const simulatorPort = firstPort + 1000;
 
 const key = devVars()["UPSTREAM_API_KEY"];
 const hasKey = !isSimulated && key !== undefined && key !== "";
@@ -32,6 +42,7 @@ const {
   process: worker,
   ready,
 } = await startDev(vars, {
+  firstPort,
   flags: [
     // Ignores .dev.vars, because it contains the real key.
     ...(isSimulated ? ["--env-file", "/dev/null"] : []),
@@ -60,7 +71,7 @@ console.log(banner());
 
 async function startSimulatedUpstream() {
   const delayMs = SIMULATED_SECONDS * 1000;
-  return startSimulator({ delayMs, port: await freePort(SIMULATOR_PORT) });
+  return startSimulator({ delayMs, port: await freePort(simulatorPort) });
 }
 
 function banner(): string {

@@ -7,7 +7,7 @@ import type { Browser, BrowserContextOptions, Page } from "playwright-core";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { MISSING_KEY } from "../../src/config/environment.ts";
 import { browserPath, startBrowser } from "../support/browser.ts";
-import { startLocal, type Local } from "../support/npm-start.ts";
+import { firstPort, startLocal, type Local, PORTS } from "../support/npm-start.ts";
 import { newPrompt } from "../support/bodies.ts";
 
 const isRequired = process.env["CI"] !== undefined;
@@ -78,6 +78,12 @@ describe.skipIf(browserPath === undefined)("in a real browser", { timeout: 30_00
   it("npm start prints the API's error message for a missing key", () => {
     expect(local.printed).toContain(MISSING_KEY);
     expect(local.printed).toContain("SIMULATED UPSTREAM");
+  });
+
+  it("npm start serves at the first free port from --port on", () => {
+    const port = Number(new URL(local.url).port);
+    expect(port).toBeGreaterThanOrEqual(firstPort());
+    expect(port).toBeLessThan(firstPort() + PORTS);
   });
 
   describe("the page", () => {

@@ -14,9 +14,12 @@ export interface Local {
   close(): Promise<void>;
 }
 
-/** Returns a port range per test worker: test files run in parallel, and two could pick the same free port. */
-function firstPort(): number {
-  return 8900 + 20 * Number(process.env["VITEST_WORKER_ID"] ?? 0);
+/** The number of ports of a test worker. */
+export const PORTS = 20;
+
+/** Returns the first port of a test worker: test files run in parallel, and two could pick the same free port. */
+export function firstPort(): number {
+  return 8900 + PORTS * Number(process.env["VITEST_WORKER_ID"] ?? 0);
 }
 
 const READY = /Darkroom: +(http:\S+)/;
@@ -33,11 +36,8 @@ export async function startLocal(vars: Record<string, string> = {}): Promise<Loc
   const script = join(root, "scripts/start.ts");
   const child = spawn(
     process.execPath,
-    [script, "--simulated", "--persist-to", directory, ...flags],
-    {
-      stdio: ["ignore", "pipe", "inherit"],
-      env: { ...process.env, PORT: String(firstPort()) },
-    },
+    [script, "--simulated", "--port", String(firstPort()), "--persist-to", directory, ...flags],
+    { stdio: ["ignore", "pipe", "inherit"] },
   );
   let printed = "";
   const url = await new Promise<string>((resolve, reject) => {
