@@ -6,6 +6,7 @@ import { fail, splitOptions } from "./options.ts";
 
 /** About the latency of a fast model, so that the page shows its progress. */
 const SIMULATED_SECONDS = 2;
+
 /** Separate storage, so that simulated generations touch neither the real budget nor the real cache. */
 const STORAGE = "--persist-to";
 const SIMULATED_STORAGE = ".wrangler/simulated";

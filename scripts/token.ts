@@ -4,6 +4,7 @@ import {
   TOKEN_MAX_SECONDS,
   tokenLimitsSchema,
 } from "../src/access/token.ts";
+import { DAY_SECONDS } from "../src/lib/clock.ts";
 import { fail, optionsOf } from "./options.ts";
 import { tokenSecrets } from "./token-secrets.ts";
 
@@ -28,7 +29,7 @@ const values = optionsOf(USAGE, {
   },
 });
 
-const ttlSeconds = Math.floor(Number(values.days) * 24 * 60 * 60);
+const ttlSeconds = Math.floor(Number(values.days) * DAY_SECONDS);
 const sub = subjectSchema.safeParse(values.sub);
 const limits = tokenLimitsSchema.safeParse({
   origins: values.origin,

@@ -3,7 +3,7 @@ import type { Config } from "../config/environment.ts";
 import { nowSeconds } from "../lib/clock.ts";
 import { TOKEN_MAX_SECONDS, type TokenClaims } from "./token.ts";
 
-/** The subject of a revocation: one token, or all tokens of a subject that were issued so far. */
+/** The tokens that a revocation covers: one, or all that were issued to a subject so far. */
 export type Revoked = { jti: string } | { sub: string };
 
 /**

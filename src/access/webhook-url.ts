@@ -1,8 +1,8 @@
 import type { Config } from "../config/environment.ts";
 import { invalidType } from "../contract/issues.ts";
+import { WEBHOOK_URL } from "../contract/job.ts";
 import { GatewayError, secretNotSet } from "../errors/failure.ts";
 import { isPublicUrl } from "../lib/public-url.ts";
-import { WEBHOOK_URL } from "../contract/job.ts";
 
 const MAX_CHARS = 2048;
 

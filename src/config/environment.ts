@@ -4,6 +4,7 @@ import { MICRO_PER_DOLLAR } from "../contract/pricing.ts";
 import { isOpenAiUrl, RETIRED_MODELS } from "../contract/retirement.ts";
 import { GatewayError } from "../errors/failure.ts";
 import { isPublicUrl } from "../lib/public-url.ts";
+import { DAY_SECONDS, YEAR_SECONDS } from "../lib/clock.ts";
 import {
   aliases,
   apiKey,
@@ -22,7 +23,6 @@ import {
   tokenSecrets,
   webhookSecrets,
 } from "./values.ts";
-import { DAY_SECONDS, YEAR_SECONDS } from "../lib/clock.ts";
 
 /** The shortest TTL of an entry in KV. */
 const TTL_MIN_SECONDS = 60;

@@ -118,8 +118,9 @@ export function parseImageRequest(
   const model = requestedModel(body["model"], rules, nowMs);
   if (accept !== undefined && model.rules.imageOptions) body["output_format"] ??= accept;
   const result = schemaFor(model.rules, rules).safeParse(body, { reportInput: true });
-  if (!result.success)
+  if (!result.success) {
     throw new GatewayError(failureOfIssues(result.error.issues, PARAMETERS, model.id));
+  }
   const fields = result.data;
   const stream = fields.stream ?? false;
   const spec: ImageSpec = {

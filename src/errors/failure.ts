@@ -2,8 +2,7 @@
  * Every error as data. `wire.ts` translates it to the response.
  *
  * Statuses, types, params and codes are those of the OpenAI API where it has the same error. The messages
- * are this gateway's.
- * A message never contains a prompt, a token or a key.
+ * are this gateway's. A message never contains a prompt, a token or a key.
  */
 
 /** Every failure, with the values that its message contains. */

@@ -1,11 +1,12 @@
 import { DurableObject } from "cloudflare:workers";
 import type { Config } from "../config/environment.ts";
 import { GatewayError } from "../errors/failure.ts";
+import { DAY_SECONDS } from "../lib/clock.ts";
 import { retryRpc } from "../lib/retry-rpc.ts";
 import type { RequestIdentity } from "./key.ts";
 
 /** How long a key stays bound to its generation. */
-export const IDEMPOTENCY_SECONDS = 24 * 60 * 60;
+export const IDEMPOTENCY_SECONDS = DAY_SECONDS;
 
 /** The first request with a key. Version 0.1.0 stored no fingerprint. */
 interface StoredClaim {

@@ -1,7 +1,7 @@
 import type { Context } from "hono";
+import { KEY_MAX_CHARS } from "../contract/job.ts";
 import { GatewayError } from "../errors/failure.ts";
 import type { AppEnv } from "./context.ts";
-import { KEY_MAX_CHARS } from "../contract/job.ts";
 
 /**
  * Returns the value of a header that identifies a repeated request; `undefined` if it is absent or empty.

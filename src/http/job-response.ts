@@ -26,7 +26,7 @@ export interface JobRequest {
   webhookUrl: string | undefined;
 }
 
-/** The name of a submission, and the fingerprints of its request. Without a name each submission is a new job. */
+/** The name of a submission and the fingerprints of its request. Without a name it is a new job. */
 interface SubmissionName extends Pick<JobSubmission, "fingerprint" | "requestFingerprint"> {
   name: string | undefined;
 }

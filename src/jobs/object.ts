@@ -7,7 +7,7 @@ import { asRequested } from "../contract/request.ts";
 import type { StoredRequest } from "../contract/stored-request.ts";
 import type { Failure } from "../errors/failure.ts";
 import type { CacheDirectives } from "../lib/cache-control.ts";
-import { nowSeconds } from "../lib/clock.ts";
+import { DAY_SECONDS, nowSeconds } from "../lib/clock.ts";
 import { newId } from "../lib/id.ts";
 import { newIdInObject } from "../lib/object-id.ts";
 import { isFinal, type Attempt, type WebhookDelivery } from "./delivery.ts";
@@ -16,7 +16,7 @@ import type { JobSubmission } from "./submission.ts";
 import { batchView, jobFields, webhookEvent } from "./views.ts";
 
 /** Retention of a batch. The longest schedule of delivery attempts ends after three days. */
-const RETENTION_SECONDS = 7 * 24 * 60 * 60;
+const RETENTION_SECONDS = 7 * DAY_SECONDS;
 
 /** A stored submission. */
 export interface AcceptedBatch {

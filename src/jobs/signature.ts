@@ -1,6 +1,6 @@
 import { Webhook } from "standardwebhooks";
-import { GatewayError, type WebhookProblem } from "../errors/failure.ts";
 import { KEY_MAX_CHARS } from "../contract/job.ts";
+import { GatewayError, type WebhookProblem } from "../errors/failure.ts";
 
 /** The headers that identify and authenticate a webhook (Standard Webhooks, "Headers"). */
 export interface WebhookHeaders {
@@ -57,8 +57,9 @@ export function verifyWebhook(
   }
   // The library parses "12 monkeys" as 12.
   if (!/^\d{1,12}$/.test(timestamp)) throw invalid("timestamp");
-  if (id.length > KEY_MAX_CHARS || signature.length > SIGNATURE_MAX_CHARS)
+  if (id.length > KEY_MAX_CHARS || signature.length > SIGNATURE_MAX_CHARS) {
     throw invalid("mismatch");
+  }
   const headers: WebhookHeaders = {
     "webhook-id": id,
     "webhook-timestamp": timestamp,

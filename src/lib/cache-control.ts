@@ -13,7 +13,8 @@ export interface CacheDirectives {
 }
 
 /**
- * Parses a Cache-Control request header. Unknown directives and a malformed `max-age` are ignored, as RFC 9111, 5.2 requires.
+ * Parses a Cache-Control request header. Unknown directives and a malformed `max-age` are ignored, as
+ * RFC 9111, 5.2 requires.
  */
 export function parseCacheControl(header: string | undefined): CacheDirectives {
   const values = parseDirectives(header, /,/);

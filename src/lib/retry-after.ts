@@ -1,5 +1,7 @@
+import { DAY_SECONDS } from "./clock.ts";
+
 /** One day. A longer value means "never", and clients need a realistic number. */
-const MAX_RETRY_AFTER_SECONDS = 24 * 60 * 60;
+const MAX_RETRY_AFTER_SECONDS = DAY_SECONDS;
 
 /**
  * Parses a Retry-After header, a number or an HTTP date (RFC 9110, 10.2.3), to seconds, at most one

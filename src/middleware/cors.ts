@@ -2,6 +2,7 @@ import type { MiddlewareHandler } from "hono";
 import { cors as honoCors } from "hono/cors";
 import { configOf } from "../config/environment.ts";
 import type { AppEnv } from "../http/context.ts";
+import { DAY_SECONDS } from "../lib/clock.ts";
 
 /** Response headers that a script may read. */
 const EXPOSED_HEADERS = [
@@ -36,7 +37,7 @@ const REQUEST_HEADERS = [
 /** The SDKs send a dozen headers of their own. Browsers and proxies give no meaning to custom names. */
 const CUSTOM_HEADER = /^(?:x|openai)-[\w-]{1,64}$/;
 
-const PREFLIGHT_SECONDS = 24 * 60 * 60;
+const PREFLIGHT_SECONDS = DAY_SECONDS;
 
 /** One for each environment, which does not change during the life of an isolate. */
 const policies = new WeakMap<object, MiddlewareHandler>();

@@ -6,20 +6,20 @@ import { errorBody } from "./schemas.ts";
 
 type Codes = readonly Failure["code"][];
 
-/** The errors of any JSON body. */
-export const BODY: Codes = [
-  "invalid_json",
-  "unsupported_media_type",
-  "request_too_large",
+/** The errors of a body before its parameters are read. */
+const JSON_BODY: Codes = ["invalid_json", "unsupported_media_type", "request_too_large"];
+
+/** The errors of any parameters. */
+const PARAMETERS: Codes = [
   "missing_required_parameter",
   "invalid_type",
   "invalid_value",
   "unknown_parameter",
 ];
 
-/** The errors of an image request. */
-export const REQUEST: Codes = [
-  ...BODY,
+/** The errors of the parameters of an image request. */
+export const IMAGE_PARAMETERS: Codes = [
+  ...PARAMETERS,
   "empty_string",
   "string_above_max_length",
   "integer_below_min_value",
@@ -30,6 +30,12 @@ export const REQUEST: Codes = [
   "invalid_png_output_compression",
   "transparent_without_alpha",
 ];
+
+/** The errors of any JSON body. */
+export const BODY: Codes = [...JSON_BODY, ...PARAMETERS];
+
+/** The errors of an image request in a body. */
+export const REQUEST: Codes = [...JSON_BODY, ...IMAGE_PARAMETERS];
 
 /** The errors of authentication, authorization and rate limits. */
 export const ACCESS: Codes = [

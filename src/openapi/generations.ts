@@ -1,4 +1,5 @@
 import * as z from "zod";
+import { KEY_MAX_CHARS } from "../contract/job.ts";
 import { RESPONSE_FORMATS } from "../contract/models.ts";
 import { ACCESS, errorResponses, OPERATOR, REQUEST, UPSTREAM } from "./errors.ts";
 import { responseHeaders } from "./headers.ts";
@@ -6,7 +7,6 @@ import { IMAGE_CONTENT } from "./image-file.ts";
 import { generationBody } from "./requests.ts";
 import { ADMIN_KEY, OPTIONAL_TOKEN, jsonContent, type Route } from "./route.ts";
 import { imagesResponse, pendingGeneration, pendingJob } from "./schemas.ts";
-import { KEY_MAX_CHARS } from "../contract/job.ts";
 
 const TAGS = ["Generations"];
 

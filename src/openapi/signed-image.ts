@@ -1,15 +1,8 @@
 import * as z from "zod";
-import { errorResponses, REQUEST, UPSTREAM } from "./errors.ts";
+import { errorResponses, IMAGE_PARAMETERS, UPSTREAM } from "./errors.ts";
 import { responseHeaders } from "./headers.ts";
 import { IMAGE_CONTENT, PARTIAL_OR_NOT_MODIFIED } from "./image-file.ts";
 import type { Route } from "./route.ts";
-
-/** The errors of a body, which a GET does not have. */
-const OF_BODIES: ReadonlySet<string> = new Set([
-  "unsupported_media_type",
-  "request_too_large",
-  "invalid_json",
-]);
 
 /** `GET /v1/images/generations` with a signed query. */
 export const getSignedImage: Route = {
@@ -39,7 +32,7 @@ export const getSignedImage: Route = {
       "invalid_signature",
       "signature_expired",
       "method_not_allowed",
-      ...REQUEST.filter((code) => !OF_BODIES.has(code)),
+      ...IMAGE_PARAMETERS,
       "not_acceptable",
       "rate_limit_exceeded",
       "range_not_satisfiable",

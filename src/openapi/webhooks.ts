@@ -1,10 +1,10 @@
 import * as z from "zod";
+import { KEY_MAX_CHARS } from "../contract/job.ts";
 import { ACCESS, errorResponses, REQUEST } from "./errors.ts";
 import { responseHeaders } from "./headers.ts";
 import { generationBody } from "./requests.ts";
 import { jsonContent, type Route } from "./route.ts";
 import { pendingJob } from "./schemas.ts";
-import { KEY_MAX_CHARS } from "../contract/job.ts";
 
 const TAGS = ["Jobs"];
 

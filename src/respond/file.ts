@@ -1,9 +1,9 @@
 import { parse as parseRange } from "range-parser";
 import type { CachedImage } from "../cache/cache.ts";
 import { GatewayError } from "../errors/failure.ts";
+import { YEAR_SECONDS } from "../lib/clock.ts";
 import type { ImageType } from "../lib/image-type.ts";
 import { readExactly } from "../lib/streams.ts";
-import { YEAR_SECONDS } from "../lib/clock.ts";
 
 /** The conditions and the range of a request for an image (RFC 9110, 13 and 14). */
 export interface FileConditions {

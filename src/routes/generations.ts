@@ -20,8 +20,8 @@ import {
   type ResponseOptions,
 } from "../http/generation-response.ts";
 import { idempotencyKeyOf } from "../http/idempotency-key.ts";
-import { isJobId, jobResponse, submittedJobResponse } from "../http/job-response.ts";
 import { imageRequest } from "../http/image-request.ts";
+import { isJobId, jobResponse, submittedJobResponse } from "../http/job-response.ts";
 import { jsonBody } from "../http/json-body.ts";
 import { parseCacheControl } from "../lib/cache-control.ts";
 import { parsePrefer } from "../lib/prefer.ts";

@@ -7,8 +7,8 @@ import { admitImageRequest } from "../http/admit.ts";
 import { GENERATIONS_PATH, WITHOUT_SIGNED_URLS } from "../http/allowed-methods.ts";
 import { anonymous, networkOfClient } from "../http/caller.ts";
 import type { AppEnv } from "../http/context.ts";
-import { imageRequest } from "../http/image-request.ts";
 import { generationContext, imageFileResponse, recordResult } from "../http/generation-response.ts";
+import { imageRequest } from "../http/image-request.ts";
 import { parseCacheControl } from "../lib/cache-control.ts";
 
 /** Registers `GET /v1/images/generations?…&sig=`: for the `<img>` of a page that has no key. */

@@ -26,7 +26,7 @@ import { quietAndFresh } from "../support/worker/fresh-state.ts";
 const log = quietAndFresh({ expectsErrors: true });
 
 afterEach(() => {
-  const logged = [...log.info, ...log.errors].join("\n");
+  const logged = log.all().join("\n");
   for (const secret of [...prompts, "sk-test", "iVBORw0KGgo"]) {
     if (logged.includes(secret))
       throw new Error("a line of the log holds a prompt, a key or an image");

@@ -6,6 +6,8 @@ export interface LogLines {
   info: string[];
   /** Recorded only in files that expect errors. */
   errors: string[];
+  /** Returns both. */
+  all(): string[];
 }
 
 /**
@@ -14,7 +16,11 @@ export interface LogLines {
  * @param options.expectsErrors true if errors are recorded too; otherwise they are printed
  */
 export function quietAndFresh({ expectsErrors = false } = {}): LogLines {
-  const lines: LogLines = { info: [], errors: [] };
+  const lines: LogLines = {
+    info: [],
+    errors: [],
+    all: () => [...lines.info, ...lines.errors],
+  };
   const recordIn = (list: string[]) => (line: string) => void list.push(line);
   beforeEach(() => {
     lines.info.length = 0;

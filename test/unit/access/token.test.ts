@@ -7,7 +7,7 @@ import {
   verifyToken,
   type TokenLimits,
 } from "../../../src/access/token.ts";
-import { type Failure } from "../../../src/errors/failure.ts";
+import type { Failure } from "../../../src/errors/failure.ts";
 import { TOKEN_SECRET as SECRET } from "../../support/vars.ts";
 import { rejectionOf } from "../../support/failures.ts";
 

@@ -13,6 +13,10 @@ const VARS = {
 
 const CONFIG = testConfig(VARS);
 
+function keyFor(body: object): Promise<string> {
+  return requestKeyOf(body, CONFIG);
+}
+
 const FULL = {
   model: "gpt-image-2",
   prompt: "a man walks",
@@ -27,7 +31,7 @@ const FULL = {
 
 describe("the cache key", () => {
   it("is 64 hexadecimal digits", async () => {
-    expect(await requestKeyOf(FULL, CONFIG)).toMatch(/^[0-9a-f]{64}$/);
+    expect(await keyFor(FULL)).toMatch(/^[0-9a-f]{64}$/);
   });
 
   // Images are cached under these for up to a year. Another key for the same request pays for it again.
@@ -53,16 +57,16 @@ describe("the cache key", () => {
       "ee7a740a23189bca2e3b3820049bfabf8b5f3e69f14a9051a5b9d982cb2c523d",
     ],
   ])("is the key of earlier versions for %o", async (body, key) => {
-    expect(await requestKeyOf(body, CONFIG)).toBe(key);
+    expect(await keyFor(body)).toBe(key);
   });
 
   it("does not change with the order of the fields", async () => {
-    const key = await requestKeyOf(FULL, CONFIG);
+    const key = await keyFor(FULL);
     const entries = Object.entries(FULL);
     const orders = fc.shuffledSubarray(entries, { minLength: entries.length });
     await fc.assert(
       fc.asyncProperty(orders, async (order) => {
-        expect(await requestKeyOf(Object.fromEntries(order), CONFIG)).toBe(key);
+        expect(await keyFor(Object.fromEntries(order))).toBe(key);
       }),
     );
   });
@@ -75,9 +79,7 @@ describe("the cache key", () => {
     ["stream: false", { stream: false }],
     ["the user and the safety identifier", { user: "u-1", safety_identifier: "s-1" }],
   ])("does not change with %s", async (_, change) => {
-    expect(await requestKeyOf({ ...FULL, ...change }, CONFIG)).toBe(
-      await requestKeyOf(FULL, CONFIG),
-    );
+    expect(await keyFor({ ...FULL, ...change })).toBe(await keyFor(FULL));
   });
 
   it.each([
@@ -101,9 +103,7 @@ describe("the cache key", () => {
       { n: 1, size: "1024x1024", quality: "standard", style: "vivid" },
     ],
   ])("does not change if the defaults are written out: %s", async (_, body, defaults) => {
-    expect(await requestKeyOf({ ...body, ...defaults }, CONFIG)).toBe(
-      await requestKeyOf(body, CONFIG),
-    );
+    expect(await keyFor({ ...body, ...defaults })).toBe(await keyFor(body));
   });
 
   it.each([
@@ -118,21 +118,17 @@ describe("the cache key", () => {
     { output_compression: 51 },
     { moderation: "auto" },
   ])("changes with %o", async (change) => {
-    expect(await requestKeyOf({ ...FULL, ...change }, CONFIG)).not.toBe(
-      await requestKeyOf(FULL, CONFIG),
-    );
+    expect(await keyFor({ ...FULL, ...change })).not.toBe(await keyFor(FULL));
   });
 
   it("changes with dall-e-3's style", async () => {
     const body = { prompt: "a", model: "dall-e-3" };
-    expect(await requestKeyOf({ ...body, style: "natural" }, CONFIG)).not.toBe(
-      await requestKeyOf(body, CONFIG),
-    );
+    expect(await keyFor({ ...body, style: "natural" })).not.toBe(await keyFor(body));
   });
 
   it("changes with the upstream, because another server generates other images", async () => {
     const other = testConfig({ ...VARS, UPSTREAM_BASE_URL: "https://other.example.com/v1" });
-    expect(await requestKeyOf(FULL, other)).not.toBe(await requestKeyOf(FULL, CONFIG));
+    expect(await requestKeyOf(FULL, other)).not.toBe(await keyFor(FULL));
   });
 
   it("differs for any two different prompts", async () => {
@@ -143,9 +139,7 @@ describe("the cache key", () => {
     const prompt = fc.string({ minLength: 1, maxLength: 50, unit });
     await fc.assert(
       fc.asyncProperty(prompt, prompt, async (first, other) => {
-        const isSame =
-          (await requestKeyOf({ prompt: first }, CONFIG)) ===
-          (await requestKeyOf({ prompt: other }, CONFIG));
+        const isSame = (await keyFor({ prompt: first })) === (await keyFor({ prompt: other }));
         expect(isSame).toBe(first === other);
       }),
     );
