@@ -1,18 +1,31 @@
-import { createHash } from "node:crypto";
 import { createRequire } from "node:module";
-import sharp from "sharp";
+import sharp, { type Sharp } from "sharp";
+import { gradientOf, paintSvg } from "./svg.ts";
+
+const TYPES = ["png", "jpeg", "webp", "gif", "svg", "avif"] as const;
+
+/** A type of image that the simulator paints. */
+export type ImageType = (typeof TYPES)[number];
 
 /** The properties of an image. */
 export interface Painting {
   prompt: string;
   /** The position among the images for one prompt. Each looks different. */
   index: number;
+  /** Changes the image; `undefined` if the request has none. */
+  seed?: unknown;
   width: number;
   height: number;
-  format: "png" | "jpeg" | "webp";
+  type: ImageType;
   transparent: boolean;
   /** The quality of jpeg and webp, 0 to 100. */
   compression: number;
+  /** The number of frames of a GIF. */
+  frames: number;
+  /** The duration of each frame, in milliseconds. */
+  frameMs: number;
+  /** The prefix of the URLs that a hostile SVG requests. Absent: a harmless SVG. */
+  trackUrl?: string;
 }
 
 // A dependency of the project, so that images are the same on a machine without fonts.
@@ -21,6 +34,11 @@ const FONT = createRequire(import.meta.url).resolve("dejavu-fonts-ttf/ttf/DejaVu
 /** The latest images: tests request the same ones many times. */
 const painted = new Map<string, Promise<Buffer>>();
 const MAX_PAINTED = 64;
+
+/** Returns true if the simulator can paint an image of this type. */
+export function isImageType(type: unknown): type is ImageType {
+  return TYPES.some((known) => known === type);
+}
 
 /** Paints an image: a gradient in colours that depend on the prompt, with the prompt written on it. */
 export function paint(painting: Painting): Promise<Buffer> {
@@ -35,20 +53,31 @@ export function paint(painting: Painting): Promise<Buffer> {
 }
 
 async function paintNew(painting: Painting): Promise<Buffer> {
-  const { prompt, index, width, height, format, transparent, compression } = painting;
-  const hash = createHash("sha256").update(`${index}:${prompt}`).digest();
-  const hue = (hash.readUInt16BE(0) / 65_535) * 360;
-  const angle = hash.readUInt8(2) / 255;
-  const opacity = transparent ? 0 : 1;
+  const { type, compression } = painting;
+  if (type === "svg") return Buffer.from(paintSvg(painting));
+  const image = await paintPixels(painting);
+  switch (type) {
+    case "png":
+      return image.png({ compressionLevel: 6 }).toBuffer();
+    case "jpeg":
+      return image
+        .flatten()
+        .jpeg({ quality: Math.max(1, compression) })
+        .toBuffer();
+    case "webp":
+      return image.webp({ quality: Math.max(1, compression) }).toBuffer();
+    case "avif":
+      return image.avif({ effort: 0 }).toBuffer();
+    case "gif":
+      return animate(image, painting);
+  }
+}
+
+async function paintPixels(painting: Painting): Promise<Sharp> {
+  const { prompt, width, height } = painting;
   const background = `
     <svg xmlns="http://www.w3.org/2000/svg" width="${width}" height="${height}">
-      <defs>
-        <linearGradient id="g" x1="${angle}" y1="0" x2="${1 - angle}" y2="1">
-          <stop offset="0" stop-color="hsl(${hue}, 70%, 55%)" stop-opacity="${opacity}"/>
-          <stop offset="1" stop-color="hsl(${(hue + 70) % 360}, 75%, 30%)"/>
-        </linearGradient>
-      </defs>
-      <rect width="100%" height="100%" fill="url(#g)"/>
+      ${gradientOf(painting)}
     </svg>`;
   const words = await sharp({
     text: {
@@ -64,18 +93,32 @@ async function paintNew(painting: Painting): Promise<Buffer> {
   })
     .png()
     .toBuffer();
-  const image = sharp(Buffer.from(background)).composite([{ input: words, gravity: "center" }]);
-  switch (format) {
-    case "png":
-      return image.png({ compressionLevel: 6 }).toBuffer();
-    case "jpeg":
-      return image
-        .flatten()
-        .jpeg({ quality: Math.max(1, compression) })
-        .toBuffer();
-    case "webp":
-      return image.webp({ quality: Math.max(1, compression) }).toBuffer();
+  return sharp(Buffer.from(background)).composite([{ input: words, gravity: "center" }]);
+}
+
+/** Returns an animated GIF: the image in each frame, over a bar that grows. */
+async function animate(image: Sharp, { frames, frameMs }: Painting): Promise<Buffer> {
+  const { data, info } = await image
+    .flatten()
+    .removeAlpha()
+    .raw()
+    .toBuffer({ resolveWithObject: true });
+  const { width, height, channels } = info;
+  const row = width * channels;
+  const pixels = Buffer.alloc(data.byteLength * frames);
+  for (let frame = 0; frame < frames; frame += 1) {
+    const start = frame * data.byteLength;
+    data.copy(pixels, start);
+    const bar = Math.round((width * (frame + 1)) / frames) * channels;
+    for (let y = Math.floor(height * 0.9); y < height; y += 1) {
+      pixels.fill(255, start + y * row, start + y * row + bar);
+    }
   }
+  const raw = { width, height: height * frames, channels, pageHeight: height };
+  // Few colours and no dithering: encoding is four times as fast.
+  return sharp(pixels, { raw })
+    .gif({ delay: Array.from({ length: frames }, () => frameMs), colours: 8, effort: 1, dither: 0 })
+    .toBuffer();
 }
 
 function escapeMarkup(prompt: string): string {

@@ -49,7 +49,7 @@ export class RealLifecycle {
     const { spec } = parseImageRequest(this.body, this.config, Date.now());
     const { upperBound, actual } = costOf(spec, 0, this.config.prices);
     const input_tokens = inputTokens(this.body.prompt);
-    const output_tokens = outputTokens(1024, 640, "low");
+    const output_tokens = outputTokens({ ...this.body, width: 1024, height: 640 });
     const usage = { input_tokens, output_tokens, total_tokens: input_tokens + output_tokens };
     return new LifecycleModel(upperBound(), actual(usage, 1));
   }

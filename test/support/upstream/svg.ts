@@ -1,0 +1,54 @@
+import { createHash } from "node:crypto";
+import type { Painting } from "./paint.ts";
+
+/** Paints an SVG document: the gradient, and the prompt as text. */
+export function paintSvg(painting: Painting): string {
+  const { prompt, width, height, trackUrl } = painting;
+  const attack = trackUrl === undefined ? undefined : attackOf(trackUrl);
+  const fontSize = Math.round(Math.min(width, height) / 16);
+  return `<svg xmlns="http://www.w3.org/2000/svg" width="${width}" height="${height}" viewBox="0 0 ${width} ${height}"${attack?.attribute ?? ""}>
+  ${gradientOf(painting)}
+  <text x="50%" y="50%" fill="white" font-family="sans-serif" font-size="${fontSize}" text-anchor="middle">${escapeXml(prompt)}</text>${attack?.elements ?? ""}
+</svg>
+`;
+}
+
+/** Returns SVG elements that fill the canvas with a gradient. Its colours depend on the prompt. */
+export function gradientOf({ prompt, index, seed, transparent }: Painting): string {
+  const origin = seed === undefined ? `${index}` : `${index}:${JSON.stringify(seed)}`;
+  const hash = createHash("sha256").update(`${origin}:${prompt}`).digest();
+  const hue = (hash.readUInt16BE(0) / 65_535) * 360;
+  const angle = hash.readUInt8(2) / 255;
+  const opacity = transparent ? 0 : 1;
+  return `<defs>
+    <linearGradient id="g" x1="${angle}" y1="0" x2="${1 - angle}" y2="1">
+      <stop offset="0" stop-color="hsl(${hue}, 70%, 55%)" stop-opacity="${opacity}"/>
+      <stop offset="1" stop-color="hsl(${(hue + 70) % 360}, 75%, 30%)"/>
+    </linearGradient>
+  </defs>
+  <rect width="100%" height="100%" fill="url(#g)"/>`;
+}
+
+/** Returns the parts of a document that request URLs below `trackUrl`, if a browser lets them. */
+function attackOf(trackUrl: string) {
+  return {
+    attribute: ` onload="fetch('${trackUrl}onload')"`,
+    elements: `
+  <script><![CDATA[
+    document.title = "hacked";
+    if (1 < 2 && window.top) fetch("${trackUrl}script");
+  ]]></script>
+  <image href="${trackUrl}external" width="1" height="1"/>
+  <a href="${trackUrl}link"><rect width="100%" height="100%" fill="transparent"/></a>`,
+  };
+}
+
+function escapeXml(text: string): string {
+  // XML has no control characters, no unpaired surrogates, and not the two noncharacters.
+  return text
+    .replaceAll(/[\p{Cc}\uFFFE\uFFFF]/gu, " ")
+    .toWellFormed()
+    .replaceAll("&", "&amp;")
+    .replaceAll("<", "&lt;")
+    .replaceAll(">", "&gt;");
+}
