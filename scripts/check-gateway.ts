@@ -24,7 +24,7 @@ interface Health {
   local_development: boolean;
 }
 
-/** The body of `GET /v1/doctor`. */
+/** The body of `GET /v1/diagnostics`. */
 interface Diagnostics {
   now_ms: number;
   checks: DiagnosticsCheck[];
@@ -112,7 +112,9 @@ async function diagnosticsChecks(origin: string, adminKey: string | undefined): 
     return [{ name, ok: true, isSkipped: true, detail }];
   }
   const sentMs = Date.now();
-  const response = await request(`${origin}/v1/doctor`, { authorization: `Bearer ${adminKey}` });
+  const response = await request(`${origin}/v1/diagnostics`, {
+    authorization: `Bearer ${adminKey}`,
+  });
   const receivedMs = Date.now();
   if (response instanceof Error) return [{ name, ok: false, detail: "no response in time" }];
   if (response.status !== 200) {

@@ -1,47 +1,54 @@
 import { DurableObject } from "cloudflare:workers";
-import type { Config } from "../config/environment.ts";
-import type { MicroDollars } from "../contract/pricing.ts";
-import type { Failure } from "../errors/failure.ts";
+import type { MicroDollars, ReportedTokens, TokenBound } from "../contract/pricing.ts";
 import { DAY_SECONDS, nowSeconds } from "../lib/clock.ts";
-import {
-  dayOf,
-  RETENTION_DAYS,
-  Ledger,
-  secondsToMidnight,
-  type Limits,
-  type Reserved,
-} from "./ledger.ts";
+import { LearnedTokens, type LearnedRow } from "./learned-tokens.ts";
+import { dayOf, RETENTION_DAYS, Ledger, type Limits, type Reserved } from "./ledger.ts";
 import { UsageTable, type UsageRow } from "./usage.ts";
-
-/**
- * The accounts that a generation is charged to.
- *
- * Durable Objects store this type for days and receive it by RPC, and a deployment replaces a busy
- * object up to 15 minutes late. Its property names therefore do not change, and neither do the names of
- * RPC methods.
- */
-export interface ChargedAccounts {
-  /** The caller's name in the usage. */
-  caller: string;
-  /** The name of the caller's daily account: its subject, or its network if it has no subject. */
-  account: string;
-  /** The token's own budget for its lifetime; `undefined` without one. */
-  token: { jti: string; budget: MicroDollars } | undefined;
-}
 
 /** One account: of the gateway, which also stores the usage, of a caller, or of a token. */
 export class Budget extends DurableObject<object> {
   readonly #ledger = new Ledger(this.ctx.storage.sql);
   readonly #usage = new UsageTable(this.ctx.storage.sql);
+  readonly #learned = new LearnedTokens(this.ctx.storage.sql);
 
-  /** Reserves an amount for a generation; idempotent. */
-  reserve(id: string, amount: MicroDollars, limits: Limits): Reserved {
-    return this.#ledger.reserve(id, amount, limits, nowSeconds());
+  /**
+   * Reserves an amount for a generation; idempotent.
+   *
+   * @param bound how the amount grows if images have had more tokens than it assumes. Version 0.1.0 sends
+   *   none and expects the outcome alone
+   */
+  reserve(
+    id: string,
+    amount: MicroDollars,
+    limits: Limits,
+    bound?: TokenBound,
+  ): Reserved | BoundReservation {
+    const now = nowSeconds();
+    if (bound === undefined) return this.#ledger.reserve(id, amount, limits, now);
+    const learned = this.#learned.most(bound.row, firstDay(now));
+    const growth = Math.ceil(Math.max(0, learned - bound.tokens) * bound.microPerToken);
+    const raised = amount + growth;
+    return { outcome: this.#ledger.reserve(id, raised, limits, now), amount: raised };
   }
 
-  /** Closes a reservation with the actual cost, and adds `usage` once; idempotent. */
-  settle(id: string, amount: MicroDollars, usage?: UsageRow): void {
-    if (this.#ledger.settle(id, amount) && usage !== undefined) this.#usage.add(usage);
+  /**
+   * Closes a reservation with the actual cost, and adds `usage` and `reported` once; idempotent.
+   *
+   * @param reported the tokens to remember for later reservations
+   */
+  settle(id: string, amount: MicroDollars, usage?: UsageRow, reported?: ReportedTokens): void {
+    if (!this.#ledger.settle(id, amount)) return;
+    if (usage !== undefined) this.#usage.add(usage);
+    if (reported !== undefined) this.#learned.add({ ...reported, day: dayOf(nowSeconds()) });
+  }
+
+  /** Returns the remembered tokens of the days in retention. */
+  learnedTokens(): LearnedRow[] {
+    return this.#learned.since(firstDay(nowSeconds()));
+  }
+
+  resetLearnedTokens(): void {
+    this.#learned.deleteAll();
   }
 
   /** Closes a reservation without a charge; idempotent. */
@@ -51,7 +58,9 @@ export class Budget extends DurableObject<object> {
 
   /** Adds rows to the usage, and deletes the rows of days past the retention. */
   count(rows: readonly UsageRow[]): void {
-    this.#usage.deleteBefore(firstDay(nowSeconds()));
+    const first = firstDay(nowSeconds());
+    this.#usage.deleteBefore(first);
+    this.#learned.deleteBefore(first);
     for (const row of rows) this.#usage.add(row);
   }
 
@@ -66,183 +75,14 @@ export class Budget extends DurableObject<object> {
   }
 }
 
+/** A reservation whose amount depends on the remembered tokens. */
+interface BoundReservation {
+  outcome: Reserved;
+  /** The amount that was to be reserved. */
+  amount: MicroDollars;
+}
+
 /** Returns the oldest day in retention. */
 function firstDay(seconds: number): string {
   return dayOf(seconds - RETENTION_DAYS * DAY_SECONDS);
-}
-
-/** The Retry-After of a caller with too many generations in progress. */
-const BUSY_RETRY_SECONDS = 5;
-
-/**
- * Reserves the upper bound of a generation's cost in every account that it is charged to: in all of
- * them, or in none.
- *
- * @returns the failure if an account rejects it: `budget_exceeded` or `rate_limit_exceeded`
- * @throws if an account is unreachable; nothing is charged then, and the generation must not start
- */
-export async function reserveBudget(
-  config: Config,
-  charged: ChargedAccounts,
-  id: string,
-  upperBound: MicroDollars,
-): Promise<Failure | undefined> {
-  const accounts = accountsOf(config, charged);
-  const results = await Promise.allSettled(
-    accounts.map(({ name, limits }) => accountOf(config, name).reserve(id, upperBound, limits)),
-  );
-  if (results.every((each) => each.status === "fulfilled" && each.value === "reserved")) {
-    return undefined;
-  }
-  await releaseBudget(config, charged, id);
-  const outcomes = results.map((each) =>
-    each.status === "fulfilled" ? each.value : "unreachable",
-  );
-  if (outcomes.includes("unreachable")) throw new Error("an account is unreachable");
-  if (outcomes.includes("busy")) {
-    return {
-      code: "rate_limit_exceeded",
-      reason: "concurrency",
-      retryAfterSeconds: BUSY_RETRY_SECONDS,
-      policy: `"concurrency";q=${config.maxConcurrentPerCaller};qu="concurrent-requests"`,
-    };
-  }
-  const isTokenSpent = accounts.some(
-    ({ limits }, index) => limits.window === "life" && outcomes[index] === "exceeded",
-  );
-  return {
-    code: "budget_exceeded",
-    // The budget of a token does not renew, so a retry never succeeds.
-    retryAfterSeconds: isTokenSpent ? undefined : secondsToMidnight(nowSeconds()),
-  };
-}
-
-/** Settles the reservations of a generation with its actual cost; idempotent. */
-export async function settleBudget(
-  config: Config,
-  charged: ChargedAccounts,
-  id: string,
-  { spent, model, images }: { spent: MicroDollars; model: string; images: number },
-): Promise<void> {
-  const day = dayOf(nowSeconds());
-  const { caller } = charged;
-  const usage = { day, caller, model, images, hits: 0, collapsed: 0, spent, saved: 0 };
-  await Promise.all(
-    accountsOf(config, charged).map(({ name }) =>
-      accountOf(config, name).settle(id, spent, name === GATEWAY ? usage : undefined),
-    ),
-  );
-}
-
-/** Releases the reservations of a generation that cost nothing; idempotent. */
-export async function releaseBudget(
-  config: Config,
-  charged: ChargedAccounts,
-  id: string,
-): Promise<void> {
-  await Promise.all(
-    accountsOf(config, charged).map(({ name }) => accountOf(config, name).release(id)),
-  );
-}
-
-/** Returns the spent and reserved amount of all callers today. */
-export function spentToday(config: Config): Promise<MicroDollars> {
-  return accountOf(config, GATEWAY).spentToday();
-}
-
-const CACHE_MS = 1000;
-let cached: { config: Config; untilMs: number; spent: MicroDollars } | undefined;
-
-/**
- * Returns the spent and reserved amount of all callers, at most a second old. For requests without a
- * rate limit, which must not overload the one account of the gateway.
- */
-export async function cachedSpentToday(config: Config): Promise<MicroDollars> {
-  const nowMs = Date.now();
-  if (cached?.config === config && nowMs < cached.untilMs) return cached.spent;
-  const spent = await spentToday(config);
-  cached = { config, untilMs: nowMs + CACHE_MS, spent };
-  return spent;
-}
-
-/** Returns the usage of today and of the days in retention, and the spent and reserved amount of today. */
-export async function usageOf(
-  config: Config,
-): Promise<{ rows: UsageRow[]; spentToday: MicroDollars }> {
-  const account = accountOf(config, GATEWAY);
-  const [rows, spent] = await Promise.all([account.usage(), account.spentToday()]);
-  return { rows, spentToday: spent };
-}
-
-/** The name of the account that every generation is charged to. It names a Durable Object. */
-const GATEWAY = "everybody";
-
-interface Account {
-  name: string;
-  limits: Limits;
-}
-
-function accountsOf(config: Config, { account, token }: ChargedAccounts): Account[] {
-  const { budgetPerDay, budgetPerCaller, maxConcurrentPerCaller } = config;
-  const unbounded = Number.MAX_SAFE_INTEGER;
-  const accounts: Account[] = [
-    { name: GATEWAY, limits: { budget: budgetPerDay, window: "day", maxOpen: unbounded } },
-    {
-      name: `caller/${account}`,
-      limits: { budget: budgetPerCaller, window: "day", maxOpen: maxConcurrentPerCaller },
-    },
-  ];
-  if (token !== undefined) {
-    const { jti, budget } = token;
-    const limits: Limits = { budget, window: "life", maxOpen: unbounded };
-    accounts.push({ name: `token/${jti}`, limits });
-  }
-  return accounts;
-}
-
-function accountOf({ budgets }: Config, name: string): DurableObjectStub<Budget> {
-  return budgets.get(budgets.idFromName(name));
-}
-
-const WRITE_DELAY_MS = 1000;
-
-/** Usage that this isolate has counted and not yet written, by day, caller and model. */
-const unwritten = new Map<string, UsageRow>();
-let nextWriteMs = 0;
-
-/**
- * Counts a request that cost nothing. Counts are collected for a second and written together, because a
- * cache hit must not call a Durable Object.
- *
- * @returns the write, for `waitUntil`; `undefined` if another request writes
- */
-export function countUsage(
-  config: Config,
-  counted: Omit<UsageRow, "day" | "images" | "spent">,
-): Promise<void> | undefined {
-  const row = { ...counted, day: dayOf(nowSeconds()), images: 0, spent: 0 };
-  // Days and callers contain no spaces, so the key is unambiguous.
-  const key = `${row.day} ${row.caller} ${row.model}`;
-  const sum = unwritten.get(key);
-  unwritten.set(key, sum === undefined ? row : added(sum, row));
-  const nowMs = Date.now();
-  if (nowMs < nextWriteMs) return undefined;
-  nextWriteMs = nowMs + WRITE_DELAY_MS;
-  return write(config);
-}
-
-async function write(config: Config): Promise<void> {
-  await scheduler.wait(WRITE_DELAY_MS);
-  const rows = [...unwritten.values()];
-  unwritten.clear();
-  if (rows.length > 0) await accountOf(config, GATEWAY).count(rows);
-}
-
-function added(sum: UsageRow, { hits, collapsed, saved }: UsageRow): UsageRow {
-  return {
-    ...sum,
-    hits: sum.hits + hits,
-    collapsed: sum.collapsed + collapsed,
-    saved: sum.saved + saved,
-  };
 }

@@ -1,4 +1,4 @@
-import type { ChargedAccounts } from "./budget.ts";
+import type { ChargedAccounts } from "./accounts.ts";
 
 /** An authenticated caller. Jobs store it, so its field names stay. */
 export interface Caller {

@@ -16,6 +16,13 @@ export interface Limits {
   maxOpen: number;
 }
 
+/** A stored reservation. */
+interface Entry {
+  day: string;
+  amount: MicroDollars;
+  state: string;
+}
+
 /** The result of a reservation. */
 export type Reserved =
   | "reserved"
@@ -51,7 +58,8 @@ export class Ledger {
   }
 
   /**
-   * Reserves an amount for a generation, if the account's limits allow it.
+   * Reserves an amount for a generation, if the account's limits allow it. A larger amount for the same
+   * generation raises its reservation.
    *
    * @param nowSeconds Unix seconds
    */
@@ -62,7 +70,7 @@ export class Ledger {
     nowSeconds: number,
   ): Reserved {
     const known = this.#entry(id);
-    if (known !== undefined) return known.state === "open" ? "reserved" : "exceeded";
+    if (known !== undefined) return this.#raise(id, known, amount, budget);
     if (this.#openSince(nowSeconds - OPEN_SECONDS) >= maxOpen) return "busy";
     const day = window === "life" ? "life" : dayOf(nowSeconds);
     if (this.spent(day) + amount > budget) return "exceeded";
@@ -77,6 +85,16 @@ export class Ledger {
       nowSeconds,
     );
     this.#add(day, amount);
+    return "reserved";
+  }
+
+  #raise(id: string, entry: Entry, amount: MicroDollars, budget: MicroDollars): Reserved {
+    if (entry.state !== "open") return "exceeded";
+    const growth = amount - entry.amount;
+    if (growth <= 0) return "reserved";
+    if (this.spent(entry.day) + growth > budget) return "exceeded";
+    this.#sql.exec("UPDATE entry SET amount = ? WHERE id = ?", amount, id);
+    this.#add(entry.day, growth);
     return "reserved";
   }
 
@@ -110,9 +128,9 @@ export class Ledger {
     return true;
   }
 
-  #entry(id: string) {
+  #entry(id: string): Entry | undefined {
     return this.#sql
-      .exec<{ day: string; amount: number; state: string }>(
+      .exec<Record<string, SqlStorageValue> & Entry>(
         "SELECT day, amount, state FROM entry WHERE id = ?",
         id,
       )

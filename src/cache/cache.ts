@@ -15,7 +15,7 @@ export interface Cache {
   recordByKey(key: string): Promise<GenerationRecord | undefined>;
   /** Returns the record of a generation and the request key that it was stored under. */
   recordById(id: string): Promise<{ record: GenerationRecord; key: string } | undefined>;
-  /** Returns the moderation block stored for a request key. */
+  /** Returns the moderation block stored for a request key, or for the identity of a sender. */
   moderationBlock(key: string): Promise<Failure | undefined>;
   storeModerationBlock(key: string, block: Failure, ttlSeconds: number): Promise<void>;
   /**

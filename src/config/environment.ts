@@ -1,5 +1,5 @@
 import * as z from "zod";
-import { servedModels } from "../contract/catalog.ts";
+import { isServed, servedModels } from "../contract/catalog.ts";
 import { MICRO_PER_DOLLAR } from "../contract/pricing.ts";
 import { isOpenAiUrl, RETIRED_MODELS } from "../contract/retirement.ts";
 import { GatewayError } from "../errors/failure.ts";
@@ -11,6 +11,7 @@ import {
   baseUrl,
   binding,
   dollars,
+  extraParameters,
   flag,
   hosts,
   integer,
@@ -18,6 +19,8 @@ import {
   origins,
   prices,
   problem,
+  requiredParameters,
+  svgModels,
   text,
   textOr,
   tokenSecrets,
@@ -78,6 +81,7 @@ const environment = z.object({
   BUDGET_USD_PER_DAY_PER_CALLER: dollars,
   CACHE_TTL_SECONDS: integer(TTL_MIN_SECONDS, TTL_MAX_SECONDS, 30 * DAY_SECONDS),
   DEFAULT_MODEL: textOr("gpt-image-1.5"),
+  EXTRA_PARAMETERS: extraParameters,
   LOCAL_DEVELOPMENT: flag,
   MAX_BODY_BYTES: integer(1024, 1024 * 1024, 64 * 1024),
   MAX_CONCURRENT_PER_CALLER: integer(1, 1_000_000, 4),
@@ -90,10 +94,16 @@ const environment = z.object({
   RETIRED_MODELS: text.pipe(
     z.enum(RETIRED_MODELS, 'must be "auto", "replace" or "keep"').optional().default("auto"),
   ),
+  SAFETY_IDENTIFIERS: text.pipe(
+    z.enum(["auto", "on", "off"], 'must be "auto", "on" or "off"').optional().default("auto"),
+  ),
+  SEND_RESPONSE_FORMAT: modelIds.transform((ids): ReadonlySet<string> => new Set(ids)),
+  SVG_MODELS: svgModels,
   TURNSTILE_SITE_KEY: text,
   TURNSTILE_VERIFY_URL: textOr("https://challenges.cloudflare.com/turnstile/v0/siteverify"),
   UPSTREAM_BASE_URL: baseUrl("https://api.openai.com/v1"),
   UPSTREAM_MAX_RETRIES: integer(0, 5, 2),
+  UPSTREAM_REQUIRES: requiredParameters,
   UPSTREAM_TIMEOUT_SECONDS: integer(1, 600, 300),
   WEBHOOK_HOSTS: hosts,
 });
@@ -109,8 +119,14 @@ export const BINDINGS: readonly string[] = Object.keys(requiredBindings);
 const configuration = environment.transform((env, ctx) => {
   const defaultModel = env.DEFAULT_MODEL;
   const models = servedModels({ ids: env.MODELS, aliases: env.MODEL_ALIASES, defaultModel });
+  const isOpenAi = isOpenAiUrl(new URL(env.UPSTREAM_BASE_URL));
   reportConflicts(env, ctx);
   if (!models.has(defaultModel)) problem(ctx, "must be one of MODELS", ["DEFAULT_MODEL"]);
+  for (const name of ["PRICES", "SEND_RESPONSE_FORMAT"] as const) {
+    const unserved = [...env[name].keys()].filter((id) => !isServed({ models }, id));
+    if (unserved.length > 0)
+      problem(ctx, "must name only models in MODELS or MODEL_ALIASES", [name]);
+  }
   return {
     /** The served models by the id that clients use, in the order in which they are listed. */
     models,
@@ -118,6 +134,10 @@ const configuration = environment.transform((env, ctx) => {
     promptMaxChars: env.PROMPT_MAX_CHARS,
     /** True if the fields that the reference document requires are required here too. */
     requireDocumentedFields: env.REQUIRE_DOCUMENTED_FIELDS,
+    /** The names of the parameters that are forwarded to the upstream as they are. */
+    extraParameters: env.EXTRA_PARAMETERS,
+    /** The models that may write an SVG, with their prices; empty if SVG is not accepted. */
+    svgModels: env.SVG_MODELS,
     maxBodyBytes: env.MAX_BODY_BYTES,
     cache: env.CACHE,
     /** The dataset of the request events; `undefined` if none is bound. */
@@ -177,8 +197,15 @@ const configuration = environment.transform((env, ctx) => {
       baseUrl: env.UPSTREAM_BASE_URL,
       /** The upstream's key; `undefined` if not set. Then only cached images are served. */
       apiKey: env.UPSTREAM_API_KEY,
-      isOpenAi: isOpenAiUrl(new URL(env.UPSTREAM_BASE_URL)),
+      isOpenAi,
       retiredModels: env.RETIRED_MODELS,
+      /** The parameters whose defaults are sent as well. */
+      requires: env.UPSTREAM_REQUIRES,
+      /** The models to which `response_format` is always sent. */
+      sendResponseFormat: env.SEND_RESPONSE_FORMAT,
+      /** True if the upstream is sent an identifier for a caller that sends none. */
+      identifiesCallers:
+        env.SAFETY_IDENTIFIERS === "on" || (env.SAFETY_IDENTIFIERS === "auto" && isOpenAi),
       /** The longest time for a generation, with all its retries. */
       timeoutSeconds: env.UPSTREAM_TIMEOUT_SECONDS,
       maxRetries: env.UPSTREAM_MAX_RETRIES,

@@ -1,5 +1,8 @@
 import * as z from "zod";
+import { WEBHOOK_URL } from "../contract/job.ts";
 import { MICRO_PER_DOLLAR, pricesSchema, type Prices } from "../contract/pricing.ts";
+import { isParameter, SENDABLE_DEFAULTS } from "../contract/request-body.ts";
+import { svgModelsSchema, type SvgModels } from "../contract/svg-pricing.ts";
 import { valueOfJson } from "../lib/json.ts";
 
 /*
@@ -14,6 +17,9 @@ const TOKEN_SECRET_MIN_CHARS = 32;
 const WEBHOOK_SECRET = /^whsec_(?=[A-Za-z0-9+/]+=*$)(.{32,88})$/;
 const WEBHOOK_SECRET_MIN_BYTES = 24;
 const WEBHOOK_SECRET_MAX_BYTES = 64;
+
+/** More than any server has, and few enough to check in every request. */
+const MAX_EXTRA_PARAMETERS = 32;
 
 const MODEL_ID = /^[\w.:/@-]{1,128}$/;
 
@@ -135,6 +141,30 @@ function isWebhookSecret(value: string): boolean {
   return length >= WEBHOOK_SECRET_MIN_BYTES && length <= WEBHOOK_SECRET_MAX_BYTES;
 }
 
+/** The parameters that `UPSTREAM_REQUIRES` may name: those that a request always has. */
+const SENDABLE: readonly string[] = SENDABLE_DEFAULTS;
+
+/** A list of parameters whose defaults are sent as well. */
+export const requiredParameters = list.transform((names, ctx) =>
+  names.every((name) => SENDABLE.includes(name))
+    ? new Set(names)
+    : problem(ctx, `must be a comma-separated list of ${SENDABLE.join(", ")}`),
+);
+
+const EXTRA_NAME = /^[A-Za-z][\w.-]{0,63}$/;
+
+/** A list of parameters that are forwarded as they are. */
+export const extraParameters = list.transform((names, ctx) => {
+  const known = names.find((name) => name === WEBHOOK_URL || isParameter(name));
+  if (known !== undefined) return problem(ctx, "must not name a parameter of the Images API");
+  return names.length <= MAX_EXTRA_PARAMETERS && names.every((name) => EXTRA_NAME.test(name))
+    ? [...new Set(names)]
+    : problem(
+        ctx,
+        `must be a comma-separated list of at most ${MAX_EXTRA_PARAMETERS} parameter names, such as seed,steps`,
+      );
+});
+
 /** Returns the schema of a URL to append paths to, without a slash at its end. */
 export const baseUrl = (preset: string) =>
   textOr(preset).transform((value, ctx) => {
@@ -153,5 +183,16 @@ export const prices = text.transform((value, ctx): Prices => {
   return problem(
     ctx,
     'must be JSON such as {"my-model": {"text_in": 5, "image_in": 8, "image_out": 32}} or {"my-model": {"per_image": 0.04}}',
+  );
+});
+
+/** The prices of the models that write SVG, as JSON. */
+export const svgModels = text.transform((value, ctx): SvgModels => {
+  if (value === undefined) return new Map();
+  const parsed = svgModelsSchema.safeParse(valueOfJson(value));
+  if (parsed.success) return parsed.data;
+  return problem(
+    ctx,
+    'must be JSON such as {"my-model": {"text_in": 2, "text_out": 12, "max_tokens": 30000}}',
   );
 });

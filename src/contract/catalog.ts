@@ -46,6 +46,18 @@ export function servedModels({
   return models;
 }
 
+/**
+ * Returns true if a request may be sent as a model or under its name. A model that the table knows always
+ * may: an upgrade must not make a configuration invalid.
+ */
+export function isServed(catalog: { models: Catalog }, id: string): boolean {
+  return (
+    servedModel(catalog, id) !== undefined ||
+    knownModel(id) !== undefined ||
+    [...catalog.models.values()].some(({ upstreamId }) => upstreamId === id)
+  );
+}
+
 /** Returns the served model of an id, or of the dated snapshot of one; `undefined` if none is served. */
 export function servedModel({ models }: { models: Catalog }, id: string): ServedModel | undefined {
   const listed = models.get(id);

@@ -20,10 +20,27 @@ export interface DiagnosticCheck {
   cure?: string | undefined;
 }
 
-/** The response of `GET /v1/doctor`. */
+/**
+ * The most output tokens that the upstream has reported for one image in the last 31 days, for some requested
+ * parameters. Upper bounds of the cost grow with them.
+ */
+export interface LearnedTokensView {
+  model: string;
+  size: string;
+  quality: string;
+  complexity: string | null;
+  output_format: string;
+  frame_count: number | null;
+  output_tokens: number;
+  /** YYYY-MM-DD, UTC. */
+  day: string;
+}
+
+/** The response of `GET /v1/diagnostics`, and of its older name `/v1/doctor`. */
 export interface Diagnostics {
   object: "doctor";
   /** The gateway's clock, in Unix milliseconds. */
   now_ms: number;
   checks: DiagnosticCheck[];
+  learned_tokens: LearnedTokensView[];
 }

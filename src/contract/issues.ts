@@ -34,10 +34,14 @@ function rankOf(issue: Issue, order: readonly string[]): number {
 }
 
 function translate(issue: Issue, model: string | undefined): Failure {
-  const param = paramOf(issue);
+  const param = paramOf(issue.path);
   switch (issue.code) {
     case "unrecognized_keys":
-      return { code: "unknown_parameter", param: issue.keys[0] ?? param, model: undefined };
+      return {
+        code: "unknown_parameter",
+        param: paramOf([...issue.path, ...issue.keys.slice(0, 1)]),
+        model: undefined,
+      };
     case "invalid_type":
       if (isNotAccepted(issue)) return { code: "unknown_parameter", param, model };
       if (issue.input === undefined) return { code: "missing_required_parameter", param };
@@ -46,6 +50,8 @@ function translate(issue: Issue, model: string | undefined): Failure {
       return typeof issue.input === "string"
         ? { code: "invalid_value", param, allowed: issue.values.map(String) }
         : invalidType(param, "string", issue.input);
+    case "invalid_union":
+      return invalidType(param, "a string, a number or a boolean", issue.input);
     case "invalid_format":
     case "custom":
       return { code: "malformed_value", param, problem: issue.message };
@@ -100,6 +106,7 @@ function typeName(input: unknown): string {
   if (Array.isArray(input)) return "an array";
   if (typeof input === "object") return "an object";
   if (typeof input === "number") {
+    if (!Number.isFinite(input)) return "a number that is too large";
     return Number.isInteger(input) ? "an integer" : "a decimal number";
   }
   return `a ${typeof input}`;
@@ -109,8 +116,15 @@ function isNotAccepted(issue: Issue): boolean {
   return issue.code === "invalid_type" && issue.expected === NOT_ACCEPTED;
 }
 
-/** Returns the place of a problem in a body, in the API's notation: `origins[0]`. */
-function paramOf(issue: Issue): string {
-  const [first, ...rest] = issue.path;
-  return rest.reduce<string>((param, step) => `${param}[${String(step)}]`, String(first));
+/** Returns the place of a problem in a body, in the API's notation: `origins[0]`, `svg.model`. */
+function paramOf(path: Issue["path"]): string {
+  return path.reduce<string>(
+    (param, step) =>
+      typeof step === "number"
+        ? `${param}[${step}]`
+        : param === ""
+          ? String(step)
+          : `${param}.${String(step)}`,
+    "",
+  );
 }

@@ -1,14 +1,15 @@
 import type { ServedModel } from "./catalog.ts";
 import {
   BACKGROUNDS,
+  FRAMES,
   knownModel,
   MAX_PARTIAL_IMAGES,
   MODERATIONS,
-  OUTPUT_FORMATS,
   RESPONSE_FORMATS,
   type ModelRules,
 } from "./models.ts";
 import { priceOf, type Price, type Prices } from "./pricing.ts";
+import { outputFormats, promptLimit, QUALITY_WORD, type RequestLimits } from "./request-body.ts";
 import { replacementOf, successorAt, type RetirementPolicy } from "./retirement.ts";
 
 /** A model in the API's form, with its limits and its price. */
@@ -29,10 +30,15 @@ export interface ListedModel {
   sizes: ListedSizes;
   default_size: string;
   qualities: string[];
+  /** The regular expression of further values of `quality`; null if the list is complete. */
+  quality_pattern: string | null;
   styles: string[];
   backgrounds: string[];
   output_formats: string[];
   moderations: string[];
+  complexities: string[];
+  /** The largest number of frames of a GIF; 0 if the model generates none. */
+  max_frames: number;
   max_partial_images: number;
   response_formats: string[];
   default_response_format: string;
@@ -45,6 +51,7 @@ type ListedSizes =
   | {
       kind: "free";
       multiple_of: number;
+      min_edge: number;
       max_edge: number;
       max_aspect_ratio: number;
       min_pixels: number;
@@ -52,8 +59,7 @@ type ListedSizes =
     };
 
 /** The part of the configuration that the list depends on. */
-export interface ListConfiguration {
-  promptMaxChars: number;
+export interface ListConfiguration extends Pick<RequestLimits, "promptMaxChars" | "svgModels"> {
   defaultModel: string;
   prices: Prices;
   upstream: RetirementPolicy;
@@ -68,13 +74,17 @@ export interface ListConfiguration {
  */
 export function listedModel(
   model: ServedModel,
-  { promptMaxChars, defaultModel, prices, upstream }: ListConfiguration,
+  { promptMaxChars, svgModels, defaultModel, prices, upstream }: ListConfiguration,
   nowMs: number,
 ): ListedModel {
   const { id, upstreamId, rules } = model;
   const [quality] = rules.qualities;
   const known = knownModel(id) ?? knownModel(upstreamId);
-  const upstreamModel = successorAt(model, upstream, nowMs) ?? upstreamId;
+  const successor = successorAt(model, upstream, nowMs);
+  const sent =
+    successor === undefined
+      ? { upstreamModel: upstreamId }
+      : { upstreamModel: successor, retiredModel: upstreamId };
   const forOptions = <Value>(values: readonly Value[]) => (rules.imageOptions ? [...values] : []);
   return {
     id,
@@ -84,19 +94,22 @@ export function listedModel(
     shutdown_date: knownModel(upstreamId)?.shutdown ?? null,
     replaced_by: replacementOf(model, upstream)?.successor ?? null,
     default: id === defaultModel,
-    prompt_max_chars: Math.min(promptMaxChars, rules.promptMaxChars),
+    prompt_max_chars: promptLimit(rules, { promptMaxChars }),
     max_images: rules.maxImages,
     sizes: listedSizes(rules),
     default_size: rules.defaultSize,
     qualities: [...rules.qualities],
+    quality_pattern: rules.anyQuality ? QUALITY_WORD.source : null,
     styles: [...(rules.styles ?? [])],
     backgrounds: forOptions(BACKGROUNDS),
-    output_formats: forOptions(OUTPUT_FORMATS),
+    output_formats: [...outputFormats(rules, svgModels)],
     moderations: forOptions(MODERATIONS),
+    complexities: [...rules.complexities],
+    max_frames: rules.outputFormats.includes("gif") ? FRAMES.max : 0,
     max_partial_images: rules.imageOptions ? MAX_PARTIAL_IMAGES : 0,
     response_formats: [...RESPONSE_FORMATS],
     default_response_format: rules.defaultResponseFormat,
-    price: priceOf({ upstreamModel, size: rules.defaultSize, quality }, prices),
+    price: priceOf({ model: id, ...sent, size: rules.defaultSize, quality }, prices),
   };
 }
 
@@ -105,6 +118,7 @@ function listedSizes({ sizes }: ModelRules): ListedSizes {
   return {
     kind: "free",
     multiple_of: sizes.multipleOf,
+    min_edge: sizes.minEdge,
     max_edge: sizes.maxEdge,
     max_aspect_ratio: sizes.maxAspectRatio,
     min_pixels: sizes.minPixels,

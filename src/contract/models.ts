@@ -1,24 +1,5 @@
-import { IMAGE_TYPES, type ImageType } from "../lib/image-type.ts";
-
-/** A fixed list of sizes. */
-export interface ListedSizes {
-  kind: "listed";
-  sizes: readonly string[];
-}
-
-/** Any `WIDTHxHEIGHT` inside these bounds, or `auto`. */
-export interface FreeSizes {
-  kind: "free";
-  /** The number of which both edges are multiples. */
-  multipleOf: number;
-  /** Pixels. */
-  maxEdge: number;
-  /** Longest edge / shortest edge. */
-  maxAspectRatio: number;
-  /** Width × height. */
-  minPixels: number;
-  maxPixels: number;
-}
+import type { ImageType } from "../lib/image-type.ts";
+import type { FreeSizes, ListedSizes } from "./sizes.ts";
 
 /** The parameters that a family of models accepts, for validation, the OpenAPI document and the model list. */
 export interface ModelRules {
@@ -28,6 +9,8 @@ export interface ModelRules {
   defaultSize: string;
   /** The default first. */
   qualities: readonly [string, ...string[]];
+  /** True if it accepts every word as `quality`, because no table knows the model. */
+  anyQuality: boolean;
   defaultResponseFormat: ResponseFormat;
   /** dall-e-3 only; the default first. */
   styles?: readonly [string, ...string[]];
@@ -36,6 +19,10 @@ export interface ModelRules {
    * `moderation`, `stream`, `partial_images`.
    */
   imageOptions: boolean;
+  /** The values of `output_format`, the default first; empty if it does not accept the parameter. */
+  outputFormats: readonly ImageType[];
+  /** The values of `complexity`; empty if it does not accept the parameter. */
+  complexities: readonly (typeof COMPLEXITIES)[number][];
 }
 
 /** A model that the table knows by name. */
@@ -51,7 +38,7 @@ export interface KnownModel {
 }
 
 export const BACKGROUNDS = ["auto", "transparent", "opaque"] as const;
-export const OUTPUT_FORMATS: readonly ImageType[] = IMAGE_TYPES;
+const STILL_FORMATS: readonly ImageType[] = ["png", "jpeg", "webp"];
 /** The formats whose compression can be chosen. */
 export const LOSSY_FORMATS: readonly ImageType[] = ["jpeg", "webp"];
 /** The formats that have an alpha channel. */
@@ -64,14 +51,28 @@ export type ResponseFormat = (typeof RESPONSE_FORMATS)[number];
 
 export const MAX_PARTIAL_IMAGES = 3;
 
+export const COMPLEXITIES = ["low", "medium", "high"] as const;
+
+/** The number of frames of a GIF, and the time for which each is shown. */
+export const FRAMES = { min: 2, max: 16, default: 9, minMs: 10, defaultMs: 200 } as const;
+
+/** The efforts of the model that writes an SVG. */
+export const SVG_EFFORTS = ["none", "minimal", "low", "medium", "high", "xhigh", "max"] as const;
+
+/** The largest `variant`: another image for the same parameters. */
+export const MAX_VARIANT = 9999;
+
 const GPT_IMAGE_1: ModelRules = {
   promptMaxChars: 32_000,
   maxImages: 10,
   sizes: { kind: "listed", sizes: ["auto", "1024x1024", "1536x1024", "1024x1536"] },
   defaultSize: "auto",
   qualities: ["auto", "low", "medium", "high"],
+  anyQuality: false,
   defaultResponseFormat: "b64_json",
   imageOptions: true,
+  outputFormats: STILL_FORMATS,
+  complexities: [],
 };
 
 const GPT_IMAGE_2: ModelRules = {
@@ -79,6 +80,7 @@ const GPT_IMAGE_2: ModelRules = {
   sizes: {
     kind: "free",
     multipleOf: 16,
+    minEdge: 16,
     maxEdge: 3840,
     maxAspectRatio: 3,
     minPixels: 655_360,
@@ -91,14 +93,39 @@ const GPT_IMAGE_2_5: ModelRules = {
   qualities: ["auto", "low", "medium", "high", "xhigh", "max"],
 };
 
+const GPT_IMAGE_2_6: ModelRules = {
+  ...GPT_IMAGE_2_5,
+  outputFormats: [...STILL_FORMATS, "gif", "svg"],
+  complexities: COMPLEXITIES,
+};
+
+/** The rules of a model that no table knows: another server's. What the client omits is not sent. */
+const OPEN: ModelRules = {
+  ...GPT_IMAGE_2_6,
+  qualities: ["auto"],
+  anyQuality: true,
+  sizes: {
+    kind: "free",
+    multipleOf: 1,
+    minEdge: 64,
+    maxEdge: 8192,
+    maxAspectRatio: 8192 / 64,
+    minPixels: 64 * 64,
+    maxPixels: 8192 * 8192,
+  },
+};
+
 const DALL_E_2: ModelRules = {
   promptMaxChars: 1000,
   maxImages: 10,
   sizes: { kind: "listed", sizes: ["256x256", "512x512", "1024x1024"] },
   defaultSize: "1024x1024",
   qualities: ["standard"],
+  anyQuality: false,
   defaultResponseFormat: "url",
   imageOptions: false,
+  outputFormats: [],
+  complexities: [],
 };
 
 const DALL_E_3: ModelRules = {
@@ -112,15 +139,17 @@ const DALL_E_3: ModelRules = {
 
 /** Models that accept the same parameters, by their name in the OpenAPI document. */
 export const FAMILIES: readonly { name: string; rules: ModelRules }[] = [
+  { name: "GptImage26Body", rules: GPT_IMAGE_2_6 },
   { name: "GptImage25Body", rules: GPT_IMAGE_2_5 },
   { name: "GptImage2Body", rules: GPT_IMAGE_2 },
   { name: "GptImage1Body", rules: GPT_IMAGE_1 },
   { name: "DallE3Body", rules: DALL_E_3 },
   { name: "DallE2Body", rules: DALL_E_2 },
+  { name: "OpenBody", rules: OPEN },
 ];
 
-/** The rules of an id in `MODELS` that the table does not have: a new model needs no code. */
-const NEWEST_RULES = GPT_IMAGE_2_5;
+/** The rules of a GPT image model that the table does not have: a new one needs no code. */
+const NEWEST_RULES = GPT_IMAGE_2_6;
 
 const SUNBURST_2_6 = "gpt-image-2.6-sunburst";
 const FLARE_2_6 = "gpt-image-2.6-flare";
@@ -140,8 +169,8 @@ export const KNOWN_MODELS: readonly KnownModel[] = [
   active("gpt-image-2", "2026-04-21", GPT_IMAGE_2),
   active("gpt-image-2.5-sunburst", "2026-09-08", GPT_IMAGE_2_5),
   active("gpt-image-2.5-flare", "2026-09-08", GPT_IMAGE_2_5),
-  active(SUNBURST_2_6, "2026-11-04", GPT_IMAGE_2_5),
-  active(FLARE_2_6, "2026-11-04", GPT_IMAGE_2_5),
+  active(SUNBURST_2_6, "2026-11-04", GPT_IMAGE_2_6),
+  active(FLARE_2_6, "2026-11-04", GPT_IMAGE_2_6),
   retired("dall-e-2", "2022-11-03", "2026-05-12", FLARE_2_6, DALL_E_2),
   retired("dall-e-3", "2023-11-06", "2026-05-12", SUNBURST_2_6, DALL_E_3),
 ];
@@ -173,46 +202,29 @@ export function knownModel(id: string): KnownModel | undefined {
   return KNOWN_MODELS.find((model) => model.id === id || model.id === base);
 }
 
-/**
- * Returns the rules of a model. The model that the upstream is sent decides, then the requested one, then
- * the newest rules.
- */
-export function rulesOf({
-  model,
-  upstreamModel,
-}: {
+/** A model as the client requests it, and as the upstream is sent it. */
+interface ModelNames {
   model: string;
   upstreamModel: string;
-}): ModelRules {
-  return (knownModel(upstreamModel) ?? knownModel(model))?.rules ?? NEWEST_RULES;
+}
+
+/**
+ * Returns the rules of a model. The model that the upstream is sent decides, then the requested one. A GPT
+ * image model that the table does not have gets the newest rules, any other model the open ones.
+ */
+export function rulesOf({ model, upstreamModel }: ModelNames): ModelRules {
+  const known = knownModel(upstreamModel) ?? knownModel(model);
+  if (known !== undefined) return known.rules;
+  return [model, upstreamModel].some((id) => id.startsWith("gpt-image-")) ? NEWEST_RULES : OPEN;
+}
+
+/** Returns true for OpenAI's GPT image models, also under an alias. */
+export function isGptImage(names: ModelNames): boolean {
+  const rules = rulesOf(names);
+  return rules.imageOptions && rules !== OPEN;
 }
 
 /** Returns how the images of a model are delivered by default. */
 export function defaultResponseFormat(model: string): ResponseFormat {
-  return (knownModel(model)?.rules ?? NEWEST_RULES).defaultResponseFormat;
-}
-
-const SIZE = /^([1-9]\d{0,4})x([1-9]\d{0,4})$/;
-
-/** Returns why a model does not accept a size, as a clause; `undefined` if it does. */
-export function sizeProblem(size: string, sizes: ListedSizes | FreeSizes): string | undefined {
-  if (sizes.kind === "listed") {
-    return sizes.sizes.includes(size) ? undefined : `it must be one of ${sizes.sizes.join(", ")}`;
-  }
-  if (size === "auto") return undefined;
-  const match = SIZE.exec(size);
-  if (match === null) return "it must be auto or WIDTHxHEIGHT in pixels, such as 1536x1024";
-  const [width, height] = [Number(match[1]), Number(match[2])];
-  const { multipleOf, maxEdge, maxAspectRatio, minPixels, maxPixels } = sizes;
-  if (width % multipleOf !== 0 || height % multipleOf !== 0) {
-    return `width and height must be multiples of ${multipleOf}`;
-  }
-  if (Math.max(width, height) > maxEdge) return `no edge may be longer than ${maxEdge} pixels`;
-  if (Math.max(width, height) > maxAspectRatio * Math.min(width, height)) {
-    return `the longer edge may be at most ${maxAspectRatio} times the shorter one`;
-  }
-  const pixels = width * height;
-  if (pixels < minPixels) return `it has ${pixels} pixels, and at least ${minPixels} are required`;
-  if (pixels > maxPixels) return `it has ${pixels} pixels, and at most ${maxPixels} are allowed`;
-  return undefined;
+  return rulesOf({ model, upstreamModel: model }).defaultResponseFormat;
 }

@@ -1,6 +1,11 @@
 import * as z from "zod";
+import type { FurtherParameters, ImageOptions } from "./image-spec.ts";
 import { baseModelId, MAX_PARTIAL_IMAGES } from "./models.ts";
-import type { GenerationRecord, Usage } from "./record.ts";
+import { outputTokens } from "./output-tokens.ts";
+import type { GenerationRecord, Resolved } from "./record.ts";
+import { svgCost, svgUpperBound, type SvgModels } from "./svg-pricing.ts";
+import { tokenRowOf } from "./token-row.ts";
+import type { SvgUsage, Usage } from "./usage.ts";
 
 /** Millionths of a US dollar; always whole. */
 export type MicroDollars = number;
@@ -40,9 +45,10 @@ export const pricesSchema = z
 const GPT_IMAGE_1: TokenPrice = { text_in: 5, image_in: 10, image_out: 40 };
 const GPT_IMAGE_1_MINI: TokenPrice = { text_in: 2, image_in: 2.5, image_out: 8 };
 const GPT_IMAGE_1_5: TokenPrice = { text_in: 5, image_in: 8, image_out: 32 };
+/** Also of gpt-image-2.5 and 2.6: the pages of these models name the same prices. */
 const GPT_IMAGE_2: TokenPrice = { text_in: 5, image_in: 8, image_out: 30 };
 
-/** OpenAI's price list, November 2026. */
+/** OpenAI's price list and its pages of the models, November 2026. */
 const TOKEN_PRICES: readonly [prefix: string, price: TokenPrice][] = [
   ["gpt-image-1-mini", GPT_IMAGE_1_MINI],
   ["gpt-image-1.5", GPT_IMAGE_1_5],
@@ -60,7 +66,10 @@ const DALL_E_3 = { standard: 0.04, standardWide: 0.08, hd: 0.08, hdWide: 0.12 };
 
 /** The parameters that decide the price of an image. */
 interface Priced {
+  /** The model that the client requests. */
+  model: string;
   upstreamModel: string;
+  retiredModel?: string;
   size: string;
   quality: string;
 }
@@ -69,62 +78,153 @@ interface Priced {
 export interface PricedRequest extends Priced {
   prompt: string;
   n: number;
+  options: Pick<ImageOptions, "output_format"> | undefined;
+  further: FurtherParameters;
+}
+
+/** The prices of a gateway. */
+export interface PriceList {
+  prices: Prices;
+  svgModels: SvgModels;
+}
+
+/** A completed generation, as far as its cost depends on it. */
+export interface ReportedGeneration {
+  usage: Usage;
+  /** True if the usage is that of a chat model, which reports text tokens. */
+  isChatUsage: boolean;
+  svgUsage: SvgUsage | undefined;
+  /** The values that the upstream chose for `auto`. */
+  resolved: Resolved;
+  /** The number of generated images. */
+  images: number;
+}
+
+/** How the reserved amount grows if images have had more tokens than the tables say. */
+export interface TokenBound {
+  /** The requested parameters that decide the tokens, as a name. */
+  row: string;
+  /** The output tokens of one image in the reserved amount. */
+  tokens: number;
+  /** The price of one more token in each image, in micro-dollars. */
+  microPerToken: number;
+}
+
+/** The most output tokens of one image for some requested parameters. */
+export interface ReportedTokens {
+  row: string;
+  tokens: number;
 }
 
 /** The cost of a request: at most, and in fact. */
 export interface Cost {
   upperBound: () => MicroDollars;
-  /** The cost of the usage that the upstream reports; the upper bound if it reports none. */
-  actual: (usage: Usage, images: number) => MicroDollars;
+  /** How the upper bound depends on tokens; `undefined` for a price per image. */
+  tokenBound: () => TokenBound | undefined;
+  actual: (reported: ReportedGeneration) => MicroDollars;
+  /** The tokens of an image to remember for later upper bounds; `undefined` if none are reported. */
+  reportedTokens: (reported: ReportedGeneration) => ReportedTokens | undefined;
 }
+
+/** More tokens than this multiple of the tables are not remembered: a report must not close a budget. */
+const MAX_LEARNED_FACTOR = 4;
 
 /**
  * Returns the cost of a request.
  *
  * The upper bound counts one text token for each byte of the prompt, because no token is shorter, and a
- * fixed overhead. It assumes the most expensive size and quality for `auto`. It includes all images and
- * partial images.
+ * fixed overhead. It assumes the most expensive size and quality for `auto`. It includes all images, partial
+ * images, and the model that writes an SVG.
+ *
+ * The actual cost is that of the reported tokens. A report of less than half of the tables' tokens is not
+ * plausible, and a chat model counts text: then the tables decide.
  */
-export function costOf(request: PricedRequest, partialImages: number, overrides: Prices): Cost {
-  const price = priceOf(request, overrides);
+export function costOf(request: PricedRequest, partialImages: number, list: PriceList): Cost {
+  const { n, size, quality, further } = request;
+  const price = priceOf(request, list.prices);
+  const format = request.options?.output_format ?? "png";
+  const isSvg = format === "svg";
+  const svgBound = () => (isSvg ? svgUpperBound(further.svg, list.svgModels) : 0);
+  const svgActual = ({ svgUsage }: ReportedGeneration) =>
+    isSvg ? svgCost(further.svg, list.svgModels, svgUsage) : 0;
   if ("per_image" in price) {
     const each = Math.ceil(price.per_image * MICRO_PER_DOLLAR);
-    return { upperBound: () => each * request.n, actual: (_, images) => each * images };
+    return {
+      upperBound: () => each * n + svgBound(),
+      tokenBound: () => undefined,
+      actual: (reported) => each * reported.images + svgActual(reported),
+      reportedTokens: () => undefined,
+    };
   }
-  const upperBound = () => {
-    const partials = Math.min(partialImages, MAX_PARTIAL_IMAGES);
-    const textTokens = new TextEncoder().encode(request.prompt).byteLength + OVERHEAD_TOKENS;
-    const imageTokens = outputTokens(request) * request.n + partials * PARTIAL_IMAGE_TOKENS;
-    return Math.ceil(textTokens * price.text_in + imageTokens * price.image_out);
-  };
+  const partialTokens = Math.min(partialImages, MAX_PARTIAL_IMAGES) * PARTIAL_IMAGE_TOKENS;
+  const textTokens = () => new TextEncoder().encode(request.prompt).byteLength + OVERHEAD_TOKENS;
+  const tokensOfImage = (resolved: Pick<Resolved, "size" | "quality"> = {}) =>
+    outputTokens({
+      upstreamModel: request.upstreamModel,
+      size: size === "auto" ? (resolved.size ?? size) : size,
+      quality: quality === "auto" ? (resolved.quality ?? quality) : quality,
+      isAnimated: format === "gif",
+      frameCount: further.frame_count,
+    });
+  const row = tokenRowOf(request);
   return {
-    upperBound,
-    actual(usage) {
-      if (usage.output_tokens === 0) return upperBound();
+    upperBound: () =>
+      Math.ceil(
+        textTokens() * price.text_in + (tokensOfImage().most * n + partialTokens) * price.image_out,
+      ) + svgBound(),
+    tokenBound: () => ({ row, tokens: tokensOfImage().most, microPerToken: n * price.image_out }),
+    actual(reported) {
+      const { usage, isChatUsage, resolved, images } = reported;
+      const { least, most } = tokensOfImage(resolved);
+      const isPlausible = !isChatUsage && usage.output_tokens >= (least * images) / 2;
+      const output = isPlausible
+        ? usage.output_tokens
+        : Math.max(most * images + partialTokens, usage.output_tokens);
       const imageIn = usage.input_tokens_details?.["image_tokens"] ?? 0;
-      const textIn = Math.max(0, usage.input_tokens - imageIn);
-      return Math.ceil(
-        textIn * price.text_in + imageIn * price.image_in + usage.output_tokens * price.image_out,
+      const textIn =
+        usage.input_tokens === 0 ? textTokens() : Math.max(0, usage.input_tokens - imageIn);
+      return (
+        Math.ceil(textIn * price.text_in + imageIn * price.image_in + output * price.image_out) +
+        svgActual(reported)
       );
+    },
+    reportedTokens({ usage, isChatUsage, images }) {
+      if (isChatUsage || usage.output_tokens === 0) return undefined;
+      const tokens = Math.ceil(usage.output_tokens / images);
+      return { row, tokens: Math.min(tokens, tokensOfImage().most * MAX_LEARNED_FACTOR) };
     },
   };
 }
 
-/** Returns the cost of a completed generation, from the usage that the upstream reported. */
-export function costOfRecord(
-  { model, resolved, usage, images }: GenerationRecord,
-  overrides: Prices,
-): MicroDollars {
+/**
+ * Returns the cost of a completed generation: as it was charged, or by today's prices if the record is of a
+ * version that did not store the cost.
+ */
+export function costOfRecord(record: GenerationRecord, list: PriceList): MicroDollars {
+  const { model, resolved, usage, images, cost } = record;
+  if (cost !== undefined) return cost;
   const { size = "auto", quality = "auto" } = resolved;
-  const n = images.length;
-  const request = { upstreamModel: model, size, quality, n, prompt: "" };
-  return costOf(request, 0, overrides).actual(usage, n);
+  const request = { model, upstreamModel: model, size, quality, n: images.length, prompt: "" };
+  const reported = { usage, isChatUsage: false, svgUsage: undefined, resolved };
+  return costOf({ ...request, options: undefined, further: {} }, 0, list).actual({
+    ...reported,
+    images: images.length,
+  });
 }
 
-/** Returns the price of an image of a model, size and quality: per token, or per image. */
-export function priceOf({ upstreamModel, size, quality }: Priced, overrides: Prices): Price {
+/**
+ * Returns the price of an image of a model, size and quality: per token, or per image. A price under an
+ * alias is that of the alias.
+ */
+export function priceOf(
+  { model: requested, upstreamModel, retiredModel, size, quality }: Priced,
+  overrides: Prices,
+): Price {
   const model = baseModelId(upstreamModel);
-  const override = overrides.get(upstreamModel) ?? overrides.get(model);
+  const alias = retiredModel === undefined ? requested : upstreamModel;
+  const override = [alias, baseModelId(alias), upstreamModel, model]
+    .map((id) => overrides.get(id))
+    .find((price) => price !== undefined);
   if (override !== undefined) return override;
   if (model === "dall-e-2") return { per_image: DALL_E_2[size] ?? DALL_E_2_LARGEST };
   if (model === "dall-e-3") {
@@ -140,50 +240,3 @@ const OVERHEAD_TOKENS = 100;
 
 /** OpenAI's image generation guide, "Partial images cost": each is 100 image output tokens more. */
 const PARTIAL_IMAGE_TOKENS = 100;
-
-/** OpenAI's image generation guide, "Image tokens", of the gpt-image-1 series; `high` is the last. */
-const FIXED_TOKENS: Record<string, Record<string, number>> = {
-  "1024x1024": { low: 272, medium: 1056, high: 4160 },
-  "1024x1536": { low: 408, medium: 1584, high: 6240 },
-  "1536x1024": { low: 400, medium: 1568, high: 6208 },
-};
-/** The most expensive size that `auto` may become. */
-const MOST_EXPENSIVE_FIXED_SIZE = "1024x1536";
-
-/** The same guide's formula for gpt-image-2 and later: patches along the longer edge, by quality. */
-const GPT_IMAGE_2_PATCHES = { low: 16, medium: 48, high: 96 };
-const GPT_IMAGE_2_5_PATCHES = { low: 16, medium: 24, high: 48, xhigh: 64, max: 96 };
-const MOST_PATCHES = 96;
-
-/**
- * The factor by which gpt-image-2.6 exceeds the formula's tokens. The guide has no figures. Third parties
- * measured 664 tokens for `low` at 1536x1024; the formula says 158.
- */
-const GPT_IMAGE_2_6_FACTORS: Record<string, number> = { low: 4.5, medium: 4.5 };
-
-/**
- * The edge that stands for `auto`: a square, the shape that costs the most, with as many pixels as
- * 1536x1024, the largest size of the gpt-image-1 series. An image that is larger is charged in full.
- */
-const AUTO_EDGE = Math.sqrt(1536 * 1024);
-
-/** Returns the output tokens of one image. An unknown quality counts as the most expensive one. */
-function outputTokens({ upstreamModel, size, quality }: Priced): number {
-  const model = baseModelId(upstreamModel);
-  const isFixed = /^(?:gpt-image-1|chatgpt-image)/.test(model);
-  if (isFixed) {
-    const row = FIXED_TOKENS[size] ?? FIXED_TOKENS[MOST_EXPENSIVE_FIXED_SIZE];
-    return row?.[quality] ?? row?.["high"] ?? 0;
-  }
-  const [, width = AUTO_EDGE, height = AUTO_EDGE] = /^(\d+)x(\d+)$/.exec(size) ?? [];
-  const is25OrLater = /^gpt-image-2\.[56]/.test(model);
-  const patches: Record<string, number> = is25OrLater ? GPT_IMAGE_2_5_PATCHES : GPT_IMAGE_2_PATCHES;
-  const tokens = patchTokens(Number(width), Number(height), patches[quality] ?? MOST_PATCHES);
-  const is26 = model.startsWith("gpt-image-2.6");
-  return Math.ceil(tokens * (is26 ? (GPT_IMAGE_2_6_FACTORS[quality] ?? 1) : 1));
-}
-
-function patchTokens(width: number, height: number, long: number): number {
-  const short = Math.round((long * Math.min(width, height)) / Math.max(width, height));
-  return Math.ceil((long * short * (2_000_000 + width * height)) / 4_000_000);
-}

@@ -1,18 +1,10 @@
 import * as z from "zod";
 import { IMAGE_TYPES, type ImageType } from "../lib/image-type.ts";
-import type { ImageSpec } from "./request.ts";
+import type { ImageSpec } from "./image-spec.ts";
+import { svgUsageSchema, usageSchema, type SvgUsage, type Usage } from "./usage.ts";
 
 /** Changes with the record's shape. An entry of another version is a miss. */
 const RECORD_VERSION = 1;
-
-/** Token counts in the API's own names; all 0 if the upstream reports none. */
-const usageSchema = z.object({
-  input_tokens: z.int().min(0),
-  output_tokens: z.int().min(0),
-  total_tokens: z.int().min(0),
-  input_tokens_details: z.record(z.string(), z.int().min(0)).optional(),
-  output_tokens_details: z.record(z.string(), z.int().min(0)).optional(),
-});
 
 /** The values that the upstream chose for `auto`. */
 const resolvedSchema = z.object({
@@ -32,6 +24,10 @@ const recordSchema = z.object({
   model: z.string(),
   resolved: resolvedSchema,
   usage: usageSchema,
+  /** The tokens of the model that wrote an SVG. */
+  svg_usage: svgUsageSchema.optional(),
+  /** What the generation cost, in micro-dollars. Absent in records of version 0.1.0. */
+  cost: z.int().min(0).optional(),
   images: z
     .array(
       z.object({
@@ -45,10 +41,7 @@ const recordSchema = z.object({
 
 /** A completed generation without the bytes of its images. Every form of a response is built from it. */
 export type GenerationRecord = z.infer<typeof recordSchema>;
-export type Usage = z.infer<typeof usageSchema>;
 export type Resolved = z.infer<typeof resolvedSchema>;
-
-export const NO_USAGE: Usage = { input_tokens: 0, output_tokens: 0, total_tokens: 0 };
 
 /** Returns the record in a stored value; `undefined` if it is invalid or of another version. */
 export function parseRecord(value: unknown): GenerationRecord | undefined {
@@ -59,18 +52,23 @@ export function parseRecord(value: unknown): GenerationRecord | undefined {
 export interface GeneratedImages {
   images: readonly { type: ImageType; sizeBytes: number; revisedPrompt: string | undefined }[];
   usage: Usage;
+  /** True if the usage is that of a chat model, which reports text tokens. */
+  isChatUsage: boolean;
+  svgUsage: SvgUsage | undefined;
   resolved: Resolved;
 }
 
 /**
  * Returns the record of a generation that the upstream has completed.
  *
+ * @param cost micro-dollars
  * @param nowSeconds Unix seconds by the gateway's own clock, so that ages are right
  */
 export function newRecord(
   id: string,
   spec: ImageSpec,
   generated: GeneratedImages,
+  cost: number,
   nowSeconds: number,
 ): GenerationRecord {
   return {
@@ -80,6 +78,8 @@ export function newRecord(
     model: spec.upstreamModel,
     resolved: resolvedParameters(spec, generated),
     usage: generated.usage,
+    svg_usage: generated.svgUsage,
+    cost,
     images: generated.images.map(({ type, sizeBytes, revisedPrompt }) => ({
       type,
       bytes: sizeBytes,

@@ -1,11 +1,14 @@
 import * as z from "zod";
+import type { ImageType } from "../lib/image-type.ts";
 import { countCodePoints } from "../lib/text.ts";
 import {
   BACKGROUNDS,
+  FRAMES,
   MAX_PARTIAL_IMAGES,
+  MAX_VARIANT,
   MODERATIONS,
-  OUTPUT_FORMATS,
   RESPONSE_FORMATS,
+  SVG_EFFORTS,
   type ModelRules,
 } from "./models.ts";
 
@@ -14,10 +17,14 @@ export interface RequestLimits {
   promptMaxChars: number;
   /** True if `n` and `size` are required, as in the reference document. */
   requireDocumentedFields: boolean;
+  /** The names of the parameters that are forwarded to the upstream as they are. */
+  extraParameters: readonly string[];
+  /** The models that may write an SVG, by id. SVG is not accepted without one. */
+  svgModels: ReadonlyMap<string, unknown>;
 }
 
-/** Every parameter, in the order in which problems are reported. */
-export const PARAMETERS = [
+/** Every parameter, in the order in which problems are reported. Those of `extraParameters` precede `size`. */
+const PARAMETERS = [
   "model",
   "prompt",
   "n",
@@ -27,6 +34,11 @@ export const PARAMETERS = [
   "output_format",
   "output_compression",
   "moderation",
+  "complexity",
+  "frame_count",
+  "frame_duration_ms",
+  "svg",
+  "variant",
   "stream",
   "partial_images",
   "response_format",
@@ -35,71 +47,188 @@ export const PARAMETERS = [
   "size",
 ] as const;
 
+/** Returns true for a parameter of the Images API, or for `variant`. */
+export function isParameter(name: string): boolean {
+  const names: readonly string[] = PARAMETERS;
+  return names.includes(name);
+}
+
+/** The parameters whose defaults `UPSTREAM_REQUIRES` may send. The first three are always sent. */
+export const SENDABLE_DEFAULTS = [
+  "model",
+  "prompt",
+  "n",
+  "size",
+  "quality",
+  "style",
+  "background",
+  "output_format",
+  "output_compression",
+  "moderation",
+] as const;
+
+/** Returns the names of all parameters of a gateway, in the order in which problems are reported. */
+export function parameterOrder({ extraParameters }: RequestLimits): readonly string[] {
+  return [...PARAMETERS.slice(0, -1), ...extraParameters, ...PARAMETERS.slice(-1)];
+}
+
 /** The parameters for which null is a wrong type, not an absent value. */
 const REQUIRED = ["prompt"] as const;
 /** The same with `requireDocumentedFields`. */
 const REQUIRED_BY_DOCUMENT = ["prompt", "n", "size"] as const;
 
-/** Removes optional fields that are null, which means absent. Unknown names stay and are rejected. */
-export function withoutNulls(json: object, documentedRequired: boolean): Record<string, unknown> {
-  const required: readonly string[] = documentedRequired ? REQUIRED_BY_DOCUMENT : REQUIRED;
-  const optional = new Set<string>(PARAMETERS.filter((name) => !required.includes(name)));
-  return Object.fromEntries(
-    Object.entries(json).filter(([name, value]) => value !== null || !optional.has(name)),
-  );
+/**
+ * The defaults that clients write out, also for models that do not accept the parameter. They then mean
+ * absent.
+ */
+const WRITTEN_DEFAULTS = new Map<string, unknown>([
+  ["quality", "auto"],
+  ["style", "vivid"],
+  ["background", "auto"],
+  ["output_format", "png"],
+  ["output_compression", 100],
+  ["moderation", "auto"],
+  ["frame_count", FRAMES.default],
+  ["frame_duration_ms", FRAMES.defaultMs],
+  ["stream", false],
+  ["partial_images", 0],
+]);
+
+/**
+ * Returns a body without the values that mean absent: null, and written defaults that the model does not
+ * accept. Unknown names stay and are rejected.
+ */
+export function withoutAbsent(
+  json: object,
+  schema: BodySchema,
+  limits: RequestLimits,
+): Record<string, unknown> {
+  const required: readonly string[] = limits.requireDocumentedFields
+    ? REQUIRED_BY_DOCUMENT
+    : REQUIRED;
+  const optional = new Set(parameterOrder(limits).filter((name) => !required.includes(name)));
+  const shape: Record<string, z.ZodType | undefined> = schema.shape;
+  const isAbsent = (name: string, value: unknown) =>
+    (value === null && optional.has(name)) ||
+    (WRITTEN_DEFAULTS.has(name) &&
+      WRITTEN_DEFAULTS.get(name) === value &&
+      shape[name]?.safeParse(value).success !== true);
+  return Object.fromEntries(Object.entries(json).filter(([name, value]) => !isAbsent(name, value)));
 }
 
 export type BodySchema = ReturnType<typeof bodySchema>;
 
-/** One for each family of models, because a schema takes longer to build than to run. */
-const schemas = new WeakMap<RequestLimits, Map<ModelRules, BodySchema>>();
+/** The values of a body, except those of `EXTRA_PARAMETERS`. */
+export type Fields = z.infer<BodySchema>;
 
-/** Returns the cached schema of a request body for a family of models. */
-export function schemaFor(rules: ModelRules, limits: RequestLimits): BodySchema {
-  const known = schemas.get(limits) ?? new Map<ModelRules, BodySchema>();
-  schemas.set(limits, known);
-  const schema = known.get(rules) ?? bodySchema(rules, limits);
-  known.set(rules, schema);
-  return schema;
+/** The schemas of a request: of the parameters that are named here, and of the others. */
+export interface RequestSchemas {
+  body: BodySchema;
+  extras: ReturnType<typeof extrasSchema>;
 }
+
+/** One for each family of models, because a schema takes longer to build than to run. */
+const schemas = new WeakMap<RequestLimits, Map<ModelRules, RequestSchemas>>();
+
+/** Returns the cached schemas of a request body for a family of models. */
+export function schemasFor(rules: ModelRules, limits: RequestLimits): RequestSchemas {
+  const known = schemas.get(limits) ?? new Map<ModelRules, RequestSchemas>();
+  schemas.set(limits, known);
+  const found = known.get(rules) ?? {
+    body: bodySchema(rules, limits),
+    extras: extrasSchema(limits),
+  };
+  known.set(rules, found);
+  return found;
+}
+
+/** OpenAI's limit of `user` and `safety_identifier`. */
+const IDENTIFIER_MAX_CHARS = 64;
+
+/** The words that an unknown model may accept as `quality`. */
+export const QUALITY_WORD = /^[\w-]{1,32}$/;
 
 /**
  * Returns the schema of a request body for a family of models: the accepted names, their types, values
  * and bounds. Rules about two parameters together are checked after it.
  */
 export function bodySchema(rules: ModelRules, limits: RequestLimits) {
+  const { qualities, styles } = rules;
   const notAccepted = z.undefined().optional();
-  const option = <Schema extends z.ZodType>(schema: Schema) =>
-    rules.imageOptions ? schema : notAccepted;
-  const promptMaxChars = Math.min(limits.promptMaxChars, rules.promptMaxChars);
+  const onlyIf = <Schema extends z.ZodType>(isAccepted: boolean, schema: Schema) =>
+    isAccepted ? schema : notAccepted;
+  const option = <Schema extends z.ZodType>(schema: Schema) => onlyIf(rules.imageOptions, schema);
+  const formats = outputFormats(rules, limits.svgModels);
+  const hasFrames = formats.includes("gif");
   const n = z.int().min(1).max(rules.maxImages);
   const size = z.string();
   return z.strictObject({
     model: z.string().optional(),
-    prompt: z
-      .string()
-      .min(1)
-      .check((ctx) => {
-        if (countCodePoints(ctx.value) <= promptMaxChars) return;
-        ctx.issues.push({
-          code: "too_big",
-          origin: "string",
-          maximum: promptMaxChars,
-          input: ctx.value,
-        });
-      }),
+    prompt: text(promptLimit(rules, limits)).min(1),
     n: limits.requireDocumentedFields ? n : n.default(1),
     size: limits.requireDocumentedFields ? size : size.default(rules.defaultSize),
-    quality: z.enum(rules.qualities).default(rules.qualities[0]),
-    style: rules.styles === undefined ? notAccepted : z.enum(rules.styles).default(rules.styles[0]),
+    quality: (rules.anyQuality
+      ? z.string().regex(QUALITY_WORD, "must be 1 to 32 letters, digits, _ or -")
+      : z.enum(qualities)
+    ).default(qualities[0]),
+    style: styles === undefined ? notAccepted : z.enum(styles).default(styles[0]),
     background: option(z.enum(BACKGROUNDS).default("auto")),
-    output_format: option(z.enum(OUTPUT_FORMATS).default("png")),
+    output_format: option(z.enum(formats).default("png")),
     output_compression: option(z.int().min(0).max(100).default(100)),
     moderation: option(z.enum(MODERATIONS).default("auto")),
+    complexity: onlyIf(rules.complexities.length > 0, z.enum(rules.complexities).optional()),
+    frame_count: onlyIf(hasFrames, z.int().min(FRAMES.min).max(FRAMES.max).optional()),
+    frame_duration_ms: onlyIf(hasFrames, z.int().min(FRAMES.minMs).optional()),
+    svg: onlyIf(formats.includes("svg"), svgAuthor([...limits.svgModels.keys()]).optional()),
+    variant: z.int().min(0).max(MAX_VARIANT).default(0),
     stream: option(z.boolean().default(false)),
     partial_images: option(z.int().min(0).max(MAX_PARTIAL_IMAGES).default(0)),
     response_format: z.enum(RESPONSE_FORMATS).default(rules.defaultResponseFormat),
-    user: z.string().optional(),
-    safety_identifier: z.string().optional(),
+    user: text(IDENTIFIER_MAX_CHARS).optional(),
+    safety_identifier: text(IDENTIFIER_MAX_CHARS).optional(),
   });
+}
+
+/** Returns the output formats of a family on a gateway: SVG only if a model is priced that may write it. */
+export function outputFormats(
+  rules: ModelRules,
+  svgModels: RequestLimits["svgModels"],
+): readonly ImageType[] {
+  return rules.outputFormats.filter((format) => format !== "svg" || svgModels.size > 0);
+}
+
+/** Returns the length limit of a prompt: the gateway's, or the model's if that is smaller. */
+export function promptLimit(
+  { promptMaxChars }: ModelRules,
+  limits: Pick<RequestLimits, "promptMaxChars">,
+): number {
+  return Math.min(limits.promptMaxChars, promptMaxChars);
+}
+
+/** Returns the schema of a text with a length limit, in characters (code points) as OpenAI counts them. */
+function text(maxChars: number) {
+  return z.string().check((ctx) => {
+    if (countCodePoints(ctx.value) <= maxChars) return;
+    ctx.issues.push({ code: "too_big", origin: "string", maximum: maxChars, input: ctx.value });
+  });
+}
+
+/**
+ * Returns the schema of `svg`.
+ *
+ * @param models the ids of the models that may write an SVG
+ */
+function svgAuthor(models: readonly string[]) {
+  return z.strictObject({
+    model: z.enum(models).nullish(),
+    reasoning: z.strictObject({ effort: z.enum(SVG_EFFORTS).nullish() }).nullish(),
+  });
+}
+
+const EXTRA_MAX_CHARS = 4000;
+
+/** Returns the schema of the parameters that `EXTRA_PARAMETERS` names. */
+export function extrasSchema({ extraParameters }: RequestLimits) {
+  const value = z.union([text(EXTRA_MAX_CHARS), z.number(), z.boolean()]).optional();
+  return z.object(Object.fromEntries(extraParameters.map((name) => [name, value])));
 }

@@ -1,24 +1,24 @@
-import type * as z from "zod";
 import { GatewayError, type Failure } from "../errors/failure.ts";
 import type { ImageType } from "../lib/image-type.ts";
 import { servedModel, type Catalog, type ServedModel } from "./catalog.ts";
-import { failureOfIssues, invalidType } from "./issues.ts";
+import { combinationFailure, sizeFailure } from "./combinations.ts";
 import {
-  ALPHA_FORMATS,
-  type BACKGROUNDS,
-  LOSSY_FORMATS,
-  type MODERATIONS,
-  sizeProblem,
-  type ModelRules,
-  type ResponseFormat,
-} from "./models.ts";
+  asRequested,
+  type FurtherParameters,
+  type ImageOptions,
+  type ImageSpec,
+  type SvgAuthor,
+} from "./image-spec.ts";
+import { failureOfIssues, invalidType } from "./issues.ts";
+import { FRAMES, type ModelRules, type ResponseFormat } from "./models.ts";
 import { jsonObject } from "./parse.ts";
 import {
-  PARAMETERS,
-  schemaFor,
-  withoutNulls,
-  type BodySchema,
+  parameterOrder,
+  schemasFor,
+  withoutAbsent,
+  type Fields,
   type RequestLimits,
+  type RequestSchemas,
 } from "./request-body.ts";
 import { successorAt, withdrawalAt, type RetirementPolicy } from "./retirement.ts";
 
@@ -29,33 +29,6 @@ export interface ImageRequest {
   readonly delivery: Delivery;
 }
 
-/** The images to generate, in the API's own names. It decides the cache key. */
-export interface ImageSpec {
-  /** The model that the client requests. */
-  readonly model: string;
-  /** The model that the upstream is sent: the same, its alias, or a retired model's successor. */
-  readonly upstreamModel: string;
-  /** The model that `upstreamModel` replaces because OpenAI has shut it down; absent if none. */
-  readonly retiredModel?: string;
-  readonly prompt: string;
-  readonly n: number;
-  readonly size: string;
-  readonly quality: string;
-  /** dall-e-3 only. */
-  readonly style: string | undefined;
-  /** GPT image models only; `undefined` for the others. */
-  readonly options: ImageOptions | undefined;
-}
-
-/** The parameters that only GPT image models accept and that change the image. */
-export interface ImageOptions {
-  readonly background: (typeof BACKGROUNDS)[number];
-  readonly output_format: ImageType;
-  /** 0..100. */
-  readonly output_compression: number;
-  readonly moderation: (typeof MODERATIONS)[number];
-}
-
 /** Parameters for the upstream that do not change the image. */
 export interface UpstreamOptions {
   readonly stream: boolean;
@@ -63,6 +36,16 @@ export interface UpstreamOptions {
   readonly partialImages: number;
   readonly user: string | undefined;
   readonly safetyIdentifier: string | undefined;
+}
+
+/**
+ * Returns the identifier that the upstream uses for a request: `safety_identifier`, or else the older `user`.
+ */
+export function safetyIdentifierOf({
+  safetyIdentifier,
+  user,
+}: UpstreamOptions): string | undefined {
+  return safetyIdentifier ?? user;
 }
 
 /** How the client receives the images. */
@@ -114,14 +97,16 @@ export function parseImageRequest(
   nowMs: number,
   accept?: ImageType,
 ): ImageRequest {
-  const body = withoutNulls(jsonObject(json), rules.requireDocumentedFields);
-  const model = requestedModel(body["model"], rules, nowMs);
-  if (accept !== undefined && model.rules.imageOptions) body["output_format"] ??= accept;
-  const result = schemaFor(model.rules, rules).safeParse(body, { reportInput: true });
-  if (!result.success) {
-    throw new GatewayError(failureOfIssues(result.error.issues, PARAMETERS, model.id));
+  const object = jsonObject(json);
+  const requested: unknown = "model" in object ? object.model : undefined;
+  const model = requestedModel(requested ?? undefined, rules, nowMs);
+  const schemas = schemasFor(model.rules, rules);
+  const body = withoutAbsent(object, schemas.body, rules);
+  // A client has to request SVG, which is a document with links, by its name.
+  if (accept !== undefined && accept !== "svg" && model.rules.outputFormats.includes(accept)) {
+    body["output_format"] ??= accept;
   }
-  const fields = result.data;
+  const { fields, extras } = parseFields(body, schemas, model, rules);
   const stream = fields.stream ?? false;
   const spec: ImageSpec = {
     model: model.id,
@@ -132,16 +117,17 @@ export function parseImageRequest(
     quality: fields.quality,
     style: fields.style,
     options: imageOptions(fields),
+    further: furtherParameters(fields, extras),
   };
-  const failure = combinationFailure(spec, stream) ?? sizeFailure(spec, model.rules);
+  const failure = combinationFailure(spec, fields) ?? sizeFailure(spec, model.rules);
   if (failure !== undefined) throw new GatewayError(failure);
   return {
     spec: withSuccessor(spec, rules, nowMs),
     upstream: {
       stream,
       partialImages: fields.partial_images ?? 0,
-      user: fields.user,
-      safetyIdentifier: fields.safety_identifier,
+      user: nonEmpty(fields.user),
+      safetyIdentifier: nonEmpty(fields.safety_identifier),
     },
     delivery: {
       format: fields.response_format,
@@ -177,14 +163,6 @@ export function withSuccessor(
   return { ...original, upstreamModel: successor, retiredModel: model };
 }
 
-/** Returns a spec as it was before a successor replaced its model: the form that is stored. */
-export function asRequested<Spec extends Pick<ImageSpec, "upstreamModel" | "retiredModel">>({
-  retiredModel,
-  ...spec
-}: Spec): Omit<Spec, "retiredModel"> {
-  return retiredModel === undefined ? spec : { ...spec, upstreamModel: retiredModel };
-}
-
 function requestedModel(id: unknown, rules: RequestRules, nowMs: number): ServedModel {
   if (id !== undefined && typeof id !== "string") {
     throw new GatewayError(invalidType("model", "string", id));
@@ -200,8 +178,41 @@ function requestedModel(id: unknown, rules: RequestRules, nowMs: number): Served
   return model;
 }
 
+/** Returns the values of a body, those of `EXTRA_PARAMETERS` apart. */
+function parseFields(
+  body: Record<string, unknown>,
+  schemas: RequestSchemas,
+  model: ServedModel,
+  rules: RequestRules,
+) {
+  const isExtra = ([name]: [string, unknown]) => rules.extraParameters.includes(name);
+  const named = Object.entries(body).filter((entry) => !isExtra(entry));
+  const extra = Object.entries(body).filter(isExtra);
+  const fields = schemas.body.safeParse(Object.fromEntries(named), { reportInput: true });
+  const extras = schemas.extras.safeParse(Object.fromEntries(extra), { reportInput: true });
+  if (fields.success && extras.success) return { fields: fields.data, extras: extras.data };
+  const issues = [...(fields.error?.issues ?? []), ...(extras.error?.issues ?? [])];
+  throw new GatewayError(
+    withVariable(failureOfIssues(issues, parameterOrder(rules), model.id), model.rules, rules),
+  );
+}
+
+/** Names the variable with which the operator can raise the limit that a prompt exceeds, if there is one. */
+function withVariable(
+  failure: Failure,
+  { promptMaxChars }: ModelRules,
+  rules: RequestLimits,
+): Failure {
+  const isRaisable =
+    failure.code === "string_above_max_length" &&
+    failure.param === "prompt" &&
+    rules.promptMaxChars < promptMaxChars;
+  if (!isRaisable) return failure;
+  return { ...failure, raisable: { variable: "PROMPT_MAX_CHARS", maxChars: promptMaxChars } };
+}
+
 /** Returns the options of the GPT image models. The schema sets all of them, or none. */
-function imageOptions(fields: z.infer<BodySchema>): ImageOptions | undefined {
+function imageOptions(fields: Fields): ImageOptions | undefined {
   const { background, output_format, output_compression, moderation } = fields;
   if (
     background === undefined ||
@@ -214,21 +225,30 @@ function imageOptions(fields: z.infer<BodySchema>): ImageOptions | undefined {
   return { background, output_format, output_compression, moderation };
 }
 
-/** Checks the rules about two parameters together. */
-function combinationFailure({ n, options }: ImageSpec, stream: boolean): Failure | undefined {
-  if (options === undefined) return undefined;
-  const { background, output_format: format, output_compression } = options;
-  if (stream && n > 1) return { code: "stream_with_many_images" };
-  if (output_compression < 100 && !LOSSY_FORMATS.includes(format)) {
-    return { code: "invalid_png_output_compression" };
-  }
-  if (background === "transparent" && !ALPHA_FORMATS.includes(format)) {
-    return { code: "transparent_without_alpha", format };
-  }
-  return undefined;
+function furtherParameters(fields: Fields, extras: Record<string, unknown>): FurtherParameters {
+  const { complexity, frame_count, frame_duration_ms, svg, variant } = fields;
+  return {
+    ...extras,
+    complexity,
+    frame_count: unless(FRAMES.default, frame_count),
+    frame_duration_ms: unless(FRAMES.defaultMs, frame_duration_ms),
+    svg: svgAuthor(svg),
+    variant: unless(0, variant),
+  };
 }
 
-function sizeFailure({ size, model }: ImageSpec, { sizes }: ModelRules): Failure | undefined {
-  const reason = sizeProblem(size, sizes);
-  return reason === undefined ? undefined : { code: "size_not_allowed", model, reason };
+function svgAuthor(svg: Fields["svg"]): SvgAuthor | undefined {
+  const model = svg?.model ?? undefined;
+  const effort = svg?.reasoning?.effort ?? undefined;
+  if (model === undefined && effort === undefined) return undefined;
+  return { model, reasoning: effort === undefined ? undefined : { effort } };
+}
+
+/** Returns a value, or `undefined` if it is the default. */
+function unless<Value>(preset: Value, value: Value | undefined): Value | undefined {
+  return value === preset ? undefined : value;
+}
+
+function nonEmpty(text: string | undefined): string | undefined {
+  return unless("", text);
 }

@@ -1,4 +1,5 @@
-import type { GenerationRecord, Usage } from "./record.ts";
+import type { GenerationRecord } from "./record.ts";
+import type { SvgUsage, Usage } from "./usage.ts";
 
 /** The JSON response: the Images API's fields and the reference document's fields in one object. */
 export interface ImagesResponse {
@@ -14,6 +15,10 @@ export interface ImagesResponse {
   data: ImageData[];
   choices: Choice[];
   usage: WireUsage;
+  /** The tokens of the model that wrote an SVG. */
+  svg_usage?: SvgUsage | undefined;
+  /** The identifier that the client sent; absent in every other response. */
+  safety_identifier?: string | undefined;
 }
 
 /** One image, as Base64 or by URL. */
@@ -32,6 +37,8 @@ interface Choice {
 
 /** Token counts under the names of both references. */
 export interface WireUsage extends Usage {
+  /** Always present, because the SDKs declare it so: zeros if the upstream reports none. */
+  input_tokens_details: Record<string, number>;
   /** The reference document's `input_tokens`. */
   prompt_tokens: number;
   /** The reference document's `output_tokens`. */
@@ -59,6 +66,7 @@ export function imageUrl(record: GenerationRecord, index: number, origin: string
 export function wireUsage(counted: Usage): WireUsage {
   return {
     ...counted,
+    input_tokens_details: { text_tokens: 0, image_tokens: 0, ...counted.input_tokens_details },
     prompt_tokens: counted.input_tokens,
     completion_tokens: counted.output_tokens,
   };
@@ -73,7 +81,7 @@ export function responseWithoutData(
   record: GenerationRecord,
   origin: string,
 ): Omit<ImagesResponse, "data"> {
-  const { id, created, model, resolved, usage: counted } = record;
+  const { id, created, model, resolved, usage: counted, svg_usage } = record;
   return {
     id,
     object: "chat.completion",
@@ -89,6 +97,7 @@ export function responseWithoutData(
       finish_reason: "stop",
     })),
     usage: wireUsage(counted),
+    svg_usage,
   };
 }
 
@@ -98,10 +107,10 @@ export function responseWithoutData(
  * @param origin of the gateway
  */
 export function responseWithUrls(record: GenerationRecord, origin: string): ImagesResponse {
-  const { choices, usage: counted, ...head } = responseWithoutData(record, origin);
+  const { choices, usage: counted, svg_usage, ...head } = responseWithoutData(record, origin);
   const data = record.images.map(({ revised_prompt }, index) => ({
     url: imageUrl(record, index, origin),
     revised_prompt,
   }));
-  return { ...head, data, choices, usage: counted };
+  return { ...head, data, choices, usage: counted, svg_usage };
 }

@@ -1,11 +1,12 @@
 import type { ImageType } from "../lib/image-type.ts";
+import { asRequested, type FurtherParameters, type ImageOptions } from "./image-spec.ts";
 import { rulesOf, type ResponseFormat } from "./models.ts";
-import { asRequested, type ImageOptions, type ImageRequest } from "./request.ts";
+import type { ImageRequest } from "./request.ts";
 
 /**
  * A request as it is stored and sent to Durable Objects: the form of version 0.1.0. Rows live for days,
  * a rollback reads them with the earlier code, and a deployment replaces busy objects up to 15 minutes
- * late. So the form never changes, whatever the types of a request become.
+ * late. So the form never changes, whatever the types of a request become. Only optional fields are added.
  */
 export interface StoredRequest {
   model: string;
@@ -22,6 +23,8 @@ export interface StoredRequest {
   response_format: ResponseFormat;
   user: string | undefined;
   safety_identifier: string | undefined;
+  /** Absent in rows of version 0.1.0, which ignores it. */
+  further?: FurtherParameters;
 }
 
 interface StoredOptions {
@@ -54,9 +57,10 @@ export function toStoredRequest({ spec, upstream, delivery }: ImageRequest): Sto
 /** Returns the request in a stored form, by this version or an earlier one. */
 export function fromStoredRequest(stored: StoredRequest): ImageRequest {
   const { rules: _, options, response_format, user, safety_identifier, ...rest } = stored;
+  const { further = {} } = stored;
   const { stream = false, partial_images: partialImages = 0 } = options ?? {};
   return {
-    spec: { ...rest, options: options && imageOptions(options) },
+    spec: { ...rest, options: options && imageOptions(options), further },
     upstream: { stream, partialImages, user, safetyIdentifier: safety_identifier },
     delivery: { format: response_format, stream, accept: undefined },
   };

@@ -1,7 +1,8 @@
-import { spentToday } from "../access/budget.ts";
+import { learnedTokens, spentToday } from "../access/accounts.ts";
 import type { Config } from "../config/environment.ts";
-import type { DiagnosticCheck, Diagnostics } from "../contract/diagnostics.ts";
+import type { DiagnosticCheck, Diagnostics, LearnedTokensView } from "../contract/diagnostics.ts";
 import { MICRO_PER_DOLLAR, type MicroDollars } from "../contract/pricing.ts";
+import { parseTokenRow } from "../contract/token-row.ts";
 import { lookupInObject } from "../generation/client.ts";
 import { listUpstreamModels, type ModelListing } from "../upstream/models.ts";
 import { aliasesCheck, modelCheck } from "./model-checks.ts";
@@ -19,7 +20,17 @@ export async function diagnose(config: Config): Promise<Diagnostics> {
     await runCheck("workflow", () => checkWorkflow(config)),
     await runCheck("budget", () => checkBudget(config)),
   ];
-  return { object: "doctor", now_ms: nowMs, checks };
+  const learned_tokens = await learnedTokensView(config);
+  return { object: "doctor", now_ms: nowMs, checks, learned_tokens };
+}
+
+/** Returns the learned tokens; none if the account is unreachable, which the check of the budget reports. */
+async function learnedTokensView(config: Config): Promise<LearnedTokensView[]> {
+  const rows = await learnedTokens(config).catch(() => []);
+  return rows.map(({ row, tokens, day }) => {
+    const parameters = parseTokenRow(row);
+    return Object.assign(parameters, { output_tokens: tokens, day });
+  });
 }
 
 function upstreamCheck(listing: ModelListing): DiagnosticCheck {

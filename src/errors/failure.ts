@@ -16,7 +16,14 @@ export type Failure =
   | { code: "empty_string"; param: string }
   /** `problem` completes the sentence: "must be a public https URL". */
   | { code: "malformed_value"; param: string; problem: string }
-  | { code: "string_above_max_length"; param: string; maxChars: number; chars: number }
+  /** `raisable` names the variable with which the operator can raise the limit, and how far. */
+  | {
+      code: "string_above_max_length";
+      param: string;
+      maxChars: number;
+      chars: number;
+      raisable?: { variable: string; maxChars: number };
+    }
   | { code: "integer_below_min_value"; param: string; min: number }
   | { code: "integer_above_max_value"; param: string; max: number }
   | { code: "unknown_parameter"; param: string; model: string | undefined }
@@ -27,6 +34,8 @@ export type Failure =
   | { code: "stream_with_many_images" }
   | { code: "invalid_png_output_compression" }
   | { code: "transparent_without_alpha"; format: string }
+  /** `problem` completes the sentence: "requires 'output_format' gif". */
+  | { code: "unsupported_combination"; param: string; problem: string }
   | { code: "not_found"; hint: PathHint | undefined }
   | { code: "endpoint_retired" }
   | { code: "model_not_found" }
@@ -36,8 +45,9 @@ export type Failure =
   | { code: "not_cached" }
   /** Each problem is a clause: "ADMIN_KEY is not set". */
   | { code: "misconfigured"; problems: readonly string[] }
-  | { code: "moderation_blocked"; details: unknown }
-  | { code: "upstream_rejected"; status: number; error: UpstreamError }
+  /** `identity` is a hash of the sender's identifiers, if the failure may be because of them. */
+  | { code: "moderation_blocked"; details: unknown; identity?: string }
+  | { code: "upstream_rejected"; status: number; error: UpstreamError; identity?: string }
   | { code: "upstream_unauthorized" }
   | { code: "upstream_rate_limited"; retryAfterSeconds: number | undefined }
   /** Without a status if it failed during streaming. */
@@ -56,7 +66,7 @@ export type Failure =
   | { code: "stream_in_job" }
   | { code: "invalid_webhook_signature"; problem: WebhookProblem }
   /** `reason` is a clause: "the image is image/png". */
-  | { code: "not_acceptable"; reason: string; mayHaveCharged: boolean }
+  | { code: "not_acceptable"; reason: string }
   | { code: "invalid_signature" }
   | { code: "signature_expired" }
   | { code: "missing_token"; credential: Credential }

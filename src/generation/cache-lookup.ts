@@ -3,6 +3,7 @@ import type { GenerationRecord } from "../contract/record.ts";
 import { GatewayError } from "../errors/failure.ts";
 import { errorFields, log } from "../telemetry/log.ts";
 import type { GenerationContext } from "./context.ts";
+import { moderationBlockOf } from "./moderation-block.ts";
 import type { RequestKeys } from "./key.ts";
 import { hitOutcome, type CompletedGeneration } from "./result.ts";
 
@@ -17,10 +18,12 @@ export type CacheLookup =
  * Looks a request up in KV. A failed read is a miss, and so is a record whose images are missing. Both
  * keys of a request whose model is retired are read at the same time, and the first one wins.
  *
+ * @param identity of the sender: only its own moderation blocks count, and those of requests without one
  * @throws {GatewayError} `moderation_blocked` if the upstream has recently blocked the request
  */
 export async function lookupByKey(
   { key, retiredKey }: RequestKeys,
+  identity: string | undefined,
   format: ResponseFormat,
   maxAgeSeconds: number,
   context: GenerationContext,
@@ -32,7 +35,7 @@ export async function lookupByKey(
   );
   const records = read.filter((record) => record !== undefined);
   if (records.length === 0) {
-    const block = await readOrMiss(context, () => cache.moderationBlock(key));
+    const block = await readOrMiss(context, () => moderationBlockOf(key, identity, cache));
     if (block !== undefined) throw new GatewayError(block);
     return { kind: "miss" };
   }

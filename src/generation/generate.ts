@@ -1,7 +1,8 @@
 import type { Caller } from "../access/caller.ts";
 import { limitRate } from "../access/rate-limit.ts";
 import type { ResponseFormat } from "../contract/models.ts";
-import { imageFormat, type ImageRequest, type ImageSpec } from "../contract/request.ts";
+import type { ImageSpec } from "../contract/image-spec.ts";
+import { imageFormat, type ImageRequest } from "../contract/request.ts";
 import { msSinceShutdown, retirementOf } from "../contract/retirement.ts";
 import { toStoredRequest } from "../contract/stored-request.ts";
 import { GatewayError, mayHaveCharged } from "../errors/failure.ts";
@@ -16,6 +17,7 @@ import {
 } from "./client.ts";
 import type { GenerationContext } from "./context.ts";
 import { claimIdempotencyKey, IDEMPOTENCY_SECONDS, type IdempotencyClaim } from "./idempotency.ts";
+import { identityOf, isOfAnotherSender } from "./identity.ts";
 import { requestIdentity, requestKeys, type RequestKeys } from "./key.ts";
 import { WITHOUT_WAITING, type Progress } from "./protocol.ts";
 import {
@@ -61,6 +63,7 @@ export async function generate(
   const { directives } = options;
   const format = imageFormat(request.delivery);
   const keys = await requestKeys(request.spec, config.upstream.baseUrl);
+  const identity = await identityOf(request.upstream, keys.key);
   const claim = await claimKey(request.spec, keys, options, context);
   const bound = await lookupBoundGeneration(claim, format, context);
   if (bound !== undefined) return bound;
@@ -71,7 +74,7 @@ export async function generate(
     config.cacheTtlSeconds - 1,
   );
   const cached = isShared
-    ? await event.time("cache", () => lookupByKey(keys, format, maxAgeSeconds, context))
+    ? await event.time("cache", () => lookupByKey(keys, identity, format, maxAgeSeconds, context))
     : undefined;
   const result =
     cached?.kind === "hit"
@@ -79,6 +82,7 @@ export async function generate(
       : await joinOrStart(request, {
           ...options,
           keys,
+          identity,
           claim,
           isShared,
           maxAgeSeconds,
@@ -141,6 +145,10 @@ async function lookupBoundGeneration(
 
 interface StartOptions extends GenerateOptions {
   keys: RequestKeys;
+  /** The identity of the sender, if the client sent identifiers. */
+  identity: string | undefined;
+  /** True if the request has started again already, after the failure of another sender. */
+  isRestart?: boolean;
   claim: IdempotencyClaim | undefined;
   /** True if a generation of another request is acceptable. */
   isShared: boolean;
@@ -154,9 +162,9 @@ async function joinOrStart(
   request: ImageRequest,
   options: StartOptions,
 ): Promise<GenerationResult> {
-  const { keys, claim, directives, isShared, maxAgeSeconds, caller, context, kind } = options;
+  const { keys, identity, claim, directives, isShared, maxAgeSeconds, caller, context } = options;
   const { config } = context;
-  const joined = isShared ? await lookupInObjects(request.spec, options) : undefined;
+  const joined = isShared ? await lookupInObjects(request, options) : undefined;
   if (joined !== undefined) return joined;
   if (directives.onlyIfCached) throw new GatewayError({ code: "not_cached" });
   await limitRate(config, "generations", caller.rateKey);
@@ -164,6 +172,7 @@ async function joinOrStart(
     startGeneration(config, objectName(isShared, keys.key, claim), {
       key: keys.key,
       request: toStoredRequest(request),
+      identity,
       payer: caller.payer,
       store: !directives.noStore,
       keepSeconds: claim === undefined ? RETENTION_SECONDS : IDEMPOTENCY_SECONDS,
@@ -172,8 +181,8 @@ async function joinOrStart(
     }),
   );
   if (started.failure !== undefined) throw new GatewayError(started.failure);
-  if (started.joined) return resultOfProgress(started, client, context, kind);
-  const outcome = { kind, collapsed: false, stored: !directives.noStore };
+  if (started.joined) return joinedResult(started, client, request, options);
+  const outcome = { kind: options.kind, collapsed: false, stored: !directives.noStore };
   return { kind: "pending", isRunning: false, created: started.created, client, outcome };
 }
 
@@ -182,20 +191,48 @@ async function joinOrStart(
  * and accepts only a completed one. Otherwise looks up the retired key only, within an hour of the shutdown.
  */
 async function lookupInObjects(
-  spec: ImageSpec,
-  { keys: { key, retiredKey }, maxAgeSeconds, directives, nowMs, context, kind }: StartOptions,
+  request: ImageRequest,
+  options: StartOptions,
 ): Promise<GenerationResult | undefined> {
+  const { keys, maxAgeSeconds, directives, nowMs, context } = options;
+  const { key, retiredKey } = keys;
   const { onlyIfCached } = directives;
-  const retired = onlyIfCached || isJustRetired(spec, nowMs) ? retiredKey : undefined;
+  const retired = onlyIfCached || isJustRetired(request.spec, nowMs) ? retiredKey : undefined;
   for (const name of onlyIfCached ? [key, retired] : [retired]) {
     if (name === undefined) continue;
-    const options = { maxAgeSeconds, orInProgress: !onlyIfCached };
-    const lookup = await lookupInObject(context.config, name, options);
+    const acceptable = { maxAgeSeconds, orInProgress: !onlyIfCached };
+    const lookup = await lookupInObject(context.config, name, acceptable);
     if (lookup !== undefined) {
-      return resultOfProgress(lookup.progress, lookup.client, context, kind);
+      return joinedResult(lookup.progress, lookup.client, request, options);
     }
   }
   return undefined;
+}
+
+/**
+ * Returns the result for a request that joined a generation. If the generation fails because of its
+ * sender, and this request has another one, the request starts a generation of its own, once.
+ *
+ * @throws {GatewayError} the failure of the generation
+ */
+function joinedResult(
+  progress: Progress,
+  client: GenerationClient,
+  request: ImageRequest,
+  options: StartOptions,
+): GenerationResult {
+  const { context, kind, identity, claim, isRestart = false } = options;
+  const result = resultOfProgress(progress, client, context, kind);
+  if (result.kind === "completed" || isRestart) return result;
+  return {
+    ...result,
+    async restartAfter(failure) {
+      if (!isOfAnotherSender(failure, identity)) return undefined;
+      const next = await joinOrStart(request, { ...options, isRestart: true });
+      await claim?.bind(generationIdOf(next));
+      return next;
+    },
+  };
 }
 
 /**

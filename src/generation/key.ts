@@ -1,5 +1,5 @@
-import { asRequested, type ImageSpec } from "../contract/request.ts";
-import { sha256 } from "../lib/sha256.ts";
+import { asRequested, type FurtherParameters, type ImageSpec } from "../contract/image-spec.ts";
+import { hexDigest } from "../lib/sha256.ts";
 
 /** The cache keys of a spec. */
 export interface RequestKeys {
@@ -64,7 +64,8 @@ export function requestKey(spec: ImageSpec, baseUrl: string): Promise<string> {
 }
 
 /** Returns every parameter that changes the image, except the model. */
-function imageParameters({ prompt, n, size, quality, style, options }: ImageSpec) {
+function imageParameters(spec: ImageSpec): unknown[] {
+  const { prompt, n, size, quality, style, options, further } = spec;
   return [
     prompt,
     n,
@@ -75,9 +76,13 @@ function imageParameters({ prompt, n, size, quality, style, options }: ImageSpec
     options?.output_format ?? null,
     options?.output_compression ?? null,
     options?.moderation ?? null,
+    ...sorted(further),
   ];
 }
 
-async function hexDigest(list: readonly (string | number | null)[]): Promise<string> {
-  return new Uint8Array(await sha256(JSON.stringify(list))).toHex();
+/** Returns the further parameters as one object with sorted names; nothing if all are absent. */
+function sorted(further: FurtherParameters): object[] {
+  const entries = Object.entries(further).filter(([, value]) => value !== undefined);
+  if (entries.length === 0) return [];
+  return [Object.fromEntries(entries.toSorted(([a], [b]) => (a < b ? -1 : 1)))];
 }

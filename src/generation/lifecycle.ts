@@ -1,4 +1,5 @@
 import type { Failure } from "../errors/failure.ts";
+import { isOfAnotherSender } from "./identity.ts";
 import type { PartialImage, Progress, StartRequest, StartResponse } from "./protocol.ts";
 import type { StoredGeneration } from "./storage.ts";
 
@@ -126,14 +127,21 @@ export function isJoinable(
   return record === undefined || nowSeconds - record.created <= maxAgeSeconds;
 }
 
-/** Returns the moderation block of the last minute, the newest; `undefined` if there is none. */
+/**
+ * Returns the moderation block of the last minute, the newest; `undefined` if there is none.
+ *
+ * @param identity of the sender that asks: a block of another sender does not count
+ */
 export function recentModerationBlock(
   generations: readonly StoredGeneration[],
+  identity: string | undefined,
   nowMs: number,
 ): StoredGeneration | undefined {
   return generations.findLast(
     ({ failure, endedMs = 0 }) =>
-      failure?.code === "moderation_blocked" && endedMs >= nowMs - BLOCK_MS,
+      failure?.code === "moderation_blocked" &&
+      !isOfAnotherSender(failure, identity) &&
+      endedMs >= nowMs - BLOCK_MS,
   );
 }
 

@@ -1,8 +1,9 @@
 import { DurableObject } from "cloudflare:workers";
+import { withSafetyIdentifier } from "../access/safety-identifier.ts";
 import { kvCache } from "../cache/cache.ts";
 import { configOf, type Config } from "../config/environment.ts";
 import { costOfRecord, MICRO_PER_DOLLAR } from "../contract/pricing.ts";
-import { newRecord, type GenerationRecord } from "../contract/record.ts";
+import type { GenerationRecord } from "../contract/record.ts";
 import { withSuccessor, type ImageRequest } from "../contract/request.ts";
 import { fromStoredRequest, toStoredRequest } from "../contract/stored-request.ts";
 import { failureOf, type Failure } from "../errors/failure.ts";
@@ -10,7 +11,9 @@ import { nowSeconds } from "../lib/clock.ts";
 import { newIdInObject } from "../lib/object-id.ts";
 import { errorFields, log } from "../telemetry/log.ts";
 import { dispatch } from "../upstream/client.ts";
+import { failureOfSender } from "./identity.ts";
 import * as lifecycle from "./lifecycle.ts";
+import { storeModerationBlock } from "./moderation-block.ts";
 import type {
   ObjectImage,
   Progress,
@@ -18,7 +21,7 @@ import type {
   StartRequest,
   StartResponse,
 } from "./protocol.ts";
-import { reserve, settle } from "./settlement.ts";
+import { completed, reserve, settle } from "./settlement.ts";
 import { GenerationStorage, type StoredGeneration } from "./storage.ts";
 import { Waiters } from "./waiters.ts";
 
@@ -54,7 +57,11 @@ export class Generation extends DurableObject<object> {
       }
       return lifecycle.startResponse(current, true);
     }
-    const block = lifecycle.recentModerationBlock(this.#storage.generations(), Date.now());
+    const block = lifecycle.recentModerationBlock(
+      this.#storage.generations(),
+      request.identity,
+      Date.now(),
+    );
     if (block !== undefined) return lifecycle.startResponse(block, true);
     const { promise, resolve } = Promise.withResolvers<void>();
     this.#starting = promise;
@@ -187,9 +194,10 @@ export class Generation extends DurableObject<object> {
       request = { ...request, spec: withSuccessor(request.spec, config, startedMs) };
       const sent = { ...job, request: toStoredRequest(request) };
       this.#storage.save({ ...generation, job: sent, state: "dispatched" });
-      await this.#callUpstream(id, request, config);
+      const identified = await withSafetyIdentifier(request, job.payer.account, config);
+      await this.#callUpstream(id, identified, config);
     } catch (error) {
-      failure = failureOf(error);
+      failure = failureOfSender(failureOf(error), job.identity);
       if (failure.code === "internal_error") {
         log("error", "generation_broke", { id, ...errorFields(error) });
         // The request may have been sent, so a fault of our own may have been charged.
@@ -201,7 +209,10 @@ export class Generation extends DurableObject<object> {
     }
     this.#logEnd(id, request, startedMs, failure);
     this.#waiters.wake();
-    if (failure?.code === "moderation_blocked") await this.#storeBlock(job.key, failure);
+    if (failure?.code === "moderation_blocked") {
+      const config = configOf(this.env);
+      await storeModerationBlock(job, failure, kvCache(config), config);
+    }
   }
 
   async #callUpstream(id: string, request: ImageRequest, config: Config): Promise<void> {
@@ -216,7 +227,7 @@ export class Generation extends DurableObject<object> {
     });
     this.#storage.update(id, {
       state: "done",
-      record: newRecord(id, request.spec, generated, nowSeconds()),
+      ...completed(id, request, generated, config),
       slots: generated.images.map((image) => image.slot),
       endedMs: Date.now(),
     });
@@ -234,7 +245,7 @@ export class Generation extends DurableObject<object> {
       model: spec.upstreamModel,
       n: spec.n,
       upstream_ms: Date.now() - startedMs,
-      cost_usd: record && costOfRecord(record, configOf(this.env).prices) / MICRO_PER_DOLLAR,
+      cost_usd: record && costOfRecord(record, configOf(this.env)) / MICRO_PER_DOLLAR,
       error: failure?.code,
     });
   }
@@ -249,16 +260,6 @@ export class Generation extends DurableObject<object> {
   #fail(id: string, failure: Failure): void {
     this.#storage.update(id, { state: "failed", failure, endedMs: Date.now() });
     this.#storage.deleteOldFailures();
-  }
-
-  /** Stores a moderation block in KV. For a minute this object returns it too, even if the write fails. */
-  async #storeBlock(key: string, block: Failure): Promise<void> {
-    const config = configOf(this.env);
-    try {
-      await kvCache(config).storeModerationBlock(key, block, config.moderationBlockTtlSeconds);
-    } catch (error) {
-      log("error", "cache_write_failed", errorFields(error));
-    }
   }
 
   #settle(generation: StoredGeneration): Promise<void> {

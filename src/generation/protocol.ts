@@ -1,4 +1,4 @@
-import type { ChargedAccounts } from "../access/budget.ts";
+import type { ChargedAccounts } from "../access/accounts.ts";
 import type { CachedImage } from "../cache/cache.ts";
 import type { GenerationRecord, Resolved } from "../contract/record.ts";
 import type { StoredRequest } from "../contract/stored-request.ts";
@@ -15,6 +15,8 @@ export interface StartRequest {
   /** The cache key of the request. */
   key: string;
   request: StoredRequest;
+  /** The identity of the sender, if the client sent identifiers. Absent in requests of version 0.1.0. */
+  identity?: string | undefined;
   /** The accounts that are charged if this request starts the generation. */
   payer: ChargedAccounts;
   /** True if the images may be stored in KV; `no-store` forbids it. */

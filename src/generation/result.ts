@@ -1,7 +1,8 @@
 import type { GenerationRecord } from "../contract/record.ts";
-import { GatewayError } from "../errors/failure.ts";
+import { failureOf, GatewayError, type Failure } from "../errors/failure.ts";
 import { nowSeconds } from "../lib/clock.ts";
-import type { Completion, GenerationClient } from "./client.ts";
+import type { Completion, GenerationClient, UpdateOptions } from "./client.ts";
+import type { PartialImage } from "./protocol.ts";
 
 /** The generation for a request. */
 export type GenerationResult = CompletedGeneration | PendingGeneration;
@@ -27,6 +28,11 @@ export interface PendingGeneration {
   created: number;
   client: GenerationClient;
   outcome: CacheOutcome;
+  /**
+   * Starts a generation of its own if a failure of this one belongs to another sender. Absent if this
+   * request started it, or if a restart is no longer possible.
+   */
+  restartAfter?: (failure: Failure) => Promise<GenerationResult | undefined>;
 }
 
 /** A response from the cache. */
@@ -53,6 +59,55 @@ export function isCollapsed(outcome: CacheOutcome): boolean {
   return outcome.kind !== "hit" && outcome.collapsed;
 }
 
+/** News of a generation that a request waits for, in order. */
+export type ResultUpdate =
+  /** Nothing new for one poll. */
+  | { kind: "waiting" }
+  | { kind: "partial"; partial: PartialImage; open: ImageSource }
+  /** Another generation takes its place, because the failure of the first one belongs to another sender. */
+  | { kind: "restarted"; pending: PendingGeneration }
+  /** The last one. */
+  | { kind: "completed"; generation: CompletedGeneration };
+
+/**
+ * Waits for a generation and yields its updates. Ends after `completed`, or without it after `waitMs`.
+ *
+ * @throws {GatewayError} the failure of the generation; `generation_not_found` if it was deleted
+ */
+export async function* updatesOf(
+  { client, outcome, restartAfter }: PendingGeneration,
+  options: UpdateOptions,
+): AsyncGenerator<ResultUpdate, void> {
+  const untilMs = Date.now() + options.waitMs;
+  try {
+    for await (const update of client.updates(options)) {
+      switch (update.kind) {
+        case "waiting":
+          yield update;
+          break;
+        case "partial": {
+          const { partial } = update;
+          yield { ...update, open: () => client.partialImage(partial) };
+          break;
+        }
+        case "completed": {
+          const generation = completedGeneration(update, client, outcome);
+          yield { kind: "completed", generation };
+        }
+      }
+    }
+  } catch (error) {
+    const next = await restartAfter?.(failureOf(error));
+    if (next === undefined) throw error;
+    if (next.kind === "completed") {
+      yield { kind: "completed", generation: next };
+    } else {
+      yield { kind: "restarted", pending: next };
+      yield* updatesOf(next, { ...options, waitMs: untilMs - Date.now() });
+    }
+  }
+}
+
 /** How long one call to the Durable Object waits. */
 const POLL_MS = 30_000;
 
@@ -65,19 +120,22 @@ export interface WaitOptions {
 }
 
 /**
- * Waits until a generation has completed. Returns `undefined` if the time passes first.
+ * Waits until a generation has completed. Returns it as it is then: completed, or still pending if the time
+ * passes first.
  *
  * @throws {GatewayError} the failure of the generation; `generation_not_found` if it was deleted
  */
 export async function awaitCompletion(
-  { client, outcome }: PendingGeneration,
+  pending: PendingGeneration,
   { waitMs = Number.POSITIVE_INFINITY, withImages }: WaitOptions,
-): Promise<CompletedGeneration | undefined> {
+): Promise<GenerationResult> {
+  let result: GenerationResult = pending;
   const waiting = { partialImages: false, withImages, waitMs, pollMs: POLL_MS };
-  for await (const update of client.updates(waiting)) {
-    if (update.kind === "completed") return completedGeneration(update, client, outcome);
+  for await (const update of updatesOf(pending, waiting)) {
+    if (update.kind === "completed") result = update.generation;
+    if (update.kind === "restarted") result = update.pending;
   }
-  return undefined;
+  return result;
 }
 
 /**

@@ -4,12 +4,15 @@ import {
   reserveBudget,
   settleBudget,
   type ChargedAccounts,
-} from "../access/budget.ts";
+} from "../access/accounts.ts";
 import type { Config } from "../config/environment.ts";
 import { costOf, costOfRecord, type Cost } from "../contract/pricing.ts";
-import type { ImageSpec } from "../contract/request.ts";
+import type { ImageSpec } from "../contract/image-spec.ts";
+import { newRecord, type GeneratedImages } from "../contract/record.ts";
+import type { ImageRequest } from "../contract/request.ts";
 import { fromStoredRequest } from "../contract/stored-request.ts";
 import { mayHaveCharged, type Failure } from "../errors/failure.ts";
+import { nowSeconds } from "../lib/clock.ts";
 import type { StartRequest } from "./protocol.ts";
 import { isCollapsed, type GenerationResult } from "./result.ts";
 import type { StoredGeneration } from "./storage.ts";
@@ -23,9 +26,23 @@ import type { StoredGeneration } from "./storage.ts";
 export function reserve(
   config: Config,
   id: string,
-  request: StartRequest,
+  { request, payer }: StartRequest,
 ): Promise<Failure | undefined> {
-  return reserveBudget(config, request.payer, id, costOfRequest(request, config).upperBound());
+  const { upperBound, tokenBound } = costOfRequest(fromStoredRequest(request), config);
+  return reserveBudget(config, payer, id, upperBound(), tokenBound());
+}
+
+/** Returns the record of a generation that the upstream has completed, and the tokens to remember. */
+export function completed(
+  id: string,
+  request: ImageRequest,
+  generated: GeneratedImages,
+  config: Config,
+): Pick<StoredGeneration, "record" | "reported"> {
+  const { actual, reportedTokens } = costOfRequest(request, config);
+  const reported = { ...generated, images: generated.images.length };
+  const record = newRecord(id, request.spec, generated, actual(reported), nowSeconds());
+  return { record, reported: reportedTokens(reported) };
 }
 
 /**
@@ -36,15 +53,16 @@ export function reserve(
  */
 export async function settle(
   config: Config,
-  { id, job, record, failure }: StoredGeneration,
+  { id, job, record, reported, failure }: StoredGeneration,
 ): Promise<void> {
   const { payer, request } = job;
-  const { upperBound, actual } = costOfRequest(job, config);
   const model = request.upstreamModel;
   if (record !== undefined) {
+    const spent = costOfRecord(record, config);
     const images = record.images.length;
-    await settleBudget(config, payer, id, { spent: actual(record.usage, images), model, images });
+    await settleBudget(config, payer, id, { spent, model, images, reported });
   } else if (failure !== undefined && mayHaveCharged(failure)) {
+    const { upperBound } = costOfRequest(fromStoredRequest(request), config);
     await settleBudget(config, payer, id, { spent: upperBound(), model, images: 0 });
   } else {
     await releaseBudget(config, payer, id);
@@ -72,11 +90,10 @@ export function recordSavings(
     model: record?.model ?? spec.upstreamModel,
     hits: collapsed ? 0 : 1,
     collapsed: collapsed ? 1 : 0,
-    saved: record === undefined ? 0 : costOfRecord(record, config.prices),
+    saved: record === undefined ? 0 : costOfRecord(record, config),
   });
 }
 
-function costOfRequest({ request }: StartRequest, { prices }: Config): Cost {
-  const { spec, upstream } = fromStoredRequest(request);
-  return costOf(spec, upstream.partialImages, prices);
+function costOfRequest({ spec, upstream }: ImageRequest, config: Config): Cost {
+  return costOf(spec, upstream.partialImages, config);
 }

@@ -1,3 +1,4 @@
+import type { ReportedTokens } from "../contract/pricing.ts";
 import type { GenerationRecord } from "../contract/record.ts";
 import type { Failure } from "../errors/failure.ts";
 import { concat } from "../lib/streams.ts";
@@ -18,6 +19,8 @@ export interface StoredGeneration {
   /** The request that started it. */
   job: StartRequest;
   record: GenerationRecord | undefined;
+  /** The tokens of an image to remember for later upper bounds, until the settlement. */
+  reported?: ReportedTokens | undefined;
   /** The slot of each image, in order. */
   slots: number[];
   failure: Failure | undefined;

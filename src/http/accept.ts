@@ -1,59 +1,55 @@
 import type { Context } from "hono";
-import { accepts } from "hono/accepts";
+import { parseAccept } from "hono/utils/accept";
 import type { ImageRequest } from "../contract/request.ts";
 import { GatewayError } from "../errors/failure.ts";
-import { IMAGE_TYPES, type ImageType } from "../lib/image-type.ts";
+import { IMAGE_TYPES, mediaTypeOf, type ImageType } from "../lib/image-type.ts";
 import type { AppEnv } from "./context.ts";
 
-const JSON_TYPE = "application/json";
-const NONE = "";
+const ANY = "*/*";
+const ANY_IMAGE = "image/*";
+
+const STILL: readonly ImageType[] = ["png", "jpeg", "webp"];
 
 /**
- * Returns the image type that the client prefers to JSON (RFC 9110, 12.5.1). Returns `undefined` if it
- * accepts JSON or names no image type.
+ * Returns the image type that the client prefers to JSON. A header prefers an image if all its types are
+ * image types, with or without the wildcard for any type. Every other header means JSON: `undefined`.
  *
- * @throws {GatewayError} `not_acceptable` if the client accepts only images of other types
+ * A still image is preferred to GIF, which is animated, and both to types that only some upstreams generate.
+ *
+ * @throws {GatewayError} `not_acceptable` if the client accepts only images that are never served
  */
 export function preferredImage(c: Context<AppEnv>): ImageType | undefined {
-  const match = accepts(c, {
-    header: "Accept",
-    supports: [JSON_TYPE, ...IMAGE_TYPES.map((type) => `image/${type}`)],
-    default: NONE,
-  });
-  if (match === NONE) {
-    const header = c.req.header("accept") ?? "*/*";
-    if (!header.includes("image/") || header.includes("*/*")) return undefined;
-    throw notAcceptable("images are PNG, JPEG or WebP", false);
+  const ranges = rangesOf(c);
+  const isImage = (range: string) => range.startsWith("image/");
+  if (!ranges.some(isImage) || !ranges.every((range) => isImage(range) || range === ANY)) {
+    return undefined;
   }
-  return IMAGE_TYPES.find((type) => match === `image/${type}`);
+  const named = ranges.flatMap(
+    (range) => IMAGE_TYPES.find((type) => mediaTypeOf(type) === range) ?? [],
+  );
+  const still = named.find((type) => STILL.includes(type));
+  if (still !== undefined) return still;
+  if (ranges.includes(ANY_IMAGE) || ranges.includes(ANY)) return "png";
+  const [first] = named;
+  if (first !== undefined) return first;
+  throw notAcceptable("images are PNG, JPEG, WebP, GIF, AVIF or SVG");
 }
 
 /**
- * Rejects a request whose response cannot be the accepted image, before it costs anything.
+ * Rejects a request whose response cannot be the accepted image, before it costs anything. An image that
+ * exists is returned in its own type, because it was paid for.
  *
  * @throws {GatewayError} `not_acceptable`
  */
 export function requireImageAccepted({ spec, delivery }: ImageRequest, c: Context<AppEnv>): void {
   if (delivery.accept === undefined) return;
+  const ranges = rangesOf(c);
+  if (ranges.includes(ANY)) return;
   requireOneImage(spec.n);
   // Models without the parameter generate PNG.
-  requireAccepted(spec.options?.output_format ?? "png", false, c);
-}
-
-/**
- * Rejects an image type that the client does not accept.
- *
- * @param mayHaveCharged true if the image is generated already
- * @throws {GatewayError} `not_acceptable`
- */
-export function requireAccepted(
-  type: ImageType,
-  mayHaveCharged: boolean,
-  c: Context<AppEnv>,
-): void {
-  const supported = `image/${type}`;
-  const match = accepts(c, { header: "Accept", supports: [supported], default: NONE });
-  if (match !== supported) throw notAcceptable(`the image is ${supported}`, mayHaveCharged);
+  const supported = mediaTypeOf(spec.options?.output_format ?? "png");
+  if (ranges.includes(ANY_IMAGE) || ranges.includes(supported)) return;
+  throw notAcceptable(`the image is ${supported}`);
 }
 
 /**
@@ -62,9 +58,17 @@ export function requireAccepted(
  * @throws {GatewayError} `not_acceptable`
  */
 export function requireOneImage(n: number): void {
-  if (n > 1) throw notAcceptable("several images require JSON", false);
+  if (n > 1) throw notAcceptable("several images require JSON");
 }
 
-function notAcceptable(reason: string, mayHaveCharged: boolean): GatewayError {
-  return new GatewayError({ code: "not_acceptable", reason, mayHaveCharged });
+/** Returns the accepted media ranges in lower case, the preferred first (RFC 9110, 12.5.1). */
+function rangesOf(c: Context<AppEnv>): string[] {
+  return parseAccept(c.req.header("accept") ?? ANY)
+    .filter(({ q }) => q > 0)
+    .toSorted((a, b) => b.q - a.q)
+    .map(({ type }) => type.toLowerCase());
+}
+
+function notAcceptable(reason: string): GatewayError {
+  return new GatewayError({ code: "not_acceptable", reason });
 }

@@ -1,10 +1,11 @@
 import type { Context } from "hono";
-import type { ChargedAccounts } from "../access/budget.ts";
+import type { ChargedAccounts } from "../access/accounts.ts";
 import { RATE_LIMIT_POLICY } from "../access/rate-limit.ts";
 import type { JobFields, JobStatus } from "../contract/job.ts";
 import { defaultResponseFormat, type ResponseFormat } from "../contract/models.ts";
 import { costOfRecord, MICRO_PER_DOLLAR } from "../contract/pricing.ts";
-import { imageFormat, type Delivery, type ImageSpec } from "../contract/request.ts";
+import type { ImageSpec } from "../contract/image-spec.ts";
+import { imageFormat, type Delivery } from "../contract/request.ts";
 import { imageUrl } from "../contract/response.ts";
 import { GatewayError } from "../errors/failure.ts";
 import type { GenerationContext } from "../generation/context.ts";
@@ -19,16 +20,22 @@ import {
 } from "../generation/result.ts";
 import { recordSavings } from "../generation/settlement.ts";
 import { parsePrefer } from "../lib/prefer.ts";
+import { retryAfterHeaders } from "../lib/retry-after.ts";
 import { eventStreamResponse } from "../respond/event-stream.ts";
 import { fileResponse, imageHeaders } from "../respond/file.ts";
 import { jsonResponse, type JsonOptions } from "../respond/json.ts";
-import { requireAccepted } from "./accept.ts";
 import { GENERATIONS_PATH } from "./allowed-methods.ts";
 import { fileConditions } from "./conditions.ts";
 import type { AppEnv } from "./context.ts";
 
 /** Seconds after which a poll is useful. */
-export const POLL_SECONDS = 2;
+const POLL_SECONDS = 2;
+
+/** Sets the headers that say when to poll. */
+export function setPollHeaders(c: Context<AppEnv>): void {
+  for (const [name, value] of Object.entries(retryAfterHeaders(POLL_SECONDS)))
+    c.header(name, value);
+}
 
 /** How to respond with a generation. */
 export interface ResponseOptions {
@@ -38,6 +45,8 @@ export interface ResponseOptions {
   defaultWaitMs: number;
   context: GenerationContext;
   c: Context<AppEnv>;
+  /** The identifier of the sender, which is repeated in its response. */
+  safetyIdentifier?: string | undefined;
   /** The fields of the job that started the generation. */
   job?: JobFields;
 }
@@ -59,14 +68,14 @@ export async function generationResponse(
   const defaultMs = respondAsync ? 0 : options.defaultWaitMs;
   const waitMs = waitSeconds === undefined ? defaultMs : waitSeconds * 1000;
   const withImages = imageFormat(delivery) === "b64_json";
-  const completed = await options.context.event.time("upstream", () =>
+  const awaited = await options.context.event.time("upstream", () =>
     awaitCompletion(result, { waitMs, withImages }),
   );
-  const response =
-    completed === undefined
-      ? pendingGenerationResponse(result, options)
-      : await completedResponse(completed, options);
-  if (completed === undefined && (respondAsync || waitSeconds !== undefined)) {
+  const isPending = awaited.kind === "pending";
+  const response = isPending
+    ? pendingGenerationResponse(awaited, options)
+    : await completedResponse(awaited, options);
+  if (isPending && (respondAsync || waitSeconds !== undefined)) {
     response.headers.set("preference-applied", "respond-async");
   } else if (waitSeconds !== undefined) {
     response.headers.set("preference-applied", `wait=${waitSeconds}`);
@@ -90,7 +99,7 @@ export async function imageFileResponse(
     result.kind === "completed"
       ? result
       : await event.time("upstream", () => awaitCompletion(result, { withImages: true }));
-  if (completed === undefined) throw new GatewayError({ code: "generation_not_found" });
+  if (completed.kind === "pending") throw new GatewayError({ code: "generation_not_found" });
   const { image, open } = firstImage(completed);
   const identity = { etag: `"${completed.record.id}/0"`, cacheControl };
   const file = { type: image.type, sizeBytes: image.bytes, body: await open() };
@@ -103,7 +112,7 @@ export function pendingResponse(
   c: Context<AppEnv>,
 ): Response {
   c.header("location", `${GENERATIONS_PATH}/${body.id}`);
-  c.header("retry-after", String(POLL_SECONDS));
+  setPollHeaders(c);
   return c.json(body, 202);
 }
 
@@ -130,23 +139,23 @@ export function generationContext(c: Context<AppEnv>): GenerationContext {
 /** Streams a generation. `upstream_ms` ends with the first event: the rest is sent during the generation. */
 async function streamResponse(
   result: GenerationResult,
-  { delivery, context, c }: ResponseOptions,
+  options: ResponseOptions,
 ): Promise<Response> {
-  const options = jsonOptions(c, delivery.format ?? "b64_json");
-  const response = await context.event.time("upstream", () => eventStreamResponse(result, options));
+  const { delivery, context, c } = options;
+  const json = jsonOptions(options, delivery.format ?? "b64_json");
+  const response = await context.event.time("upstream", () => eventStreamResponse(result, json));
   return withOutcome(response, result, c);
 }
 
 async function completedResponse(
   generation: CompletedGeneration,
-  { delivery, c, job }: ResponseOptions,
+  options: ResponseOptions,
 ): Promise<Response> {
-  if (delivery.accept !== undefined) return imageResponse(generation, c);
-  const format = delivery.format ?? defaultResponseFormat(generation.record.model);
-  // The generation has completed, even if its job does not know yet.
-  const more = job === undefined ? {} : { more: { ...job, status: "completed" } };
-  const response = await jsonResponse(generation, { ...jsonOptions(c, format), ...more });
-  return withOutcome(response, generation, c);
+  const { delivery, c } = options;
+  const { images, model } = generation.record;
+  if (delivery.accept !== undefined && images.length === 1) return imageResponse(generation, c);
+  const json = jsonOptions(options, delivery.format ?? defaultResponseFormat(model));
+  return withOutcome(await jsonResponse(generation, json), generation, c);
 }
 
 function pendingGenerationResponse(
@@ -158,13 +167,12 @@ function pendingGenerationResponse(
   return withOutcome(pendingResponse(body, c), result, c);
 }
 
-/** Returns the image itself, with its URL in Content-Location. */
+/** Returns the only image itself, with its URL in Content-Location. */
 async function imageResponse(
   generation: CompletedGeneration,
   c: Context<AppEnv>,
 ): Promise<Response> {
   const { image, open } = firstImage(generation);
-  requireAccepted(image.type, true, c);
   const headers = {
     ...imageHeaders(image.type),
     "content-length": String(image.bytes),
@@ -195,7 +203,7 @@ function withOutcome(response: Response, result: GenerationResult, c: Context<Ap
   if (result.kind === "completed") {
     const { record } = result;
     const isCharged = outcome.kind !== "hit" && !collapsed;
-    const cost = isCharged ? costOfRecord(record, c.get("config").prices) : 0;
+    const cost = isCharged ? costOfRecord(record, c.get("config")) : 0;
     event.add({
       upstream_model: record.model,
       bytes: record.images.reduce((sum, { bytes }) => sum + bytes, 0),
@@ -216,10 +224,18 @@ function cacheStatus(outcome: CacheOutcome): string {
   return `darkroom; fwd=${forwarded}${collapsed}${outcome.stored ? "; stored" : ""}`;
 }
 
-function jsonOptions(c: Context<AppEnv>, responseFormat: ResponseFormat): JsonOptions {
+function jsonOptions(
+  { c, job, safetyIdentifier }: ResponseOptions,
+  responseFormat: ResponseFormat,
+): JsonOptions {
   return {
     responseFormat,
     origin: new URL(c.req.url).origin,
     waitUntil: (writing) => c.executionCtx.waitUntil(writing),
+    more: {
+      ...(safetyIdentifier === undefined ? {} : { safety_identifier: safetyIdentifier }),
+      // The generation has completed, even if its job does not know yet.
+      ...(job === undefined ? {} : { ...job, status: "completed" }),
+    },
   };
 }

@@ -89,9 +89,6 @@ export function isJobId(id: string): boolean {
   return id.startsWith("job_");
 }
 
-/** The failures of a lookup, which are not those of the job. */
-const OF_LOOKUP: ReadonlySet<string> = new Set(["generation_not_found", "not_acceptable"]);
-
 /**
  * Returns the response for a job: that of its generation, or its failure, with the fields of the job.
  * If the client requests no format, the format of the job's request applies.
@@ -117,7 +114,10 @@ export async function jobResponse(id: string, options: ResponseOptions): Promise
     });
   } catch (error) {
     if (!(error instanceof GatewayError)) throw error;
-    if (OF_LOOKUP.has(error.failure.code)) return failureResponse(error.failure, c, fields);
+    // The failure of this lookup, not that of the job.
+    if (error.failure.code === "generation_not_found") {
+      return failureResponse(error.failure, c, fields);
+    }
     // The job's Workflow does not know of this failure yet, and may retry.
     return isRetryable(error.failure)
       ? pendingResponse({ id, created, ...fields, status: "queued" }, c)

@@ -3,7 +3,7 @@ import type { Caller } from "../access/caller.ts";
 import type { BatchView } from "../contract/batch.ts";
 import type { JobFields } from "../contract/job.ts";
 import type { ResponseFormat } from "../contract/models.ts";
-import { asRequested } from "../contract/request.ts";
+import { asRequested } from "../contract/image-spec.ts";
 import type { StoredRequest } from "../contract/stored-request.ts";
 import type { Failure } from "../errors/failure.ts";
 import type { CacheDirectives } from "../lib/cache-control.ts";

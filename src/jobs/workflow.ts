@@ -163,7 +163,7 @@ async function runGeneration(
     if (recording !== undefined) waitUntil(recording);
     const completed =
       result.kind === "completed" ? result : await awaitCompletion(result, { withImages: false });
-    return completed === undefined
+    return completed.kind === "pending"
       ? { failure: { code: "upstream_outcome_unknown" } }
       : { record: completed.record };
   } catch (error) {

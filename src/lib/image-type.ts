@@ -1,27 +1,90 @@
 /** The image formats that the Worker serves. */
-export const IMAGE_TYPES = ["png", "jpeg", "webp"] as const;
+export const IMAGE_TYPES = ["png", "jpeg", "webp", "gif", "avif", "svg"] as const;
 
 export type ImageType = (typeof IMAGE_TYPES)[number];
 
+/** Returns the media type of an image (IANA). */
+export function mediaTypeOf(type: ImageType): string {
+  return type === "svg" ? "image/svg+xml" : `image/${type}`;
+}
+
 const PNG = [0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a];
 const JPEG = [0xff, 0xd8, 0xff];
-const RIFF = [0x52, 0x49, 0x46, 0x46];
-const WEBP = [0x57, 0x45, 0x42, 0x50];
+const RIFF = ascii("RIFF");
+const WEBP = ascii("WEBP");
+const GIF_VERSIONS = [ascii("GIF87a"), ascii("GIF89a")];
+const FTYP = ascii("ftyp");
+
+/** The brands of AVIF: a still image, and a sequence of images. */
+const AVIF_BRANDS = [ascii("avif"), ascii("avis")];
 
 /**
- * Returns the format of an image by its signature, never by its label. Returns `undefined` for
- * anything else, including SVG and HTML.
+ * Returns the format of an image by its signature, never by its label. Returns `undefined` for anything
+ * else, including HTML.
  *
- * Signatures: PNG (ISO/IEC 15948, 5.2), JPEG (ISO/IEC 10918-1, SOI and the next marker's first
- * byte), WebP (RFC 9649, 2.4: "RIFF", four bytes of length, "WEBP").
+ * Signatures: PNG (ISO/IEC 15948, 5.2), JPEG (ISO/IEC 10918-1, SOI and the next marker's first byte),
+ * WebP (RFC 9649, 2.4: "RIFF", four bytes of length, "WEBP"), GIF (GIF89a specification, 17), AVIF (AV1
+ * Image File Format, 6: a `ftyp` box with one of its brands).
+ *
+ * @param acceptsSvg true if the client requested SVG, which is a document that can contain scripts
  */
-export function imageTypeOf(head: Uint8Array): ImageType | undefined {
-  if (startsWith(head, PNG, 0)) return "png";
-  if (startsWith(head, JPEG, 0)) return "jpeg";
-  if (startsWith(head, RIFF, 0) && startsWith(head, WEBP, 8)) return "webp";
-  return undefined;
+export function imageTypeOf(bytes: Uint8Array, acceptsSvg = false): ImageType | undefined {
+  if (startsWith(bytes, PNG, 0)) return "png";
+  if (startsWith(bytes, JPEG, 0)) return "jpeg";
+  if (startsWith(bytes, RIFF, 0) && startsWith(bytes, WEBP, 8)) return "webp";
+  if (GIF_VERSIONS.some((version) => startsWith(bytes, version, 0))) return "gif";
+  if (isAvif(bytes)) return "avif";
+  return acceptsSvg && isSvg(bytes) ? "svg" : undefined;
+}
+
+/** The most brands that a `ftyp` box is searched for. Real files have fewer than ten. */
+const MAX_BRANDS = 32;
+
+/** Returns true if the major brand or a compatible brand of the first box (ISO/IEC 14496-12, 4.3) is AVIF's. */
+function isAvif(bytes: Uint8Array): boolean {
+  if (!startsWith(bytes, FTYP, 4)) return false;
+  const boxBytes = new DataView(bytes.buffer, bytes.byteOffset, 4).getUint32(0);
+  const end = Math.min(boxBytes, bytes.byteLength, 8 + 4 * MAX_BRANDS);
+  for (let offset = 8; offset + 4 <= end; offset += 4) {
+    if (AVIF_BRANDS.some((brand) => startsWith(bytes, brand, offset))) return true;
+  }
+  return false;
+}
+
+/** The prolog of a real SVG is shorter. */
+const PROLOG_MAX_BYTES = 64 * 1024;
+
+/** What may stand before the root element (XML 1.0, 2.8), each with its end. */
+const PROLOG = [
+  { start: "<?", end: "?>" },
+  { start: "<!--", end: "-->" },
+  { start: "<!DOCTYPE", end: ">" },
+] as const;
+
+/** Returns true if the root element of a document is `svg`. */
+function isSvg(bytes: Uint8Array): boolean {
+  // The decoder removes a byte order mark.
+  const head = new TextDecoder().decode(bytes.subarray(0, PROLOG_MAX_BYTES));
+  let offset = skipSpace(head, 0);
+  for (;;) {
+    const part = PROLOG.find(({ start }) => head.startsWith(start, offset));
+    if (part === undefined) return /^<svg[\s/>]/.test(head.slice(offset, offset + 5));
+    const end = head.indexOf(part.end, offset + part.start.length);
+    if (end < 0) return false;
+    offset = skipSpace(head, end + part.end.length);
+  }
+}
+
+function skipSpace(text: string, offset: number): number {
+  let end = offset;
+  while (" \t\r\n".includes(text.charAt(end)) && end < text.length) end += 1;
+  return end;
 }
 
 function startsWith(bytes: Uint8Array, signature: readonly number[], offset: number): boolean {
   return signature.every((byte, index) => bytes[offset + index] === byte);
+}
+
+function ascii(text: string): number[] {
+  return Array.from(text, (character) => character.charCodeAt(0));
 }

@@ -1,5 +1,15 @@
 import { DAY_SECONDS } from "./clock.ts";
 
+/**
+ * Returns the headers that say when to retry. The OpenAI SDKs read the milliseconds first.
+ *
+ * @param seconds no headers if `undefined`
+ */
+export function retryAfterHeaders(seconds: number | undefined): Record<string, string> {
+  if (seconds === undefined) return {};
+  return { "retry-after": String(seconds), "retry-after-ms": String(seconds * 1000) };
+}
+
 /** One day. A longer value means "never", and clients need a realistic number. */
 const MAX_RETRY_AFTER_SECONDS = DAY_SECONDS;
 

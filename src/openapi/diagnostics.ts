@@ -23,13 +23,29 @@ const diagnostics = exactly<Diagnostics>()(
         cure: z.string().optional().describe("The fix."),
       }),
     ),
+    learned_tokens: z
+      .array(
+        z.object({
+          model: z.string(),
+          size: z.string(),
+          quality: z.string(),
+          complexity: z.string().nullable(),
+          output_format: z.string(),
+          frame_count: z.int().nullable(),
+          output_tokens: z.int(),
+          day: z.string(),
+        }),
+      )
+      .describe(
+        "The most output tokens of one image that the upstream has reported in 31 days, by the requested parameters. The budget reserves at least these.",
+      ),
   }),
 ).meta({ id: "Diagnostics" });
 
-/** `GET /v1/doctor`. */
+/** `GET /v1/diagnostics`. */
 export const getDiagnostics: Route = {
   method: "get",
-  path: "/v1/doctor",
+  path: "/v1/diagnostics",
   operationId: "getDiagnostics",
   summary: "Check each part of the gateway, with a fix for each failure",
   description: "`npm run doctor` calls this and prints the result. It costs nothing.",
@@ -41,6 +57,30 @@ export const getDiagnostics: Route = {
       headers: responseHeaders("cache-control"),
       content: jsonContent(diagnostics),
     },
+    ...errorResponses(...OPERATOR),
+  },
+};
+
+/** `GET /v1/doctor`, the same under its older name. */
+export const getDoctor: Route = {
+  ...getDiagnostics,
+  path: "/v1/doctor",
+  operationId: "getDoctor",
+  deprecated: true,
+};
+
+/** `DELETE /v1/diagnostics/learned_tokens`. */
+export const resetLearnedTokens: Route = {
+  method: "delete",
+  path: "/v1/diagnostics/learned_tokens",
+  operationId: "resetLearnedTokens",
+  summary: "Delete the learned tokens",
+  description:
+    "The budget then reserves what the price tables say, until the upstream reports more.",
+  tags: ["Operator"],
+  security: ADMIN_KEY,
+  responses: {
+    204: { description: "Deleted.", headers: responseHeaders() },
     ...errorResponses(...OPERATOR),
   },
 };

@@ -1,28 +1,31 @@
+import type * as z from "zod";
 import { OpenAPIRegistry, OpenApiGeneratorV31 } from "@asteasolutions/zod-to-openapi";
 import { version } from "../../package.json";
 import { createBatch, getBatch } from "./batches.ts";
-import { getDiagnostics } from "./diagnostics.ts";
+import { getDiagnostics, getDoctor, resetLearnedTokens } from "./diagnostics.ts";
 import { createImage, deleteGeneration, getGeneration } from "./generations.ts";
 import { getHealth } from "./health.ts";
 import { getImage } from "./images.ts";
 import { getModel, listModels } from "./models.ts";
 import { getDocument } from "./openapi.ts";
+import { generationBody, type DocumentedRules } from "./requests.ts";
+import type { Route } from "./route.ts";
 import { getSignedImage } from "./signed-image.ts";
 import { createToken, revokeToken, revokeTokensOfSubject } from "./tokens.ts";
 import { getUsage } from "./usage.ts";
 import { createVariation } from "./variations.ts";
 import { submitBySignedWebhook, submitByWebhookWithToken } from "./webhooks.ts";
 
-/** Every operation, in the order in which the document lists them. */
-const ROUTES = [
-  createImage,
+/** Returns every operation, in the order in which the document lists them. */
+const routesOf = (body: z.ZodType): Route[] => [
+  createImage(body),
   getSignedImage,
   createVariation,
   getGeneration,
   deleteGeneration,
   getImage,
-  submitBySignedWebhook,
-  submitByWebhookWithToken,
+  submitBySignedWebhook(body),
+  submitByWebhookWithToken(body),
   createBatch,
   getBatch,
   createToken,
@@ -30,6 +33,8 @@ const ROUTES = [
   revokeTokensOfSubject,
   getUsage,
   getDiagnostics,
+  getDoctor,
+  resetLearnedTokens,
   listModels,
   getModel,
   getHealth,
@@ -40,8 +45,9 @@ const ROUTES = [
  * Returns the OpenAPI 3.1 document, generated from the schemas that validate requests.
  *
  * @param origin of the gateway
+ * @param gateway its limits, and the models that it serves
  */
-export function openApiDocument(origin: string): object {
+export function openApiDocument(origin: string, gateway: DocumentedRules): object {
   const registry = new OpenAPIRegistry();
   registry.registerComponent("securitySchemes", "token", {
     type: "http",
@@ -55,7 +61,7 @@ export function openApiDocument(origin: string): object {
     scheme: "bearer",
     description: "The secret `ADMIN_KEY`.",
   });
-  for (const route of ROUTES) registry.registerPath(route);
+  for (const route of routesOf(generationBody(gateway))) registry.registerPath(route);
   return new OpenApiGeneratorV31(registry.definitions).generateDocument({
     openapi: "3.1.0",
     info: {

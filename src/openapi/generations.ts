@@ -4,7 +4,6 @@ import { RESPONSE_FORMATS } from "../contract/models.ts";
 import { ACCESS, errorResponses, OPERATOR, REQUEST, UPSTREAM } from "./errors.ts";
 import { responseHeaders } from "./headers.ts";
 import { IMAGE_CONTENT } from "./image-file.ts";
-import { generationBody } from "./requests.ts";
 import { ADMIN_KEY, OPTIONAL_TOKEN, jsonContent, type Route } from "./route.ts";
 import { imagesResponse, pendingGeneration, pendingJob } from "./schemas.ts";
 
@@ -56,8 +55,12 @@ const preferences = z.object({
     ),
 });
 
-/** `POST /v1/images/generations`. */
-export const createImage: Route = {
+/**
+ * `POST /v1/images/generations`.
+ *
+ * @param generationBody the schema of its body
+ */
+export const createImage = (generationBody: z.ZodType): Route => ({
   method: "post",
   path: "/v1/images/generations",
   operationId: "createImage",
@@ -125,6 +128,7 @@ export const createImage: Route = {
       ...REQUEST,
       "malformed_value",
       "stream_with_many_images",
+      "unsupported_combination",
       "webhook_url_without_async",
       "stream_in_job",
       ...ACCESS,
@@ -134,7 +138,7 @@ export const createImage: Route = {
       "idempotency_key_reused",
     ),
   },
-};
+});
 
 /** `GET /v1/images/generations/{id}`. */
 export const getGeneration: Route = {

@@ -10,6 +10,7 @@ const HEADERS: Record<string, string> = {
   "ratelimit-policy": "The limits (draft-ietf-httpapi-ratelimit-headers).",
   ratelimit: "The exceeded limit, with 0 requests remaining.",
   "retry-after": "Seconds to wait before the next request.",
+  "retry-after-ms": "The same in milliseconds.",
   "x-should-retry":
     "`false` if a retry cannot help (budget exceeded, image not cached) or may be charged again. OpenAI's SDKs then do not retry.",
   location: "The URL of the result.",
@@ -30,6 +31,7 @@ export function responseHeaders(
   ...names: readonly string[]
 ): NonNullable<RouteResponse["headers"]> {
   const all = ["x-request-id", "server-timing", ...names];
+  if (all.includes("retry-after")) all.push("retry-after-ms");
   return Object.fromEntries(
     all.map((name) => [name, { description: HEADERS[name] ?? name, schema: { type: "string" } }]),
   );

@@ -1,12 +1,12 @@
 import * as z from "zod";
-import { IMAGE_TYPES } from "../lib/image-type.ts";
+import { IMAGE_TYPES, mediaTypeOf } from "../lib/image-type.ts";
 import { responseHeaders } from "./headers.ts";
 
 const bytes = { schema: z.string().describe("The image's bytes.") };
 
 /** The content of a response that is an image file, by media type. */
 export const IMAGE_CONTENT = Object.fromEntries(
-  IMAGE_TYPES.map((type) => [`image/${type}`, bytes]),
+  IMAGE_TYPES.map((type) => [mediaTypeOf(type), bytes]),
 );
 
 /** The responses to a request for an image file with a range or a condition. */

@@ -12,6 +12,7 @@ const sizes = z.union([
   z.object({
     kind: z.literal("free"),
     multiple_of: z.int(),
+    min_edge: z.int(),
     max_edge: z.int(),
     max_aspect_ratio: z.int(),
     min_pixels: z.int(),
@@ -46,10 +47,20 @@ const model = exactly<ListedModel>()(
     sizes,
     default_size: z.string(),
     qualities: z.array(z.string()),
+    quality_pattern: z
+      .string()
+      .nullable()
+      .describe(
+        "The regular expression of further values of `quality`; null if the list is complete.",
+      ),
     styles: z.array(z.string()),
     backgrounds: z.array(z.string()),
     output_formats: z.array(z.string()),
     moderations: z.array(z.string()),
+    complexities: z.array(z.string()),
+    max_frames: z
+      .int()
+      .describe("The largest number of frames of a GIF; 0 if the model generates none."),
     max_partial_images: z.int(),
     response_formats: z.array(z.string()),
     default_response_format: z.string(),

@@ -1,25 +1,45 @@
 import * as z from "zod";
 import { FAMILIES, type ModelRules } from "../contract/models.ts";
-import { bodySchema } from "../contract/request-body.ts";
+import {
+  bodySchema,
+  extrasSchema,
+  promptLimit,
+  type RequestLimits,
+} from "../contract/request-body.ts";
+import type { RequestRules } from "../contract/request.ts";
 
-const NO_LIMITS = { promptMaxChars: Number.MAX_SAFE_INTEGER, requireDocumentedFields: false };
+/** The limits of a gateway, and the models that it serves. */
+export type DocumentedRules = Pick<RequestRules, "models" | keyof RequestLimits>;
 
-/** The body of POST /v1/images/generations: the schema that validates, for each family of models. */
-export const generationBody = z
-  .union(FAMILIES.map(({ name, rules }) => familyBody(name, rules)))
-  .meta({
+/** One for each configuration, because a schema takes longer to build than the rest of the document. */
+const bodies = new WeakMap<DocumentedRules, z.ZodType>();
+
+/**
+ * Returns the body of POST /v1/images/generations: the schema that validates, for each served family of
+ * models, with the limits of this gateway.
+ */
+export function generationBody(gateway: DocumentedRules): z.ZodType {
+  const known = bodies.get(gateway);
+  if (known !== undefined) return known;
+  const served = new Set([...gateway.models.values()].map(({ rules }) => rules));
+  const families = FAMILIES.filter(({ rules }) => served.has(rules));
+  const body = z.union(families.map(({ name, rules }) => familyBody(name, rules, gateway))).meta({
     id: "GenerationBody",
     description: "The parameters depend on the model. `GET /v1/models` lists them for each model.",
   });
+  bodies.set(gateway, body);
+  return body;
+}
 
-function familyBody(name: string, rules: ModelRules) {
-  const { shape } = bodySchema(rules, NO_LIMITS);
+function familyBody(name: string, rules: ModelRules, limits: RequestLimits) {
+  const { shape } = bodySchema(rules, limits);
   // The document omits the parameters that this family does not accept.
   const accepted = Object.entries(shape).filter(([, schema]) => !isOnlyUndefined(schema));
   return z
     .strictObject({
       ...Object.fromEntries(accepted),
-      prompt: z.string().min(1).max(rules.promptMaxChars),
+      ...extrasSchema(limits).shape,
+      prompt: z.string().min(1).max(promptLimit(rules, limits)),
       size: sizeSchema(rules),
       webhook_url: z
         .url()

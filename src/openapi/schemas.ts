@@ -7,6 +7,7 @@ import {
   type PendingJobResponse,
 } from "../contract/job.ts";
 import type { ImagesResponse, PendingResponse, WireUsage } from "../contract/response.ts";
+import type { SvgUsage } from "../contract/usage.ts";
 import type { WireError } from "../errors/wire.ts";
 import { exactly } from "./exactly.ts";
 
@@ -18,7 +19,7 @@ const usage = exactly<WireUsage>()(
     input_tokens: z.int(),
     output_tokens: z.int(),
     total_tokens: z.int(),
-    input_tokens_details: z.record(z.string(), z.int()).optional(),
+    input_tokens_details: z.record(z.string(), z.int()),
     output_tokens_details: z.record(z.string(), z.int()).optional(),
     prompt_tokens: z.int().describe("The reference document's `input_tokens`."),
     completion_tokens: z.int().describe("The reference document's `output_tokens`."),
@@ -51,6 +52,21 @@ export const imagesResponse = exactly<ImagesResponse>()(
       }),
     ),
     usage,
+    svg_usage: exactly<SvgUsage>()(
+      z.object({
+        model: z.string(),
+        input_tokens: z.int(),
+        output_tokens: z.int(),
+        reasoning_tokens: z.int(),
+        total_tokens: z.int(),
+      }),
+    )
+      .optional()
+      .describe("The tokens of the model that wrote an SVG."),
+    safety_identifier: z
+      .string()
+      .optional()
+      .describe("The `safety_identifier` of this request, or else its `user`."),
   }),
 ).meta({ id: "ImagesResponse" });
 

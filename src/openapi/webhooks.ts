@@ -2,7 +2,6 @@ import * as z from "zod";
 import { KEY_MAX_CHARS } from "../contract/job.ts";
 import { ACCESS, errorResponses, REQUEST } from "./errors.ts";
 import { responseHeaders } from "./headers.ts";
-import { generationBody } from "./requests.ts";
 import { jsonContent, type Route } from "./route.ts";
 import { pendingJob } from "./schemas.ts";
 
@@ -14,7 +13,7 @@ const accepted = {
   content: jsonContent(pendingJob),
 };
 
-const webhookBody = {
+const webhookBody = (generationBody: z.ZodType) => ({
   required: true,
   content: {
     "application/json": {
@@ -35,10 +34,10 @@ const webhookBody = {
       },
     },
   },
-};
+});
 
 /** `POST /v1/webhooks/images`. */
-export const submitBySignedWebhook: Route = {
+export const submitBySignedWebhook = (generationBody: z.ZodType): Route => ({
   method: "post",
   path: "/v1/webhooks/images",
   operationId: "submitBySignedWebhook",
@@ -53,7 +52,7 @@ export const submitBySignedWebhook: Route = {
       "webhook-timestamp": z.string().describe("Unix seconds."),
       "webhook-signature": z.string().describe("One or more signatures of the form `v1,<base64>`."),
     }),
-    body: webhookBody,
+    body: webhookBody(generationBody),
   },
   responses: {
     202: accepted,
@@ -65,10 +64,10 @@ export const submitBySignedWebhook: Route = {
       "rate_limit_exceeded",
     ),
   },
-};
+});
 
 /** `POST /v1/webhooks/images/{token}`. */
-export const submitByWebhookWithToken: Route = {
+export const submitByWebhookWithToken = (generationBody: z.ZodType): Route => ({
   method: "post",
   path: "/v1/webhooks/images/{token}",
   operationId: "submitByWebhookWithToken",
@@ -83,7 +82,7 @@ export const submitByWebhookWithToken: Route = {
       "webhook-id": z.string().max(KEY_MAX_CHARS).optional(),
       "idempotency-key": z.string().max(KEY_MAX_CHARS).optional(),
     }),
-    body: webhookBody,
+    body: webhookBody(generationBody),
   },
   responses: {
     202: accepted,
@@ -95,4 +94,4 @@ export const submitByWebhookWithToken: Route = {
       ...ACCESS.filter((code) => code !== "missing_token"),
     ),
   },
-};
+});

@@ -2,12 +2,11 @@ import type { Resolved } from "../contract/record.ts";
 import { imageUrl, wireUsage } from "../contract/response.ts";
 import { failureOf, GatewayError, type Failure } from "../errors/failure.ts";
 import { toWire } from "../errors/wire.ts";
-import type { PartialImage } from "../generation/protocol.ts";
 import {
-  completedGeneration,
+  updatesOf,
   type CompletedGeneration,
   type GenerationResult,
-  type ImageSource,
+  type ResultUpdate,
 } from "../generation/result.ts";
 import { writeBody, type Part } from "./body.ts";
 import type { JsonOptions } from "./json.ts";
@@ -17,9 +16,7 @@ const SILENCE_MS = 15_000;
 
 /** An item of the stream, in order. */
 type StreamItem =
-  | { kind: "silence" }
-  | { kind: "partial"; partial: PartialImage; open: ImageSource }
-  | { kind: "completed"; generation: CompletedGeneration }
+  | Exclude<ResultUpdate, { kind: "restarted" }>
   | { kind: "failed"; failure: Failure };
 
 /**
@@ -57,7 +54,6 @@ async function* streamItems(
     yield { kind: "completed", generation: result };
     return;
   }
-  const { client, outcome } = result;
   const waiting = {
     partialImages: true,
     withImages,
@@ -65,19 +61,8 @@ async function* streamItems(
     pollMs: SILENCE_MS,
   };
   try {
-    for await (const update of client.updates(waiting)) {
-      switch (update.kind) {
-        case "waiting":
-          yield { kind: "silence" };
-          break;
-        case "partial": {
-          const { partial } = update;
-          yield { kind: "partial", partial, open: () => client.partialImage(partial) };
-          break;
-        }
-        case "completed":
-          yield { kind: "completed", generation: completedGeneration(update, client, outcome) };
-      }
+    for await (const update of updatesOf(result, waiting)) {
+      if (update.kind !== "restarted") yield update;
     }
   } catch (error) {
     yield { kind: "failed", failure: failureOf(error) };
@@ -101,7 +86,7 @@ async function* eventParts(
 /** Returns an event with its fields in the API's order: the image comes first. */
 async function partsOf(item: StreamItem, options: JsonOptions): Promise<Part[]> {
   switch (item.kind) {
-    case "silence":
+    case "waiting":
       return [": waiting\n\n"];
     case "partial": {
       const { created, resolved, index, sizeBytes } = item.partial;
@@ -127,7 +112,8 @@ async function completedEvent(
 ): Promise<Part[]> {
   const type = "image_generation.completed";
   const { created: created_at, resolved } = record;
-  const fields = { created_at, ...parameters(resolved), usage: wireUsage(record.usage) };
+  const usage = wireUsage(record.usage);
+  const fields = { created_at, ...parameters(resolved), usage, ...options.more };
   const [image] = record.images;
   const [open] = images;
   if (options.responseFormat === "url" || image === undefined || open === undefined) {

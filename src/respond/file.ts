@@ -2,7 +2,7 @@ import { parse as parseRange } from "range-parser";
 import type { CachedImage } from "../cache/cache.ts";
 import { GatewayError } from "../errors/failure.ts";
 import { YEAR_SECONDS } from "../lib/clock.ts";
-import type { ImageType } from "../lib/image-type.ts";
+import { mediaTypeOf, type ImageType } from "../lib/image-type.ts";
 import { readExactly } from "../lib/streams.ts";
 
 /** The conditions and the range of a request for an image (RFC 9110, 13 and 14). */
@@ -68,10 +68,12 @@ export function imageHeaders(type: ImageType): Record<string, string> {
   return {
     // Any page of any origin may show the image: its URL is the permission.
     "access-control-allow-origin": "*",
-    "content-disposition": "inline",
-    // An image that is opened as a document must not run or load anything.
-    "content-security-policy": "default-src 'none'; sandbox",
-    "content-type": `image/${type}`,
+    // An SVG is a document with links. A page shows it with <img>, which ignores this header. Opened by
+    // itself, it is downloaded.
+    "content-disposition": type === "svg" ? "attachment" : "inline",
+    // An image that is opened as a document must not run or load anything. The browser's own viewer styles it.
+    "content-security-policy": "default-src 'none'; style-src 'unsafe-inline'; sandbox",
+    "content-type": mediaTypeOf(type),
     "cross-origin-resource-policy": "cross-origin",
     "x-content-type-options": "nosniff",
   };

@@ -16,8 +16,8 @@ export interface JsonOptions {
   /** The gateway's own origin, for URLs. */
   origin: string;
   waitUntil: WaitUntil;
-  /** Fields that the body has in addition to those of the generation. */
-  more?: object;
+  /** Fields that the body, or the event of the completed image, has in addition to those of the generation. */
+  more: object;
 }
 
 const HEADERS = { "content-type": "application/json" };
@@ -50,12 +50,8 @@ export async function jsonResponse(
 }
 
 /** Returns the body as text and images in turn: each piece of text is one write. */
-function bodyParts(
-  { record, images }: CompletedGeneration,
-  origin: string,
-  more: object | undefined,
-): Part[] {
-  const { choices, usage, ...head } = responseWithoutData(record, origin);
+function bodyParts({ record, images }: CompletedGeneration, origin: string, more: object): Part[] {
+  const { choices, usage, svg_usage, ...head } = responseWithoutData(record, origin);
   const parts: Part[] = [];
   let text = `${JSON.stringify(head).slice(0, -1)},"data":[`;
   for (const [index, { bytes: sizeBytes, revised_prompt }] of record.images.entries()) {
@@ -66,6 +62,8 @@ function bodyParts(
     const rest = JSON.stringify({ revised_prompt });
     text = rest === "{}" ? '"},' : `",${rest.slice(1)},`;
   }
-  parts.push(`${text.slice(0, -1)}],${JSON.stringify({ choices, usage, ...more }).slice(1)}`);
+  parts.push(
+    `${text.slice(0, -1)}],${JSON.stringify({ choices, usage, svg_usage, ...more }).slice(1)}`,
+  );
   return parts;
 }

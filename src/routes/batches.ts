@@ -9,7 +9,7 @@ import { GatewayError } from "../errors/failure.ts";
 import { requestIdentity, requestKeys, type RequestIdentity } from "../generation/key.ts";
 import { admit, admitLookup } from "../http/admit.ts";
 import type { AppEnv } from "../http/context.ts";
-import { POLL_SECONDS } from "../http/generation-response.ts";
+import { setPollHeaders } from "../http/generation-response.ts";
 import { idempotencyKeyOf } from "../http/idempotency-key.ts";
 import { jsonBody } from "../http/json-body.ts";
 import type { JobSubmission } from "../jobs/submission.ts";
@@ -68,7 +68,7 @@ export function batchesRoutes(app: Hono<AppEnv>): void {
     if (view === undefined) throw new GatewayError({ code: "batch_not_found" });
     c.get("event").add({ batch: id, n: requests.length });
     c.header("location", `${PATH}/${id}`);
-    c.header("retry-after", String(POLL_SECONDS));
+    setPollHeaders(c);
     return c.json(view, 202);
   });
 
@@ -78,7 +78,7 @@ export function batchesRoutes(app: Hono<AppEnv>): void {
     const id = c.req.param("id");
     const view = await jobBatchOf(config, "batch", id)?.batch(id);
     if (view === undefined) throw new GatewayError({ code: "batch_not_found" });
-    if (view.status === "in_progress") c.header("retry-after", String(POLL_SECONDS));
+    if (view.status === "in_progress") setPollHeaders(c);
     return c.json(view, 200);
   });
 }

@@ -1,14 +1,26 @@
 import type { Hono } from "hono";
+import { resetLearnedTokens } from "../access/accounts.ts";
 import { requireAdmin } from "../access/admin.ts";
 import { diagnose } from "../diagnostics/checks.ts";
 import type { AppEnv } from "../http/context.ts";
 
-/** Registers `GET /v1/doctor`: the operator's diagnostics, which cost nothing. */
+const PATH = "/v1/diagnostics";
+/** The path of version 0.1.0. */
+const OLDER_PATH = "/v1/doctor";
+
+/** Registers the operator's diagnostics, which cost nothing, and the deletion of learned tokens. */
 export function diagnosticsRoute(app: Hono<AppEnv>): void {
-  app.get("/v1/doctor", async (c) => {
+  app.on("GET", [PATH, OLDER_PATH], async (c) => {
     const config = c.get("config");
     await requireAdmin(c.req.header("authorization"), config.adminKey);
     c.header("cache-control", "no-store");
     return c.json(await diagnose(config));
+  });
+
+  app.delete(`${PATH}/learned_tokens`, async (c) => {
+    const config = c.get("config");
+    await requireAdmin(c.req.header("authorization"), config.adminKey);
+    await resetLearnedTokens(config);
+    return c.body(null, 204);
   });
 }

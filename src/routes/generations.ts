@@ -4,7 +4,7 @@ import { requireAdmin } from "../access/admin.ts";
 import { parseWebhookUrl } from "../access/webhook-url.ts";
 import { splitWebhookUrl } from "../contract/job.ts";
 import { RESPONSE_FORMATS } from "../contract/models.ts";
-import { imageFormat } from "../contract/request.ts";
+import { imageFormat, safetyIdentifierOf } from "../contract/request.ts";
 import { GatewayError } from "../errors/failure.ts";
 import { clientOf } from "../generation/client.ts";
 import { generate, lookupById } from "../generation/generate.ts";
@@ -45,9 +45,10 @@ export function generationsRoutes(app: Hono<AppEnv>): void {
     }
     const result = await generate(request, { caller, directives, idempotencyKey, nowMs }, context);
     recordResult(result, request.spec, caller.payer, c);
-    const { delivery } = request;
+    const { delivery, upstream } = request;
     const defaultWaitMs = Number.POSITIVE_INFINITY;
-    return generationResponse(result, { delivery, defaultWaitMs, context, c });
+    const safetyIdentifier = safetyIdentifierOf(upstream);
+    return generationResponse(result, { delivery, defaultWaitMs, safetyIdentifier, context, c });
   });
 
   app.get(`${GENERATIONS_PATH}/:id`, async (c) => {

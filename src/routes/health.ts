@@ -1,6 +1,6 @@
 import type { Hono } from "hono";
 import { version } from "../../package.json";
-import { cachedSpentToday } from "../access/budget.ts";
+import { cachedSpentToday } from "../access/accounts.ts";
 import { BINDINGS, SECRETS } from "../config/environment.ts";
 import { MICRO_PER_DOLLAR } from "../contract/pricing.ts";
 import type { AppEnv } from "../http/context.ts";

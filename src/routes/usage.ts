@@ -1,6 +1,6 @@
 import type { Hono } from "hono";
 import { requireAdmin } from "../access/admin.ts";
-import { usageOf } from "../access/budget.ts";
+import { usageOf } from "../access/accounts.ts";
 import type { UsageRow } from "../access/usage.ts";
 import { MICRO_PER_DOLLAR } from "../contract/pricing.ts";
 import type { AppEnv } from "../http/context.ts";

@@ -70,9 +70,11 @@ export async function dispatch(
   try {
     const response = await send(request, options.config, apiKey, { signal, deadlineMs });
     const secrets = [apiKey, request.spec.prompt];
+    const acceptsSvg = request.spec.options?.output_format === "svg";
+    const collector = new ImageCollector(options.sink, acceptsSvg);
     return isEventStream(response)
-      ? await readStreamedGeneration(response, options, secrets)
-      : await readGeneration(response, request.spec.n, options, signal);
+      ? await readStreamedGeneration(response, { ...options, collector, secrets })
+      : await readGeneration(response, request.spec.n, { ...options, collector, signal });
   } catch (error) {
     // After the timeout, every error is a consequence of the abort.
     if (signal.aborted) throw new GatewayError({ code: "upstream_timeout", timeoutSeconds });
@@ -91,11 +93,12 @@ function isEventStream(response: Response): boolean {
 /** Returns a successful response, retrying as often as is allowed and safe. */
 async function send(
   request: ImageRequest,
-  { baseUrl, maxRetries }: UpstreamConfig,
+  config: UpstreamConfig,
   apiKey: string,
   { signal, deadlineMs }: { signal: AbortSignal; deadlineMs: number },
 ): Promise<Response> {
-  const body = JSON.stringify(upstreamBody(request));
+  const { baseUrl, maxRetries } = config;
+  const body = JSON.stringify(upstreamBody(request, config));
   for (let attempt = 1; ; attempt += 1) {
     let response: Response;
     try {
@@ -137,13 +140,16 @@ async function send(
   }
 }
 
+/** How to read a response. */
+interface ReadOptions extends DispatchOptions {
+  collector: ImageCollector;
+}
+
 async function readGeneration(
   response: Response,
   n: number,
-  { localDevelopment, sink }: DispatchOptions,
-  signal: AbortSignal,
+  { localDevelopment, collector, signal }: ReadOptions & { signal: AbortSignal },
 ): Promise<UpstreamGeneration> {
-  const collector = new ImageCollector(sink);
   const json = await withReadErrors(
     extractBase64(bodyChunks(response, "bulk"), (bytes) => collector.collect(bytes)),
   );
@@ -154,19 +160,19 @@ async function readGeneration(
     const image = await loadImage(source, json, collector, { localDevelopment, signal });
     images.push({ ...image, revisedPrompt });
   }
-  return { images, usage: parsed.usage, resolved: parsed.resolved };
+  const { usage, isChatUsage, svgUsage, resolved } = parsed;
+  return { images, usage, isChatUsage, svgUsage, resolved };
 }
 
 async function readStreamedGeneration(
   response: Response,
-  { sink, onPartialImage }: DispatchOptions,
-  secrets: readonly string[],
+  { collector, onPartialImage, secrets }: ReadOptions & { secrets: readonly string[] },
 ): Promise<UpstreamGeneration> {
-  const collector = new ImageCollector(sink);
   const { image, usage, resolved } = await withReadErrors(
     readEventStream(bodyChunks(response, "live"), { collector, onPartialImage, secrets }),
   );
-  return { images: [{ ...image, revisedPrompt: undefined }], usage, resolved };
+  const images = [{ ...image, revisedPrompt: undefined }];
+  return { images, usage, isChatUsage: false, svgUsage: undefined, resolved };
 }
 
 function bodyChunks({ body }: Response, mode: ReadMode): AsyncIterable<Uint8Array> {

@@ -1,6 +1,7 @@
 import { createParser, type EventSourceMessage } from "eventsource-parser";
 import * as z from "zod";
-import type { Resolved, Usage } from "../contract/record.ts";
+import type { Resolved } from "../contract/record.ts";
+import type { Usage } from "../contract/usage.ts";
 import { GatewayError } from "../errors/failure.ts";
 import { decodeBase64 } from "../lib/extract-base64.ts";
 import { classifyErrorResponse } from "./error-response.ts";
@@ -10,7 +11,8 @@ import {
   type ImageCollector,
   type ReceivedImage,
 } from "./images.ts";
-import { parseParameters, usageSchema } from "./response-formats.ts";
+import { parseParameters } from "./response-formats.ts";
+import { reportedUsage } from "./usage.ts";
 
 /** A partial image, sent before the image is complete. */
 export interface PartialImageEvent {
@@ -30,7 +32,7 @@ export interface CompletedImageEvent {
 const imageEventSchema = z.looseObject({
   b64_json: z.string().min(1),
   partial_image_index: z.int().min(0).optional(),
-  usage: usageSchema,
+  usage: reportedUsage,
 });
 
 interface StreamOptions {

@@ -27,7 +27,7 @@ export interface ReceivedImage {
 export type CheckedImage = ReceivedImage | { problem: string };
 
 const TOO_LARGE = `an image in it is too large (more than ${IMAGE_MAX_BYTES / MIB} MiB)`;
-const NOT_AN_IMAGE = "an image in it is neither PNG, JPEG nor WebP";
+const NOT_AN_IMAGE = "an image in it is not PNG, JPEG, WebP, GIF or AVIF";
 const NOT_BASE64 = "an image in it is not valid base64";
 const NOT_DOWNLOADED = "an image in it could not be downloaded";
 const NOT_PUBLIC = "an image URL in it is not a public https URL";
@@ -35,15 +35,18 @@ const NOT_PUBLIC = "an image URL in it is not a public https URL";
 /** Checks the size and signature of received bytes and writes images to the sink. */
 export class ImageCollector {
   readonly #sink: ImageSink;
+  readonly #acceptsSvg: boolean;
   #slots = 0;
 
-  constructor(sink: ImageSink) {
+  /** @param acceptsSvg true if the client requested SVG */
+  constructor(sink: ImageSink, acceptsSvg: boolean) {
     this.#sink = sink;
+    this.#acceptsSvg = acceptsSvg;
   }
 
   collect(bytes: Uint8Array<ArrayBuffer>): CheckedImage {
     if (bytes.byteLength > IMAGE_MAX_BYTES) return { problem: TOO_LARGE };
-    const type = imageTypeOf(bytes);
+    const type = imageTypeOf(bytes, this.#acceptsSvg);
     if (type === undefined) return { problem: NOT_AN_IMAGE };
     const slot = this.#slots;
     this.#slots += 1;

@@ -1,40 +1,45 @@
-import { rulesOf } from "../contract/models.ts";
-import { asRequested, type ImageRequest } from "../contract/request.ts";
+import type { UpstreamConfig } from "../config/environment.ts";
+import { asRequested } from "../contract/image-spec.ts";
+import { baseModelId, rulesOf } from "../contract/models.ts";
+import type { ImageRequest } from "../contract/request.ts";
 
 /**
  * Returns the JSON body for the upstream: known fields only, with the model alias resolved.
  *
- * A field at its default value is left out. The meaning is the same, and a compatible server may
- * reject fields that it does not know. `model`, `prompt`, `n` and `size` are always sent, because
- * servers built from the reference document require them.
+ * A value that equals the default is left out, even if the client sent it. The meaning is the same, and a
+ * compatible server may reject fields that it does not know. `UPSTREAM_REQUIRES` names the defaults that a
+ * server requires nevertheless. `n` is always sent, and the `size` of a dall-e model.
  */
-export function upstreamBody({
-  spec,
-  upstream,
-}: Pick<ImageRequest, "spec" | "upstream">): Record<string, string | number | boolean> {
-  const { upstreamModel: model, prompt, n, size, quality, style, options } = spec;
-  const defaults = rulesOf(asRequested(spec));
-  const body: Record<string, string | number | boolean> = { model, prompt, n, size };
-  if (quality !== defaults.qualities[0]) body["quality"] = quality;
-  if (style !== undefined && style !== defaults.styles?.[0]) body["style"] = style;
-  if (options === undefined) {
-    // Base64 in the response saves a download. GPT image models always return it and have no such field.
+export function upstreamBody(
+  { spec, upstream }: Pick<ImageRequest, "spec" | "upstream">,
+  { requires, sendResponseFormat }: Pick<UpstreamConfig, "requires" | "sendResponseFormat">,
+): Record<string, unknown> {
+  const { upstreamModel, size, quality, style, options, further } = spec;
+  const rules = rulesOf(asRequested(spec));
+  const body: Record<string, unknown> = { model: upstreamModel, prompt: spec.prompt, n: spec.n };
+  const addUnless = (preset: unknown, name: string, value: unknown) => {
+    if (value !== undefined && (value !== preset || requires.has(name))) body[name] = value;
+  };
+  addUnless(rules.imageOptions ? rules.defaultSize : undefined, "size", size);
+  addUnless(rules.qualities[0], "quality", quality);
+  addUnless(rules.styles?.[0], "style", style);
+  addUnless("auto", "background", options?.background);
+  addUnless("png", "output_format", options?.output_format);
+  addUnless(100, "output_compression", options?.output_compression);
+  addUnless("auto", "moderation", options?.moderation);
+  // `variant` only distinguishes requests here.
+  const { variant: _, ...sent } = further;
+  for (const [name, value] of Object.entries(sent)) addUnless(undefined, name, value);
+  // Base64 in the response saves a download. GPT image models always return it and have no such field.
+  const ids = [spec.model, upstreamModel].flatMap((id) => [id, baseModelId(id)]);
+  if (!rules.imageOptions || ids.some((id) => sendResponseFormat.has(id))) {
     body["response_format"] = "b64_json";
-  } else {
-    if (options.background !== "auto") body["background"] = options.background;
-    if (options.output_format !== "png") body["output_format"] = options.output_format;
-    if (options.output_compression !== 100) {
-      body["output_compression"] = options.output_compression;
-    }
-    if (options.moderation !== "auto") body["moderation"] = options.moderation;
   }
   if (upstream.stream) {
     body["stream"] = true;
-    body["partial_images"] = upstream.partialImages;
+    addUnless(0, "partial_images", upstream.partialImages);
   }
-  if (upstream.user !== undefined) body["user"] = upstream.user;
-  if (upstream.safetyIdentifier !== undefined) {
-    body["safety_identifier"] = upstream.safetyIdentifier;
-  }
+  addUnless(undefined, "user", upstream.user);
+  addUnless(undefined, "safety_identifier", upstream.safetyIdentifier);
   return body;
 }

@@ -1,5 +1,7 @@
 import * as z from "zod";
-import { NO_USAGE, type Resolved, type Usage } from "../contract/record.ts";
+import type { Resolved } from "../contract/record.ts";
+import type { SvgUsage, Usage } from "../contract/usage.ts";
+import { reportedSvgUsage, reportedUsage } from "./usage.ts";
 
 /** An image in an upstream response, not yet decoded or downloaded. */
 export interface ImageReference {
@@ -12,35 +14,11 @@ export interface ImageReference {
 export interface UpstreamResponse {
   images: ImageReference[];
   usage: Usage;
+  /** True if the usage is that of a chat model, which reports text tokens. */
+  isChatUsage: boolean;
+  svgUsage: SvgUsage | undefined;
   resolved: Resolved;
 }
-
-const tokenCount = z.int().min(0).catch(0);
-const tokenDetails = z.record(z.string(), z.int().min(0)).optional().catch(undefined);
-
-/** Token counts under the API's names or the reference document's. A missing or invalid count is 0. */
-export const usageSchema = z
-  .object({
-    input_tokens: tokenCount.optional(),
-    output_tokens: tokenCount.optional(),
-    prompt_tokens: tokenCount.optional(),
-    completion_tokens: tokenCount.optional(),
-    total_tokens: tokenCount.optional(),
-    input_tokens_details: tokenDetails,
-    output_tokens_details: tokenDetails,
-  })
-  .transform((reported): Usage => {
-    const input = reported.input_tokens ?? reported.prompt_tokens ?? 0;
-    const output = reported.output_tokens ?? reported.completion_tokens ?? 0;
-    return {
-      input_tokens: input,
-      output_tokens: output,
-      total_tokens: reported.total_tokens ?? input + output,
-      input_tokens_details: reported.input_tokens_details,
-      output_tokens_details: reported.output_tokens_details,
-    };
-  })
-  .catch(NO_USAGE);
 
 /** A parameter's value, such as `high`, `1024x1536` or `opaque`. No valid value is longer. */
 const parameterSchema = z.string().max(32).optional().catch(undefined);
@@ -77,12 +55,13 @@ const imagesResponseSchema = z.object({
       }),
     )
     .min(1),
-  usage: usageSchema,
+  usage: reportedUsage,
+  svg_usage: reportedSvgUsage,
 });
 
 const chatCompletionSchema = z.object({
   choices: z.array(z.object({ message: z.object({ content: z.string().min(1) }) })).min(1),
-  usage: usageSchema,
+  usage: reportedUsage,
 });
 
 /**
@@ -92,12 +71,13 @@ const chatCompletionSchema = z.object({
 export function parseResponse(json: unknown): UpstreamResponse | undefined {
   const imagesResponse = imagesResponseSchema.safeParse(json);
   if (imagesResponse.success) {
-    const { data, usage } = imagesResponse.data;
+    const { data, usage, svg_usage: svgUsage } = imagesResponse.data;
     const images = data.flatMap((item): ImageReference[] => {
       const source = item.b64_json ?? item.url;
       return typeof source === "string" ? [{ source, revisedPrompt: item.revised_prompt }] : [];
     });
-    return images.length === 0 ? undefined : { images, usage, resolved: parseParameters(json) };
+    if (images.length === 0) return undefined;
+    return { images, usage, isChatUsage: false, svgUsage, resolved: parseParameters(json) };
   }
   const chatCompletion = chatCompletionSchema.safeParse(json);
   if (chatCompletion.success) {
@@ -106,6 +86,8 @@ export function parseResponse(json: unknown): UpstreamResponse | undefined {
     return {
       images: sources.map((source) => ({ source, revisedPrompt: undefined })),
       usage,
+      isChatUsage: true,
+      svgUsage: undefined,
       resolved: {},
     };
   }

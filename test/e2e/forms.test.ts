@@ -25,8 +25,11 @@ describe("the Accept header of a generation", () => {
     ["image/webp", "webp"],
     ["image/jpeg", "jpeg"],
     ["image/webp;q=0.5, image/jpeg;q=0.9", "jpeg"],
-    ["application/json;q=0.1, image/webp", "webp"],
     ["image/avif, image/webp", "webp"],
+    // A browser's <img>.
+    ["image/avif,image/webp,image/apng,image/svg+xml,image/*,*/*;q=0.8", "webp"],
+    ["image/gif, */*", "png"],
+    ["image/tiff, */*;q=0.1", "png"],
   ])("with %s returns the image as %s", async (accept, format) => {
     const prompt = newPrompt();
     const response = await stage.post({ prompt, quality: "low" }, { accept });
@@ -48,6 +51,9 @@ describe("the Accept header of a generation", () => {
     "application/json, image/png;q=0.5",
     "text/html",
     "text/html, */*;q=0.1",
+    "application/json;q=0.1, image/webp",
+    // Java's default.
+    "text/html, image/gif, image/jpeg, *; q=.2, */*; q=.2",
   ])("with %s returns JSON", async (accept) => {
     const response = await stage.post({ ...SMALL, prompt: newPrompt() }, { accept });
     expect(response.headers.get("content-type")).toBe("application/json");
@@ -64,6 +70,32 @@ describe("the Accept header of a generation", () => {
     expect(calls(body.prompt)).toBe(1);
   });
 
+  it("never rejects an image that exists, whatever its format", async () => {
+    const { id } = await read(await stage.post({ ...SMALL, prompt: newPrompt() }));
+    const url = `${stage.gateway.url}/v1/images/generations/${id}`;
+    const response = await fetch(url, { headers: { accept: "image/webp" } });
+    expect(response.status).toBe(200);
+    expect(await formatOf(response)).toBe("png");
+  });
+
+  it("returns an image of another format if it accepts any type", async () => {
+    const headers = { accept: "image/webp, */*;q=0.1" };
+    const response = await stage.post({ ...SMALL, prompt: newPrompt() }, headers);
+    expect(response.status).toBe(200);
+    expect(await formatOf(response)).toBe("png");
+  });
+
+  it("returns several images as JSON", async () => {
+    const body = { ...SMALL, prompt: newPrompt(), n: 2 };
+    const posted = await stage.post(body, { accept: "image/*, */*" });
+    expect(posted.headers.get("content-type")).toBe("application/json");
+    const { id, data } = await read(posted);
+    expect(data).toHaveLength(2);
+    const url = `${stage.gateway.url}/v1/images/generations/${id}`;
+    const polled = await fetch(url, { headers: { accept: "image/png" } });
+    expect((await read(polled)).data).toHaveLength(2);
+  });
+
   it("returns the image on a lookup by id", async () => {
     const { id } = await read(await stage.post({ ...SMALL, prompt: newPrompt() }));
     const url = `${stage.gateway.url}/v1/images/generations/${id}`;
@@ -75,7 +107,10 @@ describe("the Accept header of a generation", () => {
     [{ output_format: "png" }, "image/webp", "the image is image/png"],
     [{ output_format: "webp" }, "image/png, image/jpeg", "the image is image/webp"],
     [SMALL, "image/webp", "the image is image/png"],
-    [{}, "image/gif", "PNG, JPEG or WebP"],
+    [{}, "image/gif", "the image is image/png"],
+    [{ model: "gpt-image-2.6-flare" }, "image/svg+xml", "the image is image/png"],
+    [{}, "image/avif", "the image is image/png"],
+    [{}, "image/tiff", "images are PNG, JPEG, WebP"],
     [{ n: 2 }, "image/*", "several images"],
   ])("for %o with %s returns 406 without calling the upstream", async (body, accept, reason) => {
     const prompt = newPrompt();

@@ -54,7 +54,6 @@ describe("a request to the upstream", () => {
       model: "gpt-image-1.5",
       prompt,
       n: 1,
-      size: "auto",
       user: "u-1",
     });
   });

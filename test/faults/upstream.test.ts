@@ -53,13 +53,13 @@ const FAULTS: readonly Fault[] = [
     name: "SVG in place of an image",
     directives: "answer=svg",
     ...INVALID,
-    message: "neither PNG",
+    message: "is not PNG",
   },
   {
     name: "HTML in place of an image",
     directives: "answer=html-as-png",
     ...INVALID,
-    message: "neither PNG",
+    message: "is not PNG",
   },
   {
     name: "an image above the size limit",

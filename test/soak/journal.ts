@@ -126,14 +126,18 @@ export function paidFor(call: Call): MicroDollars {
 /** Returns the upper bound that the gateway reserves for the request of a call. */
 function reservedFor(body: Call["body"]): MicroDollars {
   const partials = Number(body["partial_images"] ?? 0);
+  const model = String(body["model"]);
   const request = {
-    upstreamModel: String(body["model"]),
-    size: String(body["size"]),
+    model,
+    upstreamModel: model,
+    size: typeof body["size"] === "string" ? body["size"] : "auto",
     quality: typeof body["quality"] === "string" ? body["quality"] : "standard",
     prompt: String(body["prompt"]),
     n: Number(body["n"]),
+    options: undefined,
+    further: {},
   };
-  return costOf(request, partials, new Map()).upperBound();
+  return costOf(request, partials, { prices: new Map(), svgModels: new Map() }).upperBound();
 }
 
 /** Returns true for a status after which the upstream has generated nothing (docs/errors.md). */

@@ -8,7 +8,7 @@ import {
   spentToday,
   usageOf,
   type ChargedAccounts,
-} from "../../src/access/budget.ts";
+} from "../../src/access/accounts.ts";
 import { dayOf, Ledger, type Limits } from "../../src/access/ledger.ts";
 import { parseImageRequest } from "../../src/contract/request.ts";
 import { toStoredRequest } from "../../src/contract/stored-request.ts";
@@ -112,10 +112,11 @@ describe("a ledger", () => {
             const reserved = open.get(id);
             if (kind === "reserve") {
               const result = ledger.reserve(id, amount, limits(budget), NOW);
-              const fits = spent + reservedSum() + amount <= budget;
-              const isFirst = reserved === undefined && !closed.has(id);
-              if (isFirst && fits) open.set(id, amount);
-              const isReserved = reserved !== undefined || (isFirst && fits);
+              // A larger amount raises an open reservation; a smaller one leaves it as it is.
+              const growth = Math.max(0, amount - (reserved ?? 0));
+              const fits = growth === 0 || spent + reservedSum() + growth <= budget;
+              const isReserved = !closed.has(id) && fits;
+              if (isReserved) open.set(id, Math.max(amount, reserved ?? 0));
               expect(result).toBe(isReserved ? "reserved" : "exceeded");
             } else {
               // A cost never exceeds its reservation, which is an upper bound.

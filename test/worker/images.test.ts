@@ -31,7 +31,7 @@ describe("an image file", () => {
       "access-control-allow-origin": "*",
       "cache-control": "public, max-age=31536000, immutable",
       "content-length": String(whole.byteLength),
-      "content-security-policy": "default-src 'none'; sandbox",
+      "content-security-policy": "default-src 'none'; style-src 'unsafe-inline'; sandbox",
       "content-type": "image/png",
       "cross-origin-resource-policy": "cross-origin",
       etag: expect.stringMatching(/^"[^"]+"$/) as string,

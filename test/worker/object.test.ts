@@ -1,6 +1,6 @@
 import { evictDurableObject, runDurableObjectAlarm, runInDurableObject } from "cloudflare:test";
 import { afterEach, describe, expect, it, vi } from "vitest";
-import { usageOf } from "../../src/access/budget.ts";
+import { usageOf } from "../../src/access/accounts.ts";
 import { costOf } from "../../src/contract/pricing.ts";
 import { parseImageRequest } from "../../src/contract/request.ts";
 import { toStoredRequest } from "../../src/contract/stored-request.ts";
@@ -311,7 +311,7 @@ describe("a Durable Object that fails after the response of the upstream", () =>
     expect(await errorOf(response)).toEqual([502, "upstream_outcome_unknown", null]);
     expect(log.errors.join()).toContain('"event":"generation_broke"');
     const { spec } = parseImageRequest(body, testConfig(), Date.now());
-    const { upperBound } = costOf(spec, 0, new Map());
+    const { upperBound } = costOf(spec, 0, testConfig());
     await eventually(async () => {
       const { rows } = await usageOf(testConfig());
       // A request without cost is counted a second late, so its row may belong to the previous test.

@@ -1,10 +1,10 @@
 import { expect, it } from "vitest";
 import { app } from "../../src/app.ts";
 import { openApiDocument } from "../../src/openapi/document.ts";
-import { ORIGIN } from "../support/worker/harness.ts";
+import { ORIGIN, testConfig } from "../support/worker/harness.ts";
 
 it("the OpenAPI document describes every route and no other", () => {
-  const { paths } = openApiDocument(ORIGIN) as {
+  const { paths } = openApiDocument(ORIGIN, testConfig()) as {
     paths: Record<string, Record<string, unknown>>;
   };
   const described = Object.entries(paths).flatMap(([path, item]) =>

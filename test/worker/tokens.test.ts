@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { spentToday } from "../../src/access/budget.ts";
+import { spentToday } from "../../src/access/accounts.ts";
 import { verifyToken } from "../../src/access/token.ts";
 import { eventually } from "../support/eventually.ts";
 import { quietAndFresh } from "../support/worker/fresh-state.ts";

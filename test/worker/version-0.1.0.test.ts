@@ -1,6 +1,6 @@
 import { runInDurableObject } from "cloudflare:test";
 import { describe, expect, inject, it } from "vitest";
-import { usageOf } from "../../src/access/budget.ts";
+import { usageOf } from "../../src/access/accounts.ts";
 import { parseImageRequest } from "../../src/contract/request.ts";
 import { toStoredRequest } from "../../src/contract/stored-request.ts";
 import { WITHOUT_WAITING } from "../../src/generation/protocol.ts";

@@ -1,6 +1,6 @@
 import { Webhook } from "standardwebhooks";
 import { describe, expect, inject, it } from "vitest";
-import { usageOf } from "../../src/access/budget.ts";
+import { usageOf } from "../../src/access/accounts.ts";
 import { mintToken, type TokenLimits } from "../../src/access/token.ts";
 import { eventually } from "../support/eventually.ts";
 import { eventIn, hookAt } from "../support/webhooks/hook.ts";

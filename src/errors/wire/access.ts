@@ -1,4 +1,5 @@
 import type { RateLimitReason, TokenProblem, TurnstileProblem } from "../failure.ts";
+import { retryAfterHeaders } from "../../lib/retry-after.ts";
 import { DO_NOT_RETRY, orList, retryAfter, type Rows } from "./row.ts";
 
 const UNAUTHORIZED = { status: 401, type: "invalid_request_error" } as const;
@@ -161,7 +162,7 @@ export const ACCESS_ROWS = {
     message: ({ reason, retryAfterSeconds }) =>
       `${RATE_LIMIT_MESSAGES[reason]} ${retryAfter(retryAfterSeconds)}`,
     headers: ({ reason, retryAfterSeconds, policy }) => ({
-      "retry-after": String(retryAfterSeconds),
+      ...retryAfterHeaders(retryAfterSeconds),
       // The current draft's structured fields (draft-ietf-httpapi-ratelimit-headers-10).
       ratelimit: `"${reason}";r=0;t=${retryAfterSeconds}`,
       "ratelimit-policy": policy,
@@ -211,7 +212,7 @@ export const ACCESS_ROWS = {
         : "The rest of today's budget does not cover this request. Request less, or retry after midnight UTC.",
     headers: ({ retryAfterSeconds }) => ({
       ...DO_NOT_RETRY,
-      ...(retryAfterSeconds === undefined ? {} : { "retry-after": String(retryAfterSeconds) }),
+      ...retryAfterHeaders(retryAfterSeconds),
     }),
     causes: [
       {

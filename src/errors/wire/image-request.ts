@@ -60,12 +60,29 @@ export const IMAGE_REQUEST_ROWS = {
     code: "invalid_value",
     param: "background",
     message: ({ format }) =>
-      `A transparent background requires 'output_format' png or webp: ${format} has no alpha channel.`,
+      `A transparent background requires 'output_format' png or webp, not ${format}.`,
     causes: [
       {
         example: { code: "transparent_without_alpha", format: "jpeg" },
-        cause: "`background` is transparent, but `output_format` has no alpha channel (jpeg).",
+        cause: "`background` is transparent, but `output_format` is not png or webp.",
         fix: "Use png or webp.",
+      },
+    ],
+  },
+  unsupported_combination: {
+    ...USER_ERROR,
+    code: "unsupported_parameter",
+    message: ({ param, problem }) => `'${param}' ${problem}.`,
+    causes: [
+      {
+        example: {
+          code: "unsupported_combination",
+          param: "frame_count",
+          problem: "requires 'output_format' gif",
+        },
+        cause:
+          "`frame_count` or `frame_duration_ms` without `output_format` gif, or `svg` without `output_format` svg. Or `stream`, `partial_images` or `output_compression` with gif or svg. Or several images as svg.",
+        fix: "Follow the message.",
       },
     ],
   },

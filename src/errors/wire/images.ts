@@ -1,4 +1,4 @@
-import { DO_NOT_RETRY, NOT_FOUND, type Rows } from "./row.ts";
+import { NOT_FOUND, type Rows } from "./row.ts";
 
 /** The errors of images, models and the formats of responses. */
 export const IMAGE_ROWS = {
@@ -44,45 +44,26 @@ export const IMAGE_ROWS = {
     status: 406,
     type: "invalid_request_error",
     message: ({ reason }) => `The response does not match the Accept header: ${reason}.`,
-    headers: ({ mayHaveCharged }): Record<string, string> => (mayHaveCharged ? DO_NOT_RETRY : {}),
     causes: [
       {
         example: {
           code: "not_acceptable",
-          reason: "images are PNG, JPEG or WebP",
-          mayHaveCharged: false,
+          reason: "images are PNG, JPEG, WebP, GIF, AVIF or SVG",
         },
-        cause: "`Accept` allows only image formats other than PNG, JPEG and WebP.",
+        cause: "`Accept` allows only image formats that no model generates.",
         fix: "Accept PNG, JPEG, WebP or JSON.",
       },
       {
-        example: {
-          code: "not_acceptable",
-          reason: "several images require JSON",
-          mayHaveCharged: false,
-        },
+        example: { code: "not_acceptable", reason: "several images require JSON" },
         cause:
           "`n` is larger than 1, but `Accept` or a signed URL requests the response as one image file.",
         fix: "Set `n` to 1, or accept JSON.",
       },
       {
-        example: {
-          code: "not_acceptable",
-          reason: "the image is image/png",
-          mayHaveCharged: false,
-        },
+        example: { code: "not_acceptable", reason: "the image is image/png" },
         cause:
-          "`Accept` does not allow the format of the image: `output_format`, or PNG if the model has no choice. The check is before the generation, so nothing is charged.",
+          "`Accept` does not allow the format of the image: `output_format`, or PNG if the model has no choice. The check is before the generation, so nothing is charged. An image that exists is returned in its own format.",
         fix: "Accept that format or JSON, or change `output_format`.",
-      },
-      {
-        example: {
-          code: "not_acceptable",
-          reason: "the image is image/png",
-          mayHaveCharged: true,
-        },
-        cause: "The same, if the image already exists. It may have been charged.",
-        fix: "Accept that format or JSON.",
       },
     ],
   },

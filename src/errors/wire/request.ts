@@ -148,14 +148,18 @@ export const REQUEST_ROWS = {
   },
   string_above_max_length: {
     ...INVALID,
-    message: ({ param, maxChars, chars }) =>
-      `'${param}' has ${chars} characters. At most ${maxChars} are allowed.`,
+    message: ({ param, maxChars, chars, raisable }) =>
+      `'${param}' has ${chars} characters. At most ${maxChars} are allowed.${
+        raisable === undefined
+          ? ""
+          : ` The operator of this gateway can raise the limit to ${raisable.maxChars} with ${raisable.variable}.`
+      }`,
     causes: [
       {
         example: { code: "string_above_max_length", param: "prompt", maxChars: 1000, chars: 1204 },
         cause:
-          "`param` is too long: `prompt` (`PROMPT_MAX_CHARS` or the limit of the model), the headers `Idempotency-Key` and `webhook-id` (255), `webhook_url` (2048), `custom_id` (64), `turnstile_token` (2048), a name or an origin of a token (200).",
-        fix: "Shorten it to the limit in the message.",
+          "`param` is too long: `prompt` (`PROMPT_MAX_CHARS` or the limit of the model), `user` and `safety_identifier` (64), a parameter of `EXTRA_PARAMETERS` (4000), the headers `Idempotency-Key` and `webhook-id` (255), `webhook_url` (2048), `custom_id` (64), `turnstile_token` (2048), a name or an origin of a token (200).",
+        fix: "Shorten it to the limit in the message. Operator: raise `PROMPT_MAX_CHARS` for a prompt.",
       },
     ],
   },

@@ -1,4 +1,5 @@
 import { mayHaveCharged, type Failure, type UpstreamError } from "../failure.ts";
+import { retryAfterHeaders } from "../../lib/retry-after.ts";
 import { DO_NOT_RETRY, retryAfter, type Rows } from "./row.ts";
 
 const UPSTREAM_ERROR = { status: 502, type: "upstream_error", headers: afterFailure } as const;
@@ -91,8 +92,7 @@ export const UPSTREAM_ROWS = {
       `The upstream is receiving too many requests. ${
         retryAfterSeconds === undefined ? "Retry later." : retryAfter(retryAfterSeconds)
       }`,
-    headers: ({ retryAfterSeconds }): Record<string, string> =>
-      retryAfterSeconds === undefined ? {} : { "retry-after": String(retryAfterSeconds) },
+    headers: ({ retryAfterSeconds }) => retryAfterHeaders(retryAfterSeconds),
     causes: [
       {
         example: { code: "upstream_rate_limited", retryAfterSeconds: 20 },

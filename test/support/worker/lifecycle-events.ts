@@ -1,11 +1,12 @@
 import { runInDurableObject } from "cloudflare:test";
 import type fc from "fast-check";
 import { expect, inject } from "vitest";
-import { spentToday } from "../../../src/access/budget.ts";
+import { spentToday } from "../../../src/access/accounts.ts";
 import { costOf } from "../../../src/contract/pricing.ts";
 import { parseImageRequest } from "../../../src/contract/request.ts";
 import type { Generation } from "../../../src/generation/object.ts";
 import { eventually } from "../eventually.ts";
+import { reportedGeneration } from "../reported-generation.ts";
 import { inputTokens, outputTokens } from "../upstream/tokens.ts";
 import { failAccounts } from "./failing-accounts.ts";
 import { CLIENTS, OBJECTS, setKvFault } from "./edge-kv.ts";
@@ -47,11 +48,11 @@ export class RealLifecycle {
     startInOneDay();
     this.#spentBefore = await spentToday(this.config);
     const { spec } = parseImageRequest(this.body, this.config, Date.now());
-    const { upperBound, actual } = costOf(spec, 0, this.config.prices);
+    const { upperBound, actual } = costOf(spec, 0, this.config);
     const input_tokens = inputTokens(this.body.prompt);
     const output_tokens = outputTokens({ ...this.body, width: 1024, height: 640 });
     const usage = { input_tokens, output_tokens, total_tokens: input_tokens + output_tokens };
-    return new LifecycleModel(upperBound(), actual(usage, 1));
+    return new LifecycleModel(upperBound(), actual(reportedGeneration(usage)));
   }
 
   async spent(): Promise<number> {

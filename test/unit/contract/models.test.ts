@@ -1,6 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { KNOWN_MODELS, knownModel, sizeProblem } from "../../../src/contract/models.ts";
+import { KNOWN_MODELS, knownModel } from "../../../src/contract/models.ts";
+import { sizeProblem } from "../../../src/contract/sizes.ts";
 
 const GPT_IMAGE_1_SIZES = ["1024x1024", "1536x1024", "1024x1536", "auto"];
 const LISTED_SIZES = {

@@ -2,8 +2,10 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { KNOWN_MODELS } from "../../../src/contract/models.ts";
 import { costOf, pricesSchema, type Prices } from "../../../src/contract/pricing.ts";
-import { NO_USAGE } from "../../../src/contract/record.ts";
+import { NO_USAGE } from "../../../src/contract/usage.ts";
 import { parseImageRequest } from "../../../src/contract/request.ts";
+import { reportedGeneration } from "../../support/reported-generation.ts";
+import { DECEMBER_MS } from "../../support/upstream/shutdowns.ts";
 import { testConfig } from "../../support/unit-config.ts";
 
 const NONE: Prices = new Map();
@@ -11,9 +13,14 @@ const NONE: Prices = new Map();
 /** Upper bound of the text tokens of the prompt "x": one for its byte and 100 of overhead. */
 const TEXT = 101;
 
+/** Returns the tokens of an image with these patches and pixels. */
+function patchTokens(long: number, short: number, pixels: number): number {
+  return Math.ceil((long * short * (2_000_000 + pixels)) / 4_000_000);
+}
+
 function cost(body: Record<string, unknown>, prices = NONE, config = testConfig()) {
   const { spec, upstream } = parseImageRequest({ prompt: "x", ...body }, config, Date.now());
-  return costOf(spec, upstream.partialImages, prices);
+  return costOf(spec, upstream.partialImages, { ...config, prices });
 }
 
 function upperBound(body: Record<string, unknown>, prices = NONE) {
@@ -45,7 +52,7 @@ describe("the upper bound of the cost", () => {
     ["gpt-image-2.6-sunburst", "1024x1024", "max", 96, 96],
   ])("prices %s, %s, %s at %i by %i patches", (model, size, quality, long, short) => {
     const [width = 0, height = 0] = size.split("x").map(Number);
-    const tokens = Math.ceil((long * short * (2_000_000 + width * height)) / 4_000_000);
+    const tokens = patchTokens(long, short, width * height);
     expect(upperBound({ model, size, quality })).toBe(TEXT * 5 + tokens * 30);
   });
 
@@ -55,7 +62,7 @@ describe("the upper bound of the cost", () => {
   ])(
     "prices gpt-image-2.6 at quality %s at 4.5 times the patch formula",
     (quality, long, short) => {
-      const formula = Math.ceil((long * short * (2_000_000 + 1536 * 1024)) / 4_000_000);
+      const formula = patchTokens(long, short, 1536 * 1024);
       const tokens = Math.ceil(formula * 4.5);
       const body = { model: "gpt-image-2.6-flare", size: "1536x1024", quality };
       expect(upperBound(body)).toBe(TEXT * 5 + tokens * 30);
@@ -74,11 +81,20 @@ describe("the upper bound of the cost", () => {
     },
   );
 
+  it.each([
+    ["low", patchTokens(16, 16, 1024 * 1024) * 4.5],
+    ["high", patchTokens(96, 96, 1024 * 1024)],
+  ])("prices an unknown model at the most expensive table for %s: %i", (quality, tokens) => {
+    const vars = { MODELS: "gpt-image-9", DEFAULT_MODEL: "gpt-image-9" };
+    const unknown = cost({ size: "1024x1024", quality }, NONE, testConfig(vars));
+    expect(unknown.tokenBound()?.tokens).toBe(Math.ceil(tokens));
+  });
+
   it("prices an unknown model at the most patches", () => {
     const vars = { MODELS: "gpt-image-9", DEFAULT_MODEL: "gpt-image-9" };
     const unknown = cost({ size: "1024x1024", quality: "high" }, NONE, testConfig(vars));
     const perToken = 40;
-    const tokens = Math.ceil((96 * 96 * (2_000_000 + 1024 * 1024)) / 4_000_000);
+    const tokens = patchTokens(96, 96, 1024 * 1024);
     expect(unknown.upperBound()).toBe(TEXT * 5 + tokens * perToken);
   });
 
@@ -111,8 +127,84 @@ describe("the upper bound of the cost", () => {
   });
 });
 
+describe("the upper bound of a GIF", () => {
+  const gif = { model: "gpt-image-2.6-flare", quality: "high", output_format: "gif" };
+  const sheet = (width: number, height: number) =>
+    patchTokens(
+      48,
+      Math.round((48 * Math.min(width, height)) / Math.max(width, height)),
+      width * height,
+    );
+
+  it.each([
+    [2, 512, 512, 2048, 1024],
+    [8, 512, 512, 2048, 1024],
+    [9, 512, 512, 1536, 1536],
+    [12, 512, 512, 2048, 1536],
+    [16, 512, 512, 2048, 2048],
+  ])("with %s frames of %ix%i is that of one image of %ix%i", (frame_count, ...sizes) => {
+    const [width, height, sheetWidth, sheetHeight] = sizes;
+    const body = { ...gif, size: `${width}x${height}`, frame_count };
+    expect(upperBound(body)).toBe(TEXT * 5 + sheet(sheetWidth, sheetHeight) * 30);
+  });
+
+  it("covers both directions of the grid", () => {
+    const wide = sheet(768 * 4, 256 * 2);
+    const tall = sheet(768 * 2, 256 * 4);
+    const body = { ...gif, size: "768x256", frame_count: 4 };
+    expect(upperBound(body)).toBe(TEXT * 5 + Math.max(wide, tall) * 30);
+  });
+
+  it("of size auto is that of the largest image", () => {
+    expect(upperBound(gif)).toBe(TEXT * 5 + sheet(2880, 2880) * 30);
+  });
+});
+
+describe("the upper bound of an SVG", () => {
+  const svgModels = {
+    cheap: { text_in: 1, text_out: 2, max_tokens: 1000 },
+    dear: { text_in: 9, text_out: 3, max_tokens: 2000 },
+  };
+  const config = testConfig({ SVG_MODELS: JSON.stringify(svgModels) });
+  const png = { model: "gpt-image-2.6-flare", quality: "low" };
+  const svg = { ...png, output_format: "svg" };
+  const boundOf = (body: object) => cost({ ...svg, ...body }, NONE, config).upperBound();
+  const ofImage = upperBound(png);
+
+  it("adds every token of the author at its higher price", () => {
+    expect(boundOf({ svg: { model: "cheap" } })).toBe(ofImage + 1000 * 2);
+    expect(boundOf({ svg: { model: "dear" } })).toBe(ofImage + 2000 * 9);
+  });
+
+  it("assumes the most expensive author if none is named", () => {
+    expect(boundOf({})).toBe(ofImage + 2000 * 9);
+  });
+
+  it("is settled at the tokens that the author reports, or else in full", () => {
+    const { actual } = cost({ ...svg, svg: { model: "cheap" } }, NONE, config);
+    const usage = { input_tokens: 11, output_tokens: 800, total_tokens: 811 };
+    const svgUsage = {
+      model: "cheap",
+      input_tokens: 100,
+      output_tokens: 50,
+      reasoning_tokens: 20,
+      total_tokens: 150,
+    };
+    const ofReported = 11 * 5 + 800 * 30;
+    expect(actual(reportedGeneration(usage, { svgUsage }))).toBe(ofReported + 100 * 1 + 50 * 2);
+    expect(actual(reportedGeneration(usage))).toBe(ofReported + 1000 * 2);
+  });
+});
+
 describe("the actual cost", () => {
-  const { upperBound: bound, actual } = cost({ model: "gpt-image-1.5" });
+  const body = { model: "gpt-image-1.5", size: "1024x1024", quality: "medium" };
+  const TABLE = 1056;
+  const { actual } = cost(body);
+  const usageOf = (output_tokens: number) => ({
+    input_tokens: 10,
+    output_tokens,
+    total_tokens: 10 + output_tokens,
+  });
 
   it("prices each kind of token that the upstream reports", () => {
     const usage = {
@@ -121,20 +213,147 @@ describe("the actual cost", () => {
       total_tokens: 1110,
       input_tokens_details: { image_tokens: 100, text_tokens: 10 },
     };
-    expect(actual(usage, 1)).toBe(10 * 5 + 100 * 8 + 1000 * 32);
+    expect(actual(reportedGeneration(usage))).toBe(10 * 5 + 100 * 8 + 1000 * 32);
+  });
+
+  it.each([
+    ["half of the table", TABLE / 2, TABLE / 2],
+    ["less than half of the table", TABLE / 2 - 1, TABLE],
+    ["one token", 1, TABLE],
+    ["more than the table", 5 * TABLE, 5 * TABLE],
+  ])("is for %s (%i tokens) that of %i tokens", (_, reported, charged) => {
+    expect(actual(reportedGeneration(usageOf(reported)))).toBe(10 * 5 + charged * 32);
+  });
+
+  it.each([
+    [TABLE - 1, TABLE],
+    [TABLE + 1, TABLE + 1],
+  ])(
+    "of a chat response with %i tokens is that of %i tokens: at least the table's",
+    (reported, charged) => {
+      expect(actual(reportedGeneration(usageOf(reported), { isChatUsage: true }))).toBe(
+        10 * 5 + charged * 32,
+      );
+    },
+  );
+
+  it("uses the size and the quality that the upstream chose for auto, but no others", () => {
+    const { actual: ofAuto } = cost({ model: "gpt-image-1.5" });
+    const resolved = { size: "1024x1024", quality: "low" };
+    expect(ofAuto(reportedGeneration(usageOf(1), { resolved }))).toBe(10 * 5 + 272 * 32);
+    expect(ofAuto(reportedGeneration(usageOf(1)))).toBe(10 * 5 + 6240 * 32);
+    expect(actual(reportedGeneration(usageOf(1), { resolved }))).toBe(10 * 5 + TABLE * 32);
+  });
+
+  it("of an unknown model is plausible if it is for any table", () => {
+    const vars = { MODELS: "m", DEFAULT_MODEL: "m" };
+    const unknown = cost({ size: "1024x1024", quality: "high" }, NONE, testConfig(vars));
+    const [least, most] = [patchTokens(48, 48, 1024 * 1024), patchTokens(96, 96, 1024 * 1024)];
+    const charged = (tokens: number) => unknown.actual(reportedGeneration(usageOf(tokens)));
+    expect(charged(least)).toBe(10 * 5 + least * 40);
+    expect(charged(least / 2 - 1)).toBe(10 * 5 + most * 40);
+  });
+
+  it("counts the table for each image", () => {
+    const reported = reportedGeneration(usageOf(TABLE), { images: 3 });
+    expect(cost({ ...body, n: 3 }).actual(reported)).toBe(10 * 5 + 3 * TABLE * 32);
   });
 
   it("equals the upper bound if the upstream reports no usage", () => {
-    expect(actual(NO_USAGE, 1)).toBe(bound());
+    const request = cost({ model: "gpt-image-1.5", stream: true, partial_images: 2 });
+    expect(request.actual(reportedGeneration(NO_USAGE))).toBe(request.upperBound());
+  });
+
+  it("is never less than a table's image, whatever the upstream reports", () => {
+    const tokens = fc.integer({ min: 0, max: 10_000_000 });
+    fc.assert(
+      fc.property(tokens, fc.boolean(), (output, isChatUsage) => {
+        const charged = actual(reportedGeneration(usageOf(output), { isChatUsage }));
+        expect(charged).toBeGreaterThanOrEqual((TABLE / 2) * 32);
+        expect(charged).toBeGreaterThanOrEqual(output * 32);
+      }),
+    );
   });
 
   it("prices only the generated images of a model with a price per image", () => {
     const { actual: actualCost } = cost({ model: "dall-e-2", n: 3 });
-    expect(actualCost(NO_USAGE, 2)).toBe(2 * 20_000);
+    expect(actualCost(reportedGeneration(NO_USAGE, { images: 2 }))).toBe(2 * 20_000);
+  });
+});
+
+describe("the tokens to remember", () => {
+  const { reportedTokens, tokenBound } = cost({
+    model: "gpt-image-2",
+    size: "1024x1024",
+    quality: "low",
+    n: 2,
+  });
+  const table = tokenBound()?.tokens ?? 0;
+  const usageOf = (output_tokens: number) => ({ input_tokens: 1, output_tokens, total_tokens: 1 });
+
+  it("are those of one image, at most four times the table", () => {
+    const reported = (tokens: number) =>
+      reportedTokens(reportedGeneration(usageOf(tokens), { images: 2 }));
+    expect(table).toBe(patchTokens(16, 16, 1024 * 1024));
+    expect(reported(501)?.tokens).toBe(251);
+    expect(reported(100_000)?.tokens).toBe(4 * table);
+    expect(reported(501)?.row).toBe(tokenBound()?.row);
+  });
+
+  it("are none if a chat model reports them, if there are none, or if an image has a fixed price", () => {
+    expect(reportedTokens(reportedGeneration(usageOf(500), { isChatUsage: true }))).toBeUndefined();
+    expect(reportedTokens(reportedGeneration(NO_USAGE))).toBeUndefined();
+    const dallE = cost({ model: "dall-e-2" });
+    expect(dallE.reportedTokens(reportedGeneration(usageOf(500)))).toBeUndefined();
+    expect(dallE.tokenBound()).toBeUndefined();
+  });
+
+  it("are apart for each parameter that changes them", () => {
+    const model = "gpt-image-2.6-sunburst";
+    const bodies = [
+      { model: "gpt-image-2" },
+      { model },
+      { model, size: "1536x1024" },
+      { model, quality: "high" },
+      { model, complexity: "low" },
+      { model, output_format: "webp" },
+      { model, output_format: "gif" },
+      { model, output_format: "gif", frame_count: 4 },
+    ];
+    const rows = bodies.map((body) => cost(body).tokenBound()?.row);
+    expect(new Set(rows).size).toBe(bodies.length);
+    const same = { model, prompt: "another", moderation: "low", variant: 3 };
+    expect(cost(same).tokenBound()?.row).toBe(rows[1]);
   });
 });
 
 describe("PRICES", () => {
+  it("under an alias are the prices of the alias", () => {
+    const config = testConfig({
+      MODEL_ALIASES: "fast=gpt-image-2",
+      PRICES: '{"fast":{"per_image":0.01}}',
+    });
+    expect(cost({ model: "fast" }, config.prices, config).upperBound()).toBe(10_000);
+    expect(cost({ model: "gpt-image-2" }, config.prices, config).upperBound()).not.toBe(10_000);
+  });
+
+  it("under a retired model are not the prices of its successor", () => {
+    const vars = { RETIRED_MODELS: "replace", PRICES: '{"gpt-image-1.5":{"per_image":0.01}}' };
+    const config = testConfig(vars);
+    const priceAt = (nowMs: number) => {
+      const { spec } = parseImageRequest(
+        { prompt: "x", quality: "low", size: "1024x1024" },
+        config,
+        nowMs,
+      );
+      return costOf(spec, 0, config).upperBound();
+    };
+    expect(priceAt(DECEMBER_MS - 1)).toBe(10_000);
+    expect(priceAt(DECEMBER_MS)).toBe(
+      upperBound({ model: "gpt-image-2.6-sunburst", quality: "low", size: "1024x1024" }),
+    );
+  });
+
   it("overrides the built-in prices, also for a dated snapshot", () => {
     const prices = pricesSchema.parse({ "gpt-image-2": { per_image: 0.01 } });
     expect(upperBound({ model: "gpt-image-2", n: 2 }, prices)).toBe(20_000);

@@ -1,12 +1,8 @@
 import { describe, expect, it } from "vitest";
-import {
-  newRecord,
-  NO_USAGE,
-  parseRecord,
-  type GeneratedImages,
-} from "../../../src/contract/record.ts";
+import { newRecord, parseRecord, type GeneratedImages } from "../../../src/contract/record.ts";
 import { parseImageRequest } from "../../../src/contract/request.ts";
 import { imageUrl, responseWithoutData } from "../../../src/contract/response.ts";
+import { NO_USAGE } from "../../../src/contract/usage.ts";
 import { newIdInObject } from "../../../src/lib/object-id.ts";
 import { imagesResponse } from "../../../src/openapi/schemas.ts";
 import { testConfig } from "../../support/unit-config.ts";
@@ -17,20 +13,26 @@ const GENERATED: GeneratedImages = {
     { type: "webp", sizeBytes: 7, revisedPrompt: "A man, walking" },
   ],
   usage: { input_tokens: 3, output_tokens: 5, total_tokens: 8 },
+  isChatUsage: false,
+  svgUsage: undefined,
   resolved: {},
 };
+
+/** Micro-dollars. */
+const COST = 1234;
 
 const ID = newIdInObject("gen", "0".repeat(64));
 
 function recordOf(body: object, generated: GeneratedImages = GENERATED) {
   const { spec } = parseImageRequest(body, testConfig(), Date.now());
-  return newRecord(ID, spec, generated, 1_795_000_000);
+  return newRecord(ID, spec, generated, COST, 1_795_000_000);
 }
 
 describe("the record of a generation", () => {
   it("contains the model, the time, the usage and the type and size of each image", () => {
     expect(recordOf({ prompt: "a", n: 2, model: "gpt-image-2" })).toMatchObject({
       version: 1,
+      cost: COST,
       created: 1_795_000_000,
       model: "gpt-image-2",
       usage: { input_tokens: 3, output_tokens: 5, total_tokens: 8 },
@@ -53,7 +55,7 @@ describe("the record of a generation", () => {
     ["a record without images", { ...recordOf({ prompt: "a" }), images: [] }],
     [
       "a record with an image of an unknown type",
-      { ...recordOf({ prompt: "a" }), images: [{ type: "svg", bytes: 1 }] },
+      { ...recordOf({ prompt: "a" }), images: [{ type: "bmp", bytes: 1 }] },
     ],
   ])("is undefined if the stored value is %s", (_, value) => {
     expect(parseRecord(value)).toBeUndefined();
@@ -94,6 +96,7 @@ describe("the response body of a record", () => {
       input_tokens: 3,
       output_tokens: 5,
       total_tokens: 8,
+      input_tokens_details: { text_tokens: 0, image_tokens: 0 },
       prompt_tokens: 3,
       completion_tokens: 5,
     });
@@ -108,8 +111,30 @@ describe("the response body of a record", () => {
     expect(imageUrl(record, 1, origin)).toBe(`${origin}/v1/images/${record.id}/1.webp`);
   });
 
+  it("reports the usage of the model that wrote an SVG", () => {
+    const svgUsage = {
+      model: "gpt-5.6-terra",
+      input_tokens: 1200,
+      output_tokens: 5400,
+      reasoning_tokens: 2000,
+      total_tokens: 6600,
+    };
+    const { svg_usage } = responseWithoutData(
+      recordOf({ prompt: "a" }, { ...GENERATED, svgUsage }),
+      origin,
+    );
+    expect(svg_usage).toEqual(svgUsage);
+  });
+
   it("reports zero usage if the upstream reports none", () => {
     const { usage } = responseWithoutData({ ...record, usage: NO_USAGE }, origin);
-    expect(Object.values(usage)).toEqual([0, 0, 0, 0, 0]);
+    expect(usage).toEqual({
+      input_tokens: 0,
+      output_tokens: 0,
+      total_tokens: 0,
+      input_tokens_details: { text_tokens: 0, image_tokens: 0 },
+      prompt_tokens: 0,
+      completion_tokens: 0,
+    });
   });
 });

@@ -88,8 +88,8 @@ describe("the parameters of a model family", () => {
     ["gpt-image-2", ["auto", "low", "medium", "high"], ["xhigh", "max", "standard", "hd"]],
     ["gpt-image-2.5-flare", ["auto", "low", "medium", "high", "xhigh", "max"], ["hd"]],
     ["gpt-image-2.6-sunburst", ["auto", "low", "medium", "high", "xhigh", "max"], ["standard"]],
-    ["dall-e-3", ["standard", "hd"], ["auto", "high"]],
-    ["dall-e-2", ["standard"], ["hd", "auto"]],
+    ["dall-e-3", ["standard", "hd"], ["high"]],
+    ["dall-e-2", ["standard"], ["hd"]],
   ])("include for %s the qualities %j and exclude %j", (model, allowed, rejected) => {
     for (const quality of allowed)
       expect(parse({ prompt: "a", model, quality }).spec.quality).toBe(quality);
@@ -141,21 +141,28 @@ describe("the parameters of a model family", () => {
 
 describe("the prompt", () => {
   it.each([
-    [1000, "gpt-image-1.5", {}],
-    [32_000, "gpt-image-1.5", { PROMPT_MAX_CHARS: "32000" }],
-    [4000, "dall-e-3", { PROMPT_MAX_CHARS: "32000" }],
-    [1000, "dall-e-2", { PROMPT_MAX_CHARS: "32000" }],
-    [10, "gpt-image-2", { PROMPT_MAX_CHARS: 10 }],
-  ])("may have at most %i characters for %s with the variables %o", (limit, model, vars) => {
-    expect(parse({ prompt: "é".repeat(limit), model }, vars).spec.prompt).toHaveLength(limit);
-    const failure = failureOf(() => parse({ prompt: "é".repeat(limit + 1), model }, vars));
-    expect(failure).toEqual({
-      code: "string_above_max_length",
-      param: "prompt",
-      maxChars: limit,
-      chars: limit + 1,
-    });
-  });
+    [1000, "gpt-image-1.5", {}, 32_000],
+    [32_000, "gpt-image-1.5", { PROMPT_MAX_CHARS: "32000" }, undefined],
+    [1000, "dall-e-3", {}, 4000],
+    [4000, "dall-e-3", { PROMPT_MAX_CHARS: "32000" }, undefined],
+    [1000, "dall-e-2", { PROMPT_MAX_CHARS: "32000" }, undefined],
+    [10, "gpt-image-2", { PROMPT_MAX_CHARS: 10 }, 32_000],
+  ])(
+    "may have at most %i characters for %s with %o; the operator can raise it to %s",
+    (limit, model, vars, raised) => {
+      expect(parse({ prompt: "é".repeat(limit), model }, vars).spec.prompt).toHaveLength(limit);
+      const failure = failureOf(() => parse({ prompt: "é".repeat(limit + 1), model }, vars));
+      expect(failure).toEqual({
+        code: "string_above_max_length",
+        param: "prompt",
+        maxChars: limit,
+        chars: limit + 1,
+        ...(raised === undefined
+          ? {}
+          : { raisable: { variable: "PROMPT_MAX_CHARS", maxChars: raised } }),
+      });
+    },
+  );
 
   it("is measured in code points, so that an emoji is one character", () => {
     expect(parse({ prompt: "🦊".repeat(1000) }).spec.prompt).toBe("🦊".repeat(1000));
@@ -335,7 +342,7 @@ describe("the order of checks", () => {
   });
 
   it("reports a parameter of another model before an empty prompt", () => {
-    expect(wireErrorOf({ prompt: "", style: "vivid" }).param).toBe("style");
+    expect(wireErrorOf({ prompt: "", style: "natural" }).param).toBe("style");
   });
 
   it("reports an invalid combination before an invalid size", () => {

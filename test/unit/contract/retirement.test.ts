@@ -1,7 +1,9 @@
 import { describe, expect, it } from "vitest";
-import { KNOWN_MODELS, knownModel, sizeProblem } from "../../../src/contract/models.ts";
+import { KNOWN_MODELS, knownModel } from "../../../src/contract/models.ts";
 import { costOf } from "../../../src/contract/pricing.ts";
-import { parseImageRequest, withSuccessor, type ImageSpec } from "../../../src/contract/request.ts";
+import type { ImageSpec } from "../../../src/contract/image-spec.ts";
+import { parseImageRequest, withSuccessor } from "../../../src/contract/request.ts";
+import { sizeProblem } from "../../../src/contract/sizes.ts";
 import {
   isOpenAiUrl,
   replacementOf,
@@ -166,7 +168,7 @@ describe("a request for a model with a shutdown", () => {
   }
 
   function upperBoundOf(spec: ImageSpec): number {
-    return costOf(spec, 0, new Map()).upperBound();
+    return costOf(spec, 0, testConfig()).upperBound();
   }
 
   it("is sent with the default model's successor from midnight UTC on if it names no model", () => {

@@ -162,13 +162,7 @@ const TABLE: readonly (readonly [Failure, number, string, string | null, string 
   [{ code: "upstream_outcome_unknown" }, 502, "upstream_error", null, "upstream_outcome_unknown"],
   [{ code: "idempotency_key_reused" }, 422, IRE, null, "idempotency_key_reused"],
   [{ code: "generation_not_found" }, 404, IRE, null, "generation_not_found"],
-  [
-    { code: "not_acceptable", reason: "the image is image/png", mayHaveCharged: false },
-    406,
-    IRE,
-    null,
-    "not_acceptable",
-  ],
+  [{ code: "not_acceptable", reason: "the image is image/png" }, 406, IRE, null, "not_acceptable"],
   [{ code: "invalid_signature" }, 403, IRE, null, "invalid_signature"],
   [{ code: "signature_expired" }, 403, IRE, null, "signature_expired"],
   [{ code: "missing_token", credential: "token" }, 401, IRE, null, "missing_token"],
@@ -252,7 +246,6 @@ describe("the headers of an error response", () => {
   it.each<[Failure, string, string]>([
     [{ code: "method_not_allowed", allow: ["GET", "HEAD"] }, "allow", "GET, HEAD"],
     [{ code: "range_not_satisfiable", sizeBytes: 9 }, "content-range", "bytes */9"],
-    [{ code: "upstream_rate_limited", retryAfterSeconds: 7 }, "retry-after", "7"],
     [{ code: "not_cached" }, "x-should-retry", "false"],
     [{ code: "upstream_outcome_unknown" }, "x-should-retry", "false"],
     [{ code: "missing_token", credential: "token" }, "www-authenticate", "Bearer"],
@@ -266,6 +259,17 @@ describe("the headers of an error response", () => {
   });
 
   it.each<[Failure]>([
+    [{ code: "upstream_rate_limited", retryAfterSeconds: 7 }],
+    [{ code: "budget_exceeded", retryAfterSeconds: 7 }],
+    [{ code: "rate_limit_exceeded", reason: "requests", retryAfterSeconds: 7, policy: "p" }],
+  ])("contain for %o the time to wait in seconds and in milliseconds", (failure) => {
+    expect(toWire(failure).headers).toMatchObject({
+      "retry-after": "7",
+      "retry-after-ms": "7000",
+    });
+  });
+
+  it.each<[Failure]>([
     [{ code: "upstream_unreachable", mayHaveCharged: false }],
     [{ code: "upstream_failed", status: 500, mayHaveCharged: false }],
     [{ code: "upstream_rate_limited", retryAfterSeconds: undefined }],
@@ -276,6 +280,20 @@ describe("the headers of an error response", () => {
 });
 
 describe("the body of an error response", () => {
+  it("says how the operator raises the limit of a prompt", () => {
+    const failure = {
+      code: "string_above_max_length",
+      param: "prompt",
+      maxChars: 1000,
+      chars: 1204,
+    } as const;
+    const raisable = { variable: "PROMPT_MAX_CHARS", maxChars: 32_000 };
+    expect(toWire(failure).body.error.message).not.toContain("PROMPT_MAX_CHARS");
+    expect(toWire({ ...failure, raisable }).body.error.message).toBe(
+      "'prompt' has 1204 characters. At most 1000 are allowed. The operator of this gateway can raise the limit to 32000 with PROMPT_MAX_CHARS.",
+    );
+  });
+
   it("shortens a long name that the client chose", () => {
     const long = "x".repeat(5000);
     for (const failure of [

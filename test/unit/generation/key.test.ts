@@ -1,6 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { parseImageRequest, type ImageSpec } from "../../../src/contract/request.ts";
+import type { ImageSpec } from "../../../src/contract/image-spec.ts";
+import { parseImageRequest } from "../../../src/contract/request.ts";
 import { requestIdentity, requestKey, requestKeys } from "../../../src/generation/key.ts";
 import { testConfig } from "../../support/unit-config.ts";
 import { DECEMBER_MS } from "../../support/upstream/shutdowns.ts";

@@ -169,8 +169,24 @@ describe("the recent moderation block", () => {
   it("is the newest block of the last minute", () => {
     const [older, newer] = [failed({ id: "gen_b" }), failed({ id: "gen_c" })];
     const other = failed({ id: "gen_d", failure: { code: "upstream_outcome_unknown" } });
-    expect(recentModerationBlock([older, newer, other], NOW_MS + 60_000)).toBe(newer);
-    expect(recentModerationBlock([older, newer, other], NOW_MS + 60_001)).toBeUndefined();
+    const recentBlock = (nowMs: number) =>
+      recentModerationBlock([older, newer, other], undefined, nowMs);
+    expect(recentBlock(NOW_MS + 60_000)).toBe(newer);
+    expect(recentBlock(NOW_MS + 60_001)).toBeUndefined();
+  });
+
+  it("is the block of the same sender, or of a request without one", () => {
+    const blockOf = (id: string, identity?: string) => {
+      const block = { code: "moderation_blocked", details: undefined } as const;
+      return failed({ id, failure: identity === undefined ? block : { ...block, identity } });
+    };
+    const [general, ofAnn] = [blockOf("gen_b"), blockOf("gen_c", "ann")];
+    const recentBlock = (identity?: string) =>
+      recentModerationBlock([general, ofAnn], identity, NOW_MS);
+    expect(recentBlock("ann")).toBe(ofAnn);
+    expect(recentBlock("bob")).toBe(general);
+    expect(recentBlock()).toBe(general);
+    expect(recentModerationBlock([ofAnn], "bob", NOW_MS)).toBeUndefined();
   });
 });
 

@@ -30,7 +30,7 @@ async function read(text: string) {
   const partials: PartialImageEvent[] = [];
   const slots: number[] = [];
   const result = await readEventStream(bytesOf(text), {
-    collector: new ImageCollector((slot) => slots.push(slot)),
+    collector: new ImageCollector((slot) => slots.push(slot), false),
     onPartialImage: (each) => partials.push(each),
     secrets: [SECRET],
   });

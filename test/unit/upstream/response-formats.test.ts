@@ -25,6 +25,8 @@ describe("a response of the Images API", () => {
       {
         images: [{ source: "AAAA", revisedPrompt: undefined }],
         usage: { ...usage, output_tokens_details: undefined },
+        isChatUsage: false,
+        svgUsage: undefined,
         resolved,
       },
     );
@@ -89,9 +91,62 @@ describe("the usage of a response", () => {
     [{ input_tokens: -5, output_tokens: "x" }, 0],
     [{ input_tokens: 2, output_tokens: 3 }, 5],
     [{ total_tokens: 9 }, 9],
+    // Servers report both names, one of them 0.
+    [{ prompt_tokens: 50, completion_tokens: 272, input_tokens: 0, output_tokens: 0 }, 322],
+    [{ prompt_tokens: 0, completion_tokens: 0, input_tokens: 50, output_tokens: 272 }, 322],
+    [{ input_tokens: 1.4, output_tokens: 2.6 }, 4],
+    // Not plausible as a number of tokens.
+    [{ input_tokens: 2, output_tokens: 10_000_001 }, 2],
+    [{ input_tokens: 2, output_tokens: 2 ** 53 - 1 }, 2],
+    [{ input_tokens: 2, output_tokens: Number.POSITIVE_INFINITY }, 2],
+    [{ output_tokens: 10_000_000 }, 10_000_000],
   ])("is read from %j as %i tokens in total", (usage, total) => {
     expect(parseResponse({ data: [{ b64_json: "AAAA" }], usage })?.usage.total_tokens).toBe(total);
   });
+});
+
+describe("the breakdown of a usage", () => {
+  const detailsOf = (input_tokens_details: unknown) =>
+    parseResponse({ data: [{ b64_json: "AAAA" }], usage: { input_tokens_details } })?.usage
+      .input_tokens_details;
+
+  it("contains only numbers of tokens under short names", () => {
+    expect(
+      detailsOf({ text_tokens: 3.4, image_tokens: -1, audio: "x", ["n".repeat(41)]: 1, "a b": 1 }),
+    ).toEqual({ text_tokens: 3 });
+  });
+
+  it("is cut to a few names", () => {
+    const many = Object.fromEntries(Array.from({ length: 50 }, (_, index) => [`t${index}`, index]));
+    expect(Object.keys(detailsOf(many) ?? {})).toHaveLength(8);
+  });
+
+  it.each(["x", 3, null])("is absent if it is %j", (details) => {
+    expect(detailsOf(details)).toBeUndefined();
+  });
+});
+
+describe("the usage of the model that wrote an SVG", () => {
+  const svgUsageOf = (svg_usage: unknown) =>
+    parseResponse({ data: [{ b64_json: "AAAA" }], svg_usage })?.svgUsage;
+
+  it("is read like the usage of the image", () => {
+    const usage = { model: "m", input_tokens: 1.2, output_tokens: 5, reasoning_tokens: -1 };
+    expect(svgUsageOf(usage)).toEqual({
+      model: "m",
+      input_tokens: 1,
+      output_tokens: 5,
+      reasoning_tokens: 0,
+      total_tokens: 6,
+    });
+  });
+
+  it.each([undefined, null, "x", {}, { model: "m".repeat(129) }])(
+    "is absent if it is %j",
+    (usage) => {
+      expect(svgUsageOf(usage)).toBeUndefined();
+    },
+  );
 });
 
 describe("an incomplete response", () => {

@@ -1,0 +1,79 @@
+import type { ReportedTokens } from "../contract/pricing.ts";
+
+/** Bounds the table, because clients may request many sizes. The row with the oldest report is replaced. */
+const MAX_ROWS = 500;
+
+/** The most output tokens of an image on one day, for some requested parameters. */
+export interface LearnedRow extends ReportedTokens {
+  /** YYYY-MM-DD, UTC. */
+  day: string;
+}
+
+/**
+ * Stores the most output tokens that an upstream has reported for one image: for each day, by the requested
+ * parameters. Upper bounds grow with them, because the tables of prices may be out of date.
+ */
+export class LearnedTokens {
+  readonly #sql: SqlStorage;
+
+  constructor(sql: SqlStorage) {
+    this.#sql = sql;
+  }
+
+  /** Stores a report if it is the largest of its day. */
+  add({ row, tokens, day }: LearnedRow): void {
+    this.#sql.exec(`
+      CREATE TABLE IF NOT EXISTS learned (
+        row TEXT NOT NULL, day TEXT NOT NULL, tokens INTEGER NOT NULL, PRIMARY KEY (row, day)
+      );
+    `);
+    this.#sql.exec(
+      `INSERT INTO learned (row, day, tokens) VALUES (?, ?, ?)
+         ON CONFLICT (row, day) DO UPDATE SET tokens = MAX(tokens, excluded.tokens)`,
+      row,
+      day,
+      tokens,
+    );
+    this.#sql.exec(
+      `DELETE FROM learned WHERE row NOT IN
+         (SELECT row FROM learned GROUP BY row ORDER BY MAX(day) DESC, row LIMIT ?)`,
+      MAX_ROWS,
+    );
+  }
+
+  /** Returns the most tokens of an image since a day, for the requested parameters; 0 without a report. */
+  most(row: string, sinceDay: string): number {
+    return this.#rows("row = ? AND day >= ?", row, sinceDay)[0]?.tokens ?? 0;
+  }
+
+  /** Returns the most tokens since a day, for all requested parameters. */
+  since(day: string): LearnedRow[] {
+    return this.#rows("day >= ?", day);
+  }
+
+  deleteBefore(day: string): void {
+    if (this.#exists()) this.#sql.exec("DELETE FROM learned WHERE day < ?", day);
+  }
+
+  deleteAll(): void {
+    if (this.#exists()) this.#sql.exec("DELETE FROM learned");
+  }
+
+  #rows(condition: string, ...bindings: string[]): LearnedRow[] {
+    if (!this.#exists()) return [];
+    return this.#sql
+      .exec<Record<string, SqlStorageValue> & LearnedRow>(
+        // With MAX, SQLite takes the other columns from the row that has the maximum.
+        `SELECT row, day, MAX(tokens) AS tokens FROM learned WHERE ${condition} GROUP BY row ORDER BY row`,
+        ...bindings,
+      )
+      .toArray();
+  }
+
+  /** Returns true if there is a table. Most accounts never store a report, so they have none. */
+  #exists(): boolean {
+    return (
+      this.#sql.exec("SELECT 1 FROM sqlite_master WHERE name = 'learned'").toArray().length > 0
+    );
+  }
+}

@@ -1,0 +1,62 @@
+import * as z from "zod";
+import type { SvgAuthor } from "./image-spec.ts";
+import { MAX_TOKENS, type SvgUsage } from "./usage.ts";
+
+/** The price of a model that writes SVG, in USD per million tokens, and the most tokens that it uses. */
+export interface SvgModel {
+  text_in: number;
+  text_out: number;
+  /** The tokens of one SVG, input, reasoning and output together. */
+  max_tokens: number;
+}
+
+/** The models that may write an SVG, by id. */
+export type SvgModels = ReadonlyMap<string, SvgModel>;
+
+const money = z.number().min(0).max(10_000);
+
+/** The variable `SVG_MODELS`: `{"model": {"text_in", "text_out", "max_tokens"}}`. */
+export const svgModelsSchema = z
+  .record(
+    z.string().min(1).max(128),
+    z.strictObject({
+      text_in: money,
+      text_out: money,
+      max_tokens: z.int().min(1).max(MAX_TOKENS),
+    }),
+  )
+  .transform((models): SvgModels => new Map(Object.entries(models)));
+
+/**
+ * Returns the upper bound of the cost of writing an SVG, in micro-dollars. It counts every token at the
+ * higher price. Without a requested model it is that of the most expensive one.
+ */
+export function svgUpperBound(author: SvgAuthor | undefined, models: SvgModels): number {
+  const bounds = candidates(author, models).map((model) =>
+    Math.ceil(model.max_tokens * Math.max(model.text_in, model.text_out)),
+  );
+  return Math.max(0, ...bounds);
+}
+
+/**
+ * Returns the cost of writing an SVG, in micro-dollars, from the tokens that the upstream reports; the upper
+ * bound if it reports none.
+ */
+export function svgCost(
+  author: SvgAuthor | undefined,
+  models: SvgModels,
+  usage: SvgUsage | undefined,
+): number {
+  if (usage === undefined || usage.output_tokens === 0) return svgUpperBound(author, models);
+  const reported = author ?? { model: usage.model };
+  const costs = candidates(reported, models).map((model) =>
+    Math.ceil(usage.input_tokens * model.text_in + usage.output_tokens * model.text_out),
+  );
+  return Math.max(0, ...costs);
+}
+
+/** Returns the named model, or all models if none is named or the configuration no longer has it. */
+function candidates(author: SvgAuthor | undefined, models: SvgModels): readonly SvgModel[] {
+  const named = author?.model === undefined ? undefined : models.get(author.model);
+  return named === undefined ? [...models.values()] : [named];
+}
