@@ -4,7 +4,8 @@ import { tokenSecrets } from "./token-secrets.ts";
 
 const USAGE = `npm run sign-url -- --prompt "a man walks" [--ttl 3600] [--origin https://…]
                     [--model …] [--size …] [--quality …] [--background …] [--output_format …]
-                    [--output_compression …] [--moderation …] [--style …]
+                    [--output_compression …] [--moderation …] [--complexity …]
+                    [--frame_count …] [--frame_duration_ms …] [--style …] [--variant …]
 
 Prints a signed URL of an image. The gateway generates the image on the first request. The URL
 expires after --ttl seconds. Requires TOKEN_SECRET in the environment or .dev.vars.`;
@@ -19,7 +20,11 @@ const PARAMETERS = [
   "output_format",
   "output_compression",
   "moderation",
+  "complexity",
+  "frame_count",
+  "frame_duration_ms",
   "style",
+  "variant",
 ] as const;
 
 const values = optionsOf(USAGE, {

@@ -1,3 +1,5 @@
+import type { TokenRow } from "./token-row.ts";
+
 /** The checks, in the order of the response. */
 export const CHECK_NAMES = [
   "upstream",
@@ -24,13 +26,7 @@ export interface DiagnosticCheck {
  * The most output tokens that the upstream has reported for one image in the last 31 days, for some requested
  * parameters. Upper bounds of the cost grow with them.
  */
-export interface LearnedTokensView {
-  model: string;
-  size: string;
-  quality: string;
-  complexity: string | null;
-  output_format: string;
-  frame_count: number | null;
+export interface LearnedTokensView extends TokenRow {
   output_tokens: number;
   /** YYYY-MM-DD, UTC. */
   day: string;

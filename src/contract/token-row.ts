@@ -2,44 +2,37 @@ import * as z from "zod";
 import { valueOfJson } from "../lib/json.ts";
 import type { ImageOptions, ImageSpec } from "./image-spec.ts";
 
-/** The requested parameters that decide the number of output tokens of an image. */
-const tokenRow = z.tuple([
-  z.string(),
-  z.string(),
-  z.string(),
-  z.string().nullable(),
-  z.string(),
-  z.number().nullable(),
-]);
+/** The requested parameters that decide the number of output tokens of an image, in the API's names. */
+const tokenRow = z.object({
+  model: z.string(),
+  size: z.string(),
+  quality: z.string(),
+  complexity: z.string().nullable(),
+  output_format: z.string(),
+  frame_count: z.number().nullable(),
+});
 
-/** The parameters that the name contains. */
-interface TokenRowParameters extends Pick<
-  ImageSpec,
-  "upstreamModel" | "size" | "quality" | "further"
-> {
+export type TokenRow = z.infer<typeof tokenRow>;
+
+interface Requested extends Pick<ImageSpec, "upstreamModel" | "size" | "quality" | "further"> {
   options: Pick<ImageOptions, "output_format"> | undefined;
 }
 
 /** Returns the name under which the tokens of a request are remembered. */
-export function tokenRowOf(parameters: TokenRowParameters): string {
-  const { upstreamModel, size, quality, options, further } = parameters;
-  const { complexity = null, frame_count = null } = further;
-  const format = options?.output_format ?? "png";
-  const row: z.infer<typeof tokenRow> = [
-    upstreamModel,
+export function tokenRowOf({ upstreamModel, size, quality, options, further }: Requested): string {
+  // The name depends on the order of these fields.
+  const row: TokenRow = {
+    model: upstreamModel,
     size,
     quality,
-    complexity,
-    format,
-    frame_count,
-  ];
+    complexity: further.complexity ?? null,
+    output_format: options?.output_format ?? "png",
+    frame_count: further.frame_count ?? null,
+  };
   return JSON.stringify(row);
 }
 
 /** Returns the requested parameters in such a name. */
-export function parseTokenRow(name: string) {
-  const [model, size, quality, complexity, output_format, frame_count] = tokenRow.parse(
-    valueOfJson(name),
-  );
-  return { model, size, quality, complexity, output_format, frame_count };
+export function parseTokenRow(name: string): TokenRow {
+  return tokenRow.parse(valueOfJson(name));
 }

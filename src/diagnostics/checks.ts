@@ -28,8 +28,8 @@ export async function diagnose(config: Config): Promise<Diagnostics> {
 async function learnedTokensView(config: Config): Promise<LearnedTokensView[]> {
   const rows = await learnedTokens(config).catch(() => []);
   return rows.map(({ row, tokens, day }) => {
-    const parameters = parseTokenRow(row);
-    return Object.assign(parameters, { output_tokens: tokens, day });
+    const learned = { output_tokens: tokens, day };
+    return Object.assign(learned, parseTokenRow(row));
   });
 }
 

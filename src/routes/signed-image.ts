@@ -1,5 +1,6 @@
 import type { Hono } from "hono";
 import { verifyQuery } from "../access/signed-url.ts";
+import { bodyOfText } from "../contract/text-parameters.ts";
 import { GatewayError } from "../errors/failure.ts";
 import { generate } from "../generation/generate.ts";
 import { requireOneImage } from "../http/accept.ts";
@@ -15,7 +16,7 @@ import { parseCacheControl } from "../lib/cache-control.ts";
 export function signedImageRoute(app: Hono<AppEnv>): void {
   app.get(GENERATIONS_PATH, async (c) => {
     const context = generationContext(c);
-    const { tokenSecrets } = context.config;
+    const { tokenSecrets, extraParameters } = context.config;
     if (tokenSecrets.length === 0) {
       throw new GatewayError({ code: "method_not_allowed", allow: WITHOUT_SIGNED_URLS });
     }
@@ -28,7 +29,7 @@ export function signedImageRoute(app: Hono<AppEnv>): void {
         // The signature permits the request of any client. The budget of its network is charged.
         authenticate: () => anonymous("signed-url", networkOfClient(c)),
         parse: () => {
-          const request = imageRequest(fromQuery(parameters), nowMs, c);
+          const request = imageRequest(bodyOfText(parameters, extraParameters), nowMs, c);
           requireOneImage(request.spec.n);
           return { request: { ...request, delivery: FILE } };
         },
@@ -50,15 +51,3 @@ const OPTIONS = {
   idempotencyKey: undefined,
   waitsForTurn: true,
 };
-
-/** Returns the parameters of a query as a JSON body, with integers as numbers. */
-function fromQuery(parameters: Record<string, string>): Record<string, string | number> {
-  return Object.fromEntries(
-    Object.entries(parameters).map(([name, value]) => [
-      name,
-      NUMBERS.has(name) && /^\d+$/.test(value) ? Number(value) : value,
-    ]),
-  );
-}
-
-const NUMBERS: ReadonlySet<string> = new Set(["n", "output_compression"]);

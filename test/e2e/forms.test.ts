@@ -221,6 +221,25 @@ describe("a signed URL", () => {
     expect((await read<ErrorBody>(response)).error.param).toBe("size");
   });
 
+  it("accepts the newer parameters", async () => {
+    const prompt = newPrompt();
+    const parameters = {
+      prompt,
+      model: "gpt-image-2.6-flare",
+      size: "320x320",
+      output_format: "gif",
+      frame_count: "4",
+      complexity: "low",
+      variant: "7",
+    };
+    const options = Object.entries(parameters).flatMap(([name, value]) => [`--${name}`, value]);
+    expect(await formatOf(await fetch(await signed(...options)))).toBe("gif");
+    expect(stage.upstream.received(prompt)[0]?.body).toMatchObject({
+      frame_count: 4,
+      complexity: "low",
+    });
+  });
+
   it("accepts numeric parameters", async () => {
     const url = await signed(
       "--prompt",

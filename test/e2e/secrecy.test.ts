@@ -59,6 +59,27 @@ describe("a request to the upstream", () => {
   });
 });
 
+describe("an upstream that identifies callers", () => {
+  const identifying = startStage({ SAFETY_IDENTIFIERS: "on" });
+
+  it("receives the same keyed hash with every request of a caller, and no address", async () => {
+    const body = { model: "gpt-image-2", size: "1024x640", quality: "low" };
+    const texts = [newPrompt(), newPrompt()];
+    const responses = await Promise.all(
+      texts.map((prompt) => identifying.post({ ...body, prompt })),
+    );
+    const sent = texts.map(
+      (prompt) => identifying.upstream.received(prompt)[0]?.body["safety_identifier"],
+    );
+    expect(sent).toEqual([expect.stringMatching(/^[0-9a-f]{64}$/), sent[0]]);
+    for (const response of responses) {
+      expect(response.status).toBe(200);
+      expect(await response.text()).not.toContain(String(sent[0]));
+    }
+    expect(identifying.gateway.logs()).not.toContain(String(sent[0]));
+  });
+});
+
 describe("a response to the client", () => {
   it("contains none of the upstream's own headers", async () => {
     const response = await post("");

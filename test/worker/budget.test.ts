@@ -231,6 +231,51 @@ describe("a generation", () => {
     expect(rows).toMatchObject([{ caller: "public", images: 1, hits: 1, spent, saved: spent }]);
   });
 
+  it.each([
+    ["one token", "tokens=1"],
+    ["a fraction of the tokens of an image", "tokens=130.7"],
+    ["a negative number of tokens", "tokens=-5"],
+    ["more tokens than there can be", `tokens=${2 ** 53 - 1}`],
+    ["no usage", "usage=none"],
+    ["a usage of zeros", "usage=zeros"],
+    ["one token in a chat completion", "dialect=chat-data tokens=1"],
+  ])("costs what the table says if the upstream reports %s", async (_, directives) => {
+    const prompt = newPrompt(`[upstream ${directives}]`);
+    expect((await post({ ...LOW, prompt })).status).toBe(200);
+    const ofImage = 272 * 32;
+    // The tokens of the prompt are those that the upstream reports, or an upper bound.
+    const ofPrompt = (new TextEncoder().encode(prompt).byteLength + 100) * 5;
+    await eventually(async () => {
+      const spent = await spentToday(testConfig());
+      expect(spent).toBeGreaterThan(ofImage);
+      expect(spent).toBeLessThanOrEqual(ofImage + ofPrompt);
+      const { rows } = await usageOf(testConfig());
+      expect(rows).toMatchObject([{ images: 1, spent }]);
+    });
+  });
+
+  it("costs the tokens that the upstream reports, if they are more than the table says", async () => {
+    await post({ ...LOW, prompt: newPrompt("[upstream tokens=1000]") });
+    await eventually(async () => {
+      const spent = await spentToday(testConfig());
+      expect(spent).toBeGreaterThan(1000 * 32);
+      expect(spent).toBeLessThan(1100 * 32);
+    });
+  });
+
+  it("shows the cost at which it was charged to a cache hit, whatever the prices are then", async () => {
+    const body = { ...LOW, prompt: newPrompt() };
+    await post(body);
+    await copied();
+    const spent = await spentToday(testConfig());
+    const env = environment({ PRICES: '{"gpt-image-1.5":{"per_image":1}}' });
+    expect((await post(body, {}, env)).headers.get("cache-status")).toMatch(/^darkroom; hit/);
+    await eventually(async () => {
+      const { rows } = await usageOf(testConfig());
+      expect(rows).toMatchObject([{ hits: 1, saved: spent }]);
+    });
+  });
+
   it("fails with `budget_exceeded` and the seconds until midnight UTC, without an upstream call", async () => {
     const prompt = newPrompt();
     const body = { ...LOW, prompt };

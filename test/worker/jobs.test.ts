@@ -80,7 +80,9 @@ describe("a job", () => {
     });
     expect(response.headers.get("location")).toBe(`/v1/images/generations/${job.id}`);
     expect(response.headers.get("preference-applied")).toBe("respond-async");
-    expect(Number(response.headers.get("retry-after"))).toBeGreaterThan(0);
+    const seconds = Number(response.headers.get("retry-after"));
+    expect(seconds).toBeGreaterThan(0);
+    expect(Number(response.headers.get("retry-after-ms"))).toBe(seconds * 1000);
   });
 
   it("delivers one webhook when it completes, with images by URL", async () => {

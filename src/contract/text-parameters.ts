@@ -1,0 +1,43 @@
+import { valueOfJson } from "../lib/json.ts";
+
+const NUMBERS: ReadonlySet<string> = new Set([
+  "n",
+  "output_compression",
+  "frame_count",
+  "frame_duration_ms",
+  "variant",
+  "partial_images",
+]);
+const BOOLEANS: ReadonlySet<string> = new Set(["stream"]);
+
+/** The names of nested parameters in a form, as the SDKs write them, and their places in the JSON body. */
+const SVG_MODEL = "svg[model]";
+const SVG_EFFORT = "svg[reasoning][effort]";
+
+/**
+ * Returns parameters that were sent as text, in a query, as a JSON body. Numbers and booleans have one
+ * spelling. Every other text stays text, and is rejected where it has the wrong type.
+ *
+ * @param extraParameters the names that `EXTRA_PARAMETERS` lists. Their values are numbers and booleans if
+ *   they are spelled as JSON's
+ */
+export function bodyOfText(
+  parameters: Readonly<Record<string, string>>,
+  extraParameters: readonly string[],
+): Record<string, unknown> {
+  const { [SVG_MODEL]: model, [SVG_EFFORT]: effort, ...rest } = parameters;
+  const body: Record<string, unknown> = {};
+  for (const [name, value] of Object.entries(rest)) {
+    body[name] = valueOf(name, value, extraParameters.includes(name));
+  }
+  if (model !== undefined || effort !== undefined) body["svg"] = { model, reasoning: { effort } };
+  return body;
+}
+
+function valueOf(name: string, text: string, isExtra: boolean): unknown {
+  if (NUMBERS.has(name) && /^\d+$/.test(text)) return Number(text);
+  if (BOOLEANS.has(name) && /^(?:true|false)$/.test(text)) return text === "true";
+  if (!isExtra) return text;
+  const value = valueOfJson(text);
+  return typeof value === "number" || typeof value === "boolean" ? value : text;
+}

@@ -1,0 +1,137 @@
+import { describe, expect, inject, it, vi } from "vitest";
+import { GenerationClient } from "../../src/generation/client.ts";
+import { newPrompt, SMALL } from "../support/bodies.ts";
+import { eventually } from "../support/eventually.ts";
+import { quietAndFresh } from "../support/worker/fresh-state.ts";
+import {
+  bindings,
+  deleteObjects,
+  errorOf,
+  post,
+  upstreamCalls,
+} from "../support/worker/harness.ts";
+
+const log = quietAndFresh({ expectsErrors: true });
+
+const BLOCKED = [400, "moderation_blocked", null];
+
+/** Releases the call that the upstream holds for a prompt. */
+async function release(prompt: string, directives: string): Promise<void> {
+  const url = new URL("/release", inject("upstreamUrl"));
+  url.searchParams.set("prompt", prompt);
+  url.searchParams.set("as", directives);
+  await eventually(async () => expect((await fetch(url)).status).toBe(204));
+}
+
+/**
+ * Sends a request of Ann that the upstream holds, and then another one that joins it. Returns both responses
+ * after the upstream has responded to the first one as the directives say, and to any other with an image.
+ */
+async function joined(first: object, second: object, directives: string) {
+  const progress = vi.spyOn(GenerationClient.prototype, "progress");
+  const prompt = newPrompt("[upstream hold times=1]");
+  const responses = [post({ ...SMALL, prompt, ...first })];
+  await eventually(() => expect(progress).toHaveBeenCalledTimes(1));
+  responses.push(post({ ...SMALL, prompt, ...second }));
+  await eventually(() => expect(progress).toHaveBeenCalledTimes(2));
+  await release(prompt, directives);
+  const [ofFirst, ofSecond] = await Promise.all(responses);
+  if (ofFirst === undefined || ofSecond === undefined) throw new Error("two responses");
+  return { ofFirst, ofSecond, calls: await upstreamCalls(prompt) };
+}
+
+describe("a moderation block of a request with an identifier", () => {
+  it.each(["user", "safety_identifier"])("is that of its sender alone: %s", async (name) => {
+    const prompt = newPrompt("[upstream block=ann]");
+    const body = { ...SMALL, prompt };
+    expect(await errorOf(await post({ ...body, [name]: "ann" }))).toEqual(BLOCKED);
+    expect(await errorOf(await post({ ...body, [name]: "ann" }))).toEqual(BLOCKED);
+    expect(await upstreamCalls(prompt)).toBe(1);
+    expect((await post({ ...body, [name]: "bob" })).status).toBe(200);
+    expect(await upstreamCalls(prompt)).toBe(2);
+  });
+
+  it("is remembered in KV for its sender alone, without the identifier", async () => {
+    const prompt = newPrompt("[upstream block=ann]");
+    const body = { ...SMALL, prompt };
+    await post({ ...body, user: "ann" });
+    await eventually(async () => {
+      const { keys } = await bindings().CACHE.list({ prefix: "refusal/" });
+      expect(keys.map(({ name }) => name)).toEqual([
+        expect.stringMatching(/^refusal\/[0-9a-f]{64}$/),
+      ]);
+    });
+    await deleteObjects();
+    expect(await errorOf(await post({ ...body, user: "ann" }))).toEqual(BLOCKED);
+    expect(await upstreamCalls(prompt)).toBe(1);
+    expect((await post(body)).status).toBe(200);
+    expect(log.all().join()).not.toContain("ann");
+  });
+
+  it("does not reach a request of another sender that joined: that one starts again", async () => {
+    const { ofFirst, ofSecond, calls } = await joined(
+      { user: "ann" },
+      { user: "bob" },
+      "block=ann",
+    );
+    expect(await errorOf(ofFirst)).toEqual(BLOCKED);
+    expect(ofSecond.status).toBe(200);
+    expect(ofSecond.headers.get("cache-status")).toBe("darkroom; fwd=miss; stored");
+    expect(calls).toBe(2);
+  });
+
+  it("reaches a request of the same sender that joined", async () => {
+    const { ofFirst, ofSecond, calls } = await joined(
+      { user: "ann" },
+      { user: "ann" },
+      "block=ann",
+    );
+    expect(await errorOf(ofFirst)).toEqual(BLOCKED);
+    expect(await errorOf(ofSecond)).toEqual(BLOCKED);
+    expect(calls).toBe(1);
+  });
+
+  it("does not end the stream of another sender that joined", async () => {
+    const stream = { model: "gpt-image-2", size: "1024x640", quality: "low", stream: true };
+    const ann = { ...stream, safety_identifier: "ann" };
+    const { ofFirst, ofSecond, calls } = await joined(ann, stream, "block=ann");
+    expect(await errorOf(ofFirst)).toEqual(BLOCKED);
+    expect(await ofSecond.text()).toContain("event: image_generation.completed");
+    expect(calls).toBe(2);
+  });
+});
+
+describe("a moderation block of a request without an identifier", () => {
+  it("is that of the prompt, so it reaches every sender", async () => {
+    const prompt = newPrompt("[upstream status=400 code=moderation_blocked]");
+    const body = { ...SMALL, prompt };
+    expect(await errorOf(await post(body))).toEqual(BLOCKED);
+    expect(await errorOf(await post({ ...body, user: "ann" }))).toEqual(BLOCKED);
+    await deleteObjects();
+    expect(await errorOf(await post({ ...body, user: "ann" }))).toEqual(BLOCKED);
+    expect(await upstreamCalls(prompt)).toBe(1);
+  });
+});
+
+describe("an error about an identifier", () => {
+  it.each(["user", "safety_identifier"])("is that of its sender alone: %s", async (name) => {
+    const ann = { [name]: "ann" };
+    const { ofFirst, ofSecond, calls } = await joined(ann, {}, `reject=${name}`);
+    expect(await errorOf(ofFirst)).toEqual([400, "invalid_value", name]);
+    expect(ofSecond.status).toBe(200);
+    expect(calls).toBe(2);
+  });
+});
+
+describe("another error of a request with an identifier", () => {
+  it("reaches every request that joined", async () => {
+    const { ofFirst, ofSecond, calls } = await joined(
+      { user: "ann" },
+      {},
+      "status=400 code=some_code",
+    );
+    expect(await errorOf(ofFirst)).toEqual([400, "some_code", null]);
+    expect(await errorOf(ofSecond)).toEqual([400, "some_code", null]);
+    expect(calls).toBe(1);
+  });
+});
