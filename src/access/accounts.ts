@@ -34,7 +34,8 @@ const BUSY_RETRY_SECONDS = 5;
  * reserve the larger amount.
  *
  * @param bound how the amount depends on tokens; absent for a price per image
- * @returns the failure if an account rejects it: `budget_exceeded` or `rate_limit_exceeded`
+ * @returns the reserved amount, or the failure if an account rejects it: `budget_exceeded` or
+ *   `rate_limit_exceeded`
  * @throws if an account is unreachable; nothing is charged then, and the generation must not start
  */
 export async function reserveBudget(
@@ -43,7 +44,7 @@ export async function reserveBudget(
   id: string,
   amount: MicroDollars,
   bound?: TokenBound,
-): Promise<Failure | undefined> {
+): Promise<Reservation> {
   const accounts = accountsOf(config, charged);
   let reservations = await reserveIn(accounts, id, amount, bound, config);
   const raised = reservations[0]?.amount ?? amount;
@@ -51,16 +52,30 @@ export async function reserveBudget(
     // Only the gateway's account remembers tokens. The others reserve the same amount.
     reservations = await reserveIn(accounts, id, raised, undefined, config);
   }
-  if (reservations.every(isReserved)) return undefined;
+  if (reservations.every(isReserved)) return { amount: raised };
   await releaseBudget(config, charged, id);
   const outcomes = reservations.map(({ outcome }) => outcome);
   if (outcomes.includes("unreachable")) throw new Error("an account is unreachable");
+  return { failure: rejection(accounts, outcomes, config) };
+}
+
+/** The outcome of a reservation in all accounts. */
+export type Reservation =
+  | { amount: MicroDollars; failure?: undefined }
+  | { amount?: undefined; failure: Failure };
+
+/** Returns the failure of a reservation that an account rejects. */
+function rejection(
+  accounts: readonly Account[],
+  outcomes: readonly AccountReservation["outcome"][],
+  { maxConcurrentPerCaller }: Config,
+): Failure {
   if (outcomes.includes("busy")) {
     return {
       code: "rate_limit_exceeded",
       reason: "concurrency",
       retryAfterSeconds: BUSY_RETRY_SECONDS,
-      policy: `"concurrency";q=${config.maxConcurrentPerCaller};qu="concurrent-requests"`,
+      policy: `"concurrency";q=${maxConcurrentPerCaller};qu="concurrent-requests"`,
     };
   }
   const isTokenSpent = accounts.some(

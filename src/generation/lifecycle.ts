@@ -1,4 +1,4 @@
-import type { Failure } from "../errors/failure.ts";
+import type { Reservation } from "../access/accounts.ts";
 import { isOfAnotherSender } from "./identity.ts";
 import type { PartialImage, Progress, StartRequest, StartResponse } from "./protocol.ts";
 import type { StoredGeneration } from "./storage.ts";
@@ -25,7 +25,7 @@ const BLOCK_MS = 60_000;
 export function newGeneration(
   id: string,
   request: StartRequest,
-  failure: Failure | undefined,
+  { failure, amount }: Reservation,
   created: number,
 ): StoredGeneration {
   return {
@@ -33,6 +33,7 @@ export function newGeneration(
     created,
     state: failure === undefined ? "queued" : "failed",
     job: request,
+    reserved: amount,
     record: undefined,
     slots: [],
     failure,

@@ -76,9 +76,9 @@ export class Generation extends DurableObject<object> {
   /** Returns the new generation: queued, or failed if an account rejects it. */
   async #start(request: StartRequest): Promise<StoredGeneration> {
     const id = newIdInObject("gen", this.ctx.id.toString());
-    const failure = await reserve(configOf(this.env), id, request);
-    const generation = lifecycle.newGeneration(id, request, failure, nowSeconds());
-    if (failure !== undefined) return generation;
+    const reservation = await reserve(configOf(this.env), id, request);
+    const generation = lifecycle.newGeneration(id, request, reservation, nowSeconds());
+    if (reservation.failure !== undefined) return generation;
     this.#storage.clear();
     this.#storage.save(generation);
     await this.ctx.storage.setAlarm(Date.now());

@@ -4,12 +4,15 @@ import {
   reserveBudget,
   settleBudget,
   type ChargedAccounts,
+  type Reservation,
 } from "../access/accounts.ts";
 import type { Config } from "../config/environment.ts";
 import { costOf, costOfRecord, type Cost } from "../contract/pricing.ts";
 import type { ImageSpec } from "../contract/image-spec.ts";
+import { rulesOf } from "../contract/models.ts";
 import { newRecord, type GeneratedImages } from "../contract/record.ts";
 import type { ImageRequest } from "../contract/request.ts";
+import { outputFormats } from "../contract/request-body.ts";
 import { fromStoredRequest } from "../contract/stored-request.ts";
 import { mayHaveCharged, type Failure } from "../errors/failure.ts";
 import { nowSeconds } from "../lib/clock.ts";
@@ -20,16 +23,26 @@ import type { StoredGeneration } from "./storage.ts";
 /**
  * Reserves the upper bound of a generation's cost with every account that is charged.
  *
- * @returns the failure if an account rejects it; then none has a reservation
+ * @returns the reserved amount, or the failure if an account rejects it; then none has a reservation
  * @throws if an account cannot be reached; then nothing may be spent either
  */
-export function reserve(
+export async function reserve(
   config: Config,
   id: string,
-  { request, payer }: StartRequest,
-): Promise<Failure | undefined> {
-  const { upperBound, tokenBound } = costOfRequest(fromStoredRequest(request), config);
+  { request: stored, payer }: StartRequest,
+): Promise<Reservation> {
+  const request = fromStoredRequest(stored);
+  const failure = unpricedFailure(request, config);
+  if (failure !== undefined) return { failure };
+  const { upperBound, tokenBound } = costOfRequest(request, config);
   return reserveBudget(config, payer, id, upperBound(), tokenBound());
+}
+
+/** Rejects an SVG if no model is priced any more that may write it. The request may have waited for days. */
+function unpricedFailure({ spec }: ImageRequest, { svgModels }: Config): Failure | undefined {
+  if (spec.options?.output_format !== "svg" || svgModels.size > 0) return undefined;
+  const allowed = outputFormats(rulesOf(spec), svgModels);
+  return { code: "invalid_value", param: "output_format", allowed };
 }
 
 /** Returns the record of a generation that the upstream has completed, and the tokens to remember. */
@@ -53,7 +66,7 @@ export function completed(
  */
 export async function settle(
   config: Config,
-  { id, job, record, reported, failure }: StoredGeneration,
+  { id, job, reserved, record, reported, failure }: StoredGeneration,
 ): Promise<void> {
   const { payer, request } = job;
   const model = request.upstreamModel;
@@ -63,7 +76,7 @@ export async function settle(
     await settleBudget(config, payer, id, { spent, model, images, reported });
   } else if (failure !== undefined && mayHaveCharged(failure)) {
     const { upperBound } = costOfRequest(fromStoredRequest(request), config);
-    await settleBudget(config, payer, id, { spent: upperBound(), model, images: 0 });
+    await settleBudget(config, payer, id, { spent: reserved ?? upperBound(), model, images: 0 });
   } else {
     await releaseBudget(config, payer, id);
   }

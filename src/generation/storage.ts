@@ -1,4 +1,4 @@
-import type { ReportedTokens } from "../contract/pricing.ts";
+import type { MicroDollars, ReportedTokens } from "../contract/pricing.ts";
 import type { GenerationRecord } from "../contract/record.ts";
 import type { Failure } from "../errors/failure.ts";
 import { concat } from "../lib/streams.ts";
@@ -18,6 +18,8 @@ export interface StoredGeneration {
   state: StoredState;
   /** The request that started it. */
   job: StartRequest;
+  /** The reserved amount, in micro-dollars. Absent in rows of version 0.1.0. */
+  reserved?: MicroDollars | undefined;
   record: GenerationRecord | undefined;
   /** The tokens of an image to remember for later upper bounds, until the settlement. */
   reported?: ReportedTokens | undefined;

@@ -152,10 +152,10 @@ describe("the budget", () => {
     const results = await Promise.all(
       Array.from({ length: 1000 }, (_, index) => reserveBudget(config, ANN, `gen_${index}`, 100)),
     );
-    const granted = results.filter((failure) => failure === undefined);
+    const granted = results.filter(({ failure }) => failure === undefined);
     expect(granted).toHaveLength(7);
     expect(await spentToday(config)).toBe(700);
-    expect(results.find((failure) => failure !== undefined)).toMatchObject({
+    expect(results.find(({ failure }) => failure !== undefined)?.failure).toMatchObject({
       code: "budget_exceeded",
     });
   });
@@ -165,34 +165,36 @@ describe("the budget", () => {
       BUDGET_USD_PER_DAY: "0.001",
       BUDGET_USD_PER_DAY_PER_CALLER: "0.0003",
     });
-    expect(await reserveBudget(config, ANN, "gen_1", 300)).toBeUndefined();
-    expect(await reserveBudget(config, ANN, "gen_2", 1)).toMatchObject({ code: "budget_exceeded" });
-    expect(await reserveBudget(config, BOB, "gen_3", 300)).toBeUndefined();
+    expect((await reserveBudget(config, ANN, "gen_1", 300)).failure).toBeUndefined();
+    expect((await reserveBudget(config, ANN, "gen_2", 1)).failure).toMatchObject({
+      code: "budget_exceeded",
+    });
+    expect((await reserveBudget(config, BOB, "gen_3", 300)).failure).toBeUndefined();
     expect(await spentToday(config)).toBe(600);
   });
 
   it("of a token has no retry time, and regains the unspent part of a settled reservation", async () => {
     const config = testConfig();
     const caller = { ...ANN, token: { jti: "tok_1", budget: 500 } };
-    expect(await reserveBudget(config, caller, "gen_1", 500)).toBeUndefined();
-    expect(await reserveBudget(config, caller, "gen_2", 1)).toEqual({
+    expect((await reserveBudget(config, caller, "gen_1", 500)).failure).toBeUndefined();
+    expect((await reserveBudget(config, caller, "gen_2", 1)).failure).toEqual({
       code: "budget_exceeded",
       retryAfterSeconds: undefined,
     });
     await settleBudget(config, caller, "gen_1", { spent: 200, model: "m", images: 1 });
-    expect(await reserveBudget(config, caller, "gen_3", 300)).toBeUndefined();
+    expect((await reserveBudget(config, caller, "gen_3", 300)).failure).toBeUndefined();
   });
 
   it("limits the concurrent generations of a caller", async () => {
     const config = testConfig({ MAX_CONCURRENT_PER_CALLER: "2" });
     await reserveBudget(config, ANN, "gen_1", 1);
     await reserveBudget(config, ANN, "gen_2", 1);
-    expect(await reserveBudget(config, ANN, "gen_3", 1)).toMatchObject({
+    expect((await reserveBudget(config, ANN, "gen_3", 1)).failure).toMatchObject({
       code: "rate_limit_exceeded",
       reason: "concurrency",
     });
     await releaseBudget(config, ANN, "gen_1");
-    expect(await reserveBudget(config, ANN, "gen_4", 1)).toBeUndefined();
+    expect((await reserveBudget(config, ANN, "gen_4", 1)).failure).toBeUndefined();
   });
 
   it("counts a generation once if it is settled twice", async () => {

@@ -97,16 +97,16 @@ describe("a reservation", () => {
   it("grows in every account with the tokens that an image has had", async () => {
     const config = testConfig();
     await report(300);
-    expect(await reserveBudget(config, BOB, "gen_b", 1000, BOUND)).toBeUndefined();
+    expect((await reserveBudget(config, BOB, "gen_b", 1000, BOUND)).failure).toBeUndefined();
     const raised = 1000 + (300 - BOUND.tokens) * BOUND.microPerToken;
     expect(await spentToday(config)).toBe(10 + raised);
     expect(await spentBy("caller/subject/bob")).toBe(raised);
     const ofToken = { ...BOB, account: "subject/other" };
     const rest = 1_000_000 - raised;
-    expect(await reserveBudget(config, ofToken, "gen_c", rest + 1)).toMatchObject({
+    expect((await reserveBudget(config, ofToken, "gen_c", rest + 1)).failure).toMatchObject({
       code: "budget_exceeded",
     });
-    expect(await reserveBudget(config, ofToken, "gen_d", rest)).toBeUndefined();
+    expect((await reserveBudget(config, ofToken, "gen_d", rest)).failure).toBeUndefined();
   });
 
   it("does not shrink if images have had fewer tokens", async () => {
@@ -125,7 +125,7 @@ describe("a reservation", () => {
     async (_, vars) => {
       const config = testConfig(vars);
       await report(300, config);
-      expect(await reserveBudget(config, BOB, "gen_b", 1000, BOUND)).toMatchObject({
+      expect((await reserveBudget(config, BOB, "gen_b", 1000, BOUND)).failure).toMatchObject({
         code: "budget_exceeded",
       });
       expect(await spentToday(config)).toBe(10);
@@ -145,7 +145,7 @@ describe("a reservation", () => {
       }),
     };
     const config = testConfig({ BUDGET: older });
-    expect(await reserveBudget(config, ANN, "gen_1", 1000, BOUND)).toBeUndefined();
+    expect((await reserveBudget(config, ANN, "gen_1", 1000, BOUND)).failure).toBeUndefined();
     expect(reserved).toEqual([1000, 1000]);
   });
 });

@@ -41,7 +41,7 @@ const RECORD = {
 } as const satisfies object;
 
 function generation(changes: Partial<StoredGeneration> = {}): StoredGeneration {
-  return { ...newGeneration("gen_a", REQUEST, undefined, NOW_MS / 1000), ...changes };
+  return { ...newGeneration("gen_a", REQUEST, { amount: 1000 }, NOW_MS / 1000), ...changes };
 }
 
 function completed(changes: Partial<StoredGeneration> = {}): StoredGeneration {
