@@ -209,7 +209,14 @@ export function promptLimit(
 function text(maxChars: number) {
   return z.string().check((ctx) => {
     if (countCodePoints(ctx.value) <= maxChars) return;
-    ctx.issues.push({ code: "too_big", origin: "string", maximum: maxChars, input: ctx.value });
+    ctx.issues.push({
+      code: "too_big",
+      origin: "string",
+      maximum: maxChars,
+      input: ctx.value,
+      // The value has the right type: a union then reports this issue, not a wrong type.
+      continue: true,
+    });
   });
 }
 
