@@ -1,7 +1,6 @@
 import { describe, expect, it } from "vitest";
-import { ADMIN_KEY } from "../support/gateway.ts";
 import { openAiAt } from "../support/openai.ts";
-import { read, startStage } from "../support/stage.ts";
+import { read, startStage, usageToday } from "../support/stage.ts";
 import { newPrompt } from "../support/bodies.ts";
 
 /** A model that the code does not know, an alias for it and its price, set by variables alone. */
@@ -56,14 +55,7 @@ describe("a model that is added by variables alone", () => {
   it("is charged at its own price", async () => {
     const prompt = newPrompt();
     const { usage } = await read(await stage.post({ prompt, response_format: "url" }));
-    const spent = async () => {
-      const response = await fetch(`${stage.gateway.url}/v1/usage`, {
-        headers: { authorization: `Bearer ${ADMIN_KEY}` },
-      });
-      const { days } = await read<{ days: { spent_usd: number; images: number }[] }>(response);
-      return days[0];
-    };
-    const charged = await spent();
+    const charged = await usageToday(stage);
     const output = Number(usage["output_tokens"]);
     expect(output).toBeGreaterThan(0);
     expect(Number(charged?.spent_usd)).toBeGreaterThan((output * 10) / 1e6);

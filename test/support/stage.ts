@@ -11,7 +11,7 @@ import {
 } from "./gateway.ts";
 import { eventually } from "./eventually.ts";
 import { testClock } from "./test-clock.ts";
-import { startSimulator, type Simulator } from "./upstream/simulator.ts";
+import { startSimulator, type ProfileName, type Simulator } from "./upstream/simulator.ts";
 import { TOKEN_SECRET } from "./vars.ts";
 import { prompts } from "./bodies.ts";
 
@@ -35,6 +35,8 @@ export interface StageOptions extends Omit<GatewayOptions, "nowMs"> {
    * the machine's time, and an upstream that serves any model.
    */
   at?: string;
+  /** The public server whose contract the upstream follows. Absent: OpenAI. */
+  profile?: ProfileName;
 }
 
 /** The fields of a generation's body that tests read. */
@@ -60,13 +62,16 @@ export interface ErrorBody {
  */
 export function startStage(
   vars: Record<string, string | undefined> = {},
-  { at, ...options }: StageOptions = {},
+  { at, profile, ...options }: StageOptions = {},
 ): Stage {
   const clock = at === undefined ? undefined : testClock(at);
   let gateway: Gateway | undefined;
   let upstream: Simulator | undefined;
   beforeAll(async () => {
-    upstream = await startSimulator(clock === undefined ? {} : { openAiClock: () => clock.now() });
+    upstream = await startSimulator({
+      ...(clock === undefined ? {} : { openAiClock: () => clock.now() }),
+      ...(profile === undefined ? {} : { profile }),
+    });
     gateway = await startGateway(
       inject("bundle"),
       {
@@ -120,6 +125,17 @@ const SECRETS = [
   "iVBORw0KGgo",
   "Bearer ",
 ];
+
+/** Returns what all callers together have spent and received today. */
+export async function usageToday({
+  gateway,
+}: Pick<Stage, "gateway">): Promise<{ spent_usd: number; images: number } | undefined> {
+  const response = await fetch(`${gateway.url}/v1/usage`, {
+    headers: { authorization: `Bearer ${ADMIN_KEY}` },
+  });
+  const { days } = await read<{ days: { spent_usd: number; images: number }[] }>(response);
+  return days[0];
+}
 
 /** Returns the JSON body of a response, as the type that the test expects. */
 export async function read<Body = GenerationBody>(response: Response): Promise<Body> {
