@@ -36,11 +36,16 @@ describe("configOf with the bindings alone", () => {
       webhookSigningSecrets: [],
       webhookHosts: [],
       localDevelopment: false,
+      extraParameters: [],
+      svgModels: new Map(),
       upstream: {
         baseUrl: "https://api.openai.com/v1",
         apiKey: undefined,
         isOpenAi: true,
+        identifiesCallers: true,
         retiredModels: "auto",
+        requires: new Set(),
+        sendResponseFormat: new Set(),
         timeoutSeconds: 300,
         maxRetries: 2,
       },
@@ -114,6 +119,24 @@ describe("MODEL_ALIASES", () => {
   });
 });
 
+describe("a model that PRICES and SEND_RESPONSE_FORMAT name", () => {
+  it.each([
+    ["the name of an alias", "fast"],
+    ["the target of an alias", "my-deployment"],
+    ["a known model that MODELS does not list", "gpt-image-2"],
+    ["a dated snapshot of a served model", "my-model-2026-11-01"],
+  ])("may be %s", (_, id) => {
+    const { prices, upstream } = testConfig({
+      MODELS: "my-model",
+      MODEL_ALIASES: "fast=my-deployment",
+      PRICES: JSON.stringify({ [id]: { per_image: 0.04 } }),
+      SEND_RESPONSE_FORMAT: id,
+    });
+    expect(prices.get(id)).toEqual({ per_image: 0.04 });
+    expect(upstream.sendResponseFormat).toEqual(new Set([id]));
+  });
+});
+
 describe("an invalid configuration value", () => {
   it.each([
     ["PROMPT_MAX_CHARS", "many", "PROMPT_MAX_CHARS must be a whole number from 1 to 32000"],
@@ -159,6 +182,17 @@ describe("an invalid configuration value", () => {
     ["MAX_CONCURRENT_PER_CALLER", "0", "MAX_CONCURRENT_PER_CALLER must be a whole number from 1"],
     ["PRICES", "cheap", "PRICES must be JSON such as"],
     ["PRICES", '{"m":{"per_image":-1}}', "PRICES must be JSON such as"],
+    ["PRICES", '{"m":{"per_image":1}}', "PRICES must name only models in MODELS or MODEL_ALIASES"],
+    ["SEND_RESPONSE_FORMAT", "m", "SEND_RESPONSE_FORMAT must name only models in MODELS"],
+    ["SVG_MODELS", "cheap", "SVG_MODELS must be JSON such as"],
+    ["SAFETY_IDENTIFIERS", "maybe", 'SAFETY_IDENTIFIERS must be "auto", "on" or "off"'],
+    ["EXTRA_PARAMETERS", "prompt", "EXTRA_PARAMETERS must not name a parameter of the Images API"],
+    ["EXTRA_PARAMETERS", "1st", "EXTRA_PARAMETERS must be a comma-separated list of at most 32"],
+    [
+      "UPSTREAM_REQUIRES",
+      "foo",
+      "UPSTREAM_REQUIRES must be a comma-separated list of model, prompt",
+    ],
     ["RATE_LIMIT_REQUESTS", undefined, "RATE_LIMIT_REQUESTS must be bound to a rate limit"],
     ["REVOCATIONS", {}, "REVOCATIONS must be bound to a Durable Object class"],
     ["JOBS", undefined, "JOBS must be bound to a Durable Object class"],

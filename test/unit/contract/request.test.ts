@@ -73,6 +73,11 @@ describe("the defaults of parseImageRequest", () => {
     "user",
     "safety_identifier",
     "style",
+    "complexity",
+    "frame_count",
+    "frame_duration_ms",
+    "svg",
+    "variant",
   ])("apply if %s is null", (name) => {
     expect(parse({ prompt: "a", [name]: null })).toEqual(parse({ prompt: "a" }));
   });
@@ -119,6 +124,20 @@ describe("the parameters of a model family", () => {
     }
   });
 
+  it.each([
+    ["frame_count", 8],
+    ["frame_count", "9"],
+    ["frame_duration_ms", 210],
+    ["complexity", "low"],
+    ["svg", {}],
+  ])("exclude %s = %j for models older than gpt-image-2.6", (name, value) => {
+    for (const model of ["gpt-image-1.5", "gpt-image-2.5-flare", "dall-e-3", "dall-e-2"]) {
+      expect(wireErrorOf({ prompt: "a", model, [name]: value })).toEqual(
+        badRequest(IRE, name, "unknown_parameter"),
+      );
+    }
+  });
+
   it("include style for dall-e-3 only", () => {
     expect(parse({ prompt: "a", model: "dall-e-3", style: "natural" }).spec.style).toBe("natural");
     for (const model of ["dall-e-2", "gpt-image-1"]) {
@@ -136,6 +155,70 @@ describe("the parameters of a model family", () => {
         );
       }
     }
+  });
+});
+
+describe("a default that the client writes out", () => {
+  it.each([
+    ["quality", "auto"],
+    ["style", "vivid"],
+    ["background", "auto"],
+    ["output_format", "png"],
+    ["output_compression", 100],
+    ["moderation", "auto"],
+    ["frame_count", 9],
+    ["frame_duration_ms", 200],
+    ["variant", 0],
+    ["stream", false],
+    ["partial_images", 0],
+  ])("means absent, also for models without the parameter: %s = %j", (name, value) => {
+    for (const model of ["gpt-image-1.5", "gpt-image-2.5-flare", "dall-e-3", "dall-e-2"]) {
+      const body = { prompt: "a", model };
+      expect(parse({ ...body, [name]: value })).toEqual(parse(body));
+    }
+  });
+});
+
+describe("the open rules of a model that no table knows", () => {
+  const vars = { MODELS: "my-model", DEFAULT_MODEL: "my-model" };
+
+  it.each([
+    { complexity: "high", background: "opaque", moderation: "low" },
+    { output_format: "webp", output_compression: 40, partial_images: 1, stream: true },
+    { output_format: "gif", frame_count: 4 },
+    { n: 10 },
+    { quality: "Best_2-x".repeat(4) },
+  ])("accept %o", (parameters) => {
+    expect(() => parse({ prompt: "a", ...parameters }, vars)).not.toThrow();
+  });
+
+  it.each([
+    [{ n: 11 }, "n", "integer_above_max_value"],
+    [{ style: "natural" }, "style", "unknown_parameter"],
+    [{ quality: "q".repeat(33) }, "quality", "invalid_value"],
+    [{ quality: "" }, "quality", "invalid_value"],
+    [{ quality: "höchste" }, "quality", "invalid_value"],
+    [{ quality: 5 }, "quality", "invalid_type"],
+    [{ output_format: "avif" }, "output_format", "invalid_value"],
+  ])("reject %o", (parameters, param, code) => {
+    expect(wireErrorOf({ prompt: "a", ...parameters }, vars)).toEqual(badRequest(IRE, param, code));
+  });
+});
+
+describe("the size of a GIF", () => {
+  const body = { prompt: "a", model: "gpt-image-2.6-flare", output_format: "gif" };
+
+  it("may be smaller than that of a still image, because its frames are drawn as one image", () => {
+    expect(() => parse({ ...body, size: "320x320", frame_count: 9 })).not.toThrow();
+    expect(wireErrorOf({ ...body, size: "384x384", output_format: "png" })).toEqual(
+      badRequest(IGU, "size", "invalid_value"),
+    );
+  });
+
+  it("is rejected if all frames together have too few pixels", () => {
+    expect(wireErrorOf({ ...body, size: "160x160", frame_count: 4 })).toEqual(
+      badRequest(IGU, "size", "invalid_value"),
+    );
   });
 });
 
@@ -186,11 +269,13 @@ describe("the prompt", () => {
 
 describe("an integer parameter", () => {
   it.each([
-    ["n", 1, 10],
-    ["partial_images", 0, 3],
-    ["output_compression", 0, 100],
-  ])("%s accepts %i to %i and rejects other numbers and types", (name, min, max) => {
-    const body = { prompt: "a", output_format: "jpeg" };
+    ["n", 1, 10, {}],
+    ["partial_images", 0, 3, {}],
+    ["output_compression", 0, 100, { output_format: "jpeg" }],
+    ["variant", 0, 9999, {}],
+    ["frame_count", 2, 16, { model: "gpt-image-2.6-flare", output_format: "gif" }],
+  ])("%s accepts %i to %i and rejects other numbers and types", (name, min, max, required) => {
+    const body = { prompt: "a", ...required };
     expect(() => parse({ ...body, [name]: min })).not.toThrow();
     expect(() => parse({ ...body, [name]: max })).not.toThrow();
     expect(wireErrorOf({ ...body, [name]: min - 1 })).toEqual(

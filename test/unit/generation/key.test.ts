@@ -9,6 +9,8 @@ import { requestKeyOf } from "../../support/request-key.ts";
 
 const VARS = {
   MODEL_ALIASES: "alias=gpt-image-2",
+  EXTRA_PARAMETERS: "seed,steps",
+  SVG_MODELS: JSON.stringify({ author: { text_in: 2, text_out: 12, max_tokens: 30_000 } }),
   UPSTREAM_BASE_URL: "https://upstream.example.com/v1",
 };
 
@@ -29,6 +31,28 @@ const FULL = {
   output_compression: 50,
   moderation: "low",
 };
+
+const NEWEST = { model: "gpt-image-2.6-flare", prompt: "a man walks" };
+const GIF = { ...NEWEST, output_format: "gif" };
+const SVG = { ...NEWEST, output_format: "svg" };
+
+/** Requests, and a parameter that version 0.1.0 does not have: with a value, at its default, and null. */
+const FURTHER: [body: object, changed: object, same: object[]][] = [
+  [NEWEST, { variant: 1 }, [{ variant: 0 }, { variant: null }]],
+  [NEWEST, { complexity: "low" }, [{ complexity: null }]],
+  [GIF, { frame_count: 8 }, [{ frame_count: 9 }, { frame_count: null }]],
+  [GIF, { frame_duration_ms: 210 }, [{ frame_duration_ms: 200 }, { frame_duration_ms: null }]],
+  [SVG, { svg: { model: "author" } }, [{ svg: null }, { svg: {} }, { svg: { model: null } }]],
+  [
+    SVG,
+    { svg: { reasoning: { effort: "none" } } },
+    [{ svg: { reasoning: null } }, { svg: { reasoning: { effort: null } } }],
+  ],
+  [NEWEST, { seed: 1 }, [{ seed: null }]],
+  [NEWEST, { steps: 1 }, [{ steps: null }]],
+  [NEWEST, { seed: "" }, []],
+  [NEWEST, { seed: false }, []],
+];
 
 describe("the cache key", () => {
   it("is 64 hexadecimal digits", async () => {
@@ -122,6 +146,27 @@ describe("the cache key", () => {
     expect(await keyFor({ ...FULL, ...change })).not.toBe(await keyFor(FULL));
   });
 
+  it.each(FURTHER)("of %o changes with %o, and not with %o", async (body, changed, same) => {
+    const key = await keyFor(body);
+    expect(await keyFor({ ...body, ...changed })).not.toBe(key);
+    for (const change of same) expect(await keyFor({ ...body, ...change })).toBe(key);
+  });
+
+  it("differs for any two different values of the further parameters", async () => {
+    const bodies = FURTHER.map(([body, changed]) => Object.assign({}, body, changed));
+    const others = [{ seed: "1" }, { seed: true }, { seed: "true" }, { seed: 1, steps: 1 }];
+    const all = [...bodies, ...others.map((other) => Object.assign({}, NEWEST, other))];
+    const keys = await Promise.all(all.map((body) => keyFor(body)));
+    expect(new Set(keys).size).toBe(all.length);
+  });
+
+  it("does not change with the order of the extra parameters or of EXTRA_PARAMETERS", async () => {
+    const key = await keyFor({ ...NEWEST, seed: 1, steps: 2 });
+    expect(await keyFor({ steps: 2, seed: 1, ...NEWEST })).toBe(key);
+    const reversed = testConfig({ ...VARS, EXTRA_PARAMETERS: "steps,seed" });
+    expect(await requestKeyOf({ ...NEWEST, seed: 1, steps: 2 }, reversed)).toBe(key);
+  });
+
   it("changes with dall-e-3's style", async () => {
     const body = { prompt: "a", model: "dall-e-3" };
     expect(await keyFor({ ...body, style: "natural" })).not.toBe(await keyFor(body));
@@ -195,6 +240,14 @@ describe("the fingerprint of requestIdentity", () => {
     expect(await fingerprintOf(parseAt(DECEMBER_MS, change))).not.toBe(
       await fingerprintOf(parseAt(DECEMBER_MS)),
     );
+  });
+
+  it.each(FURTHER)("of %o changes with %o, and not with %o", async (body, changed, same) => {
+    const fingerprintFor = (change: object) =>
+      fingerprintOf(parseAt(NOVEMBER, { ...body, ...change }, VARS));
+    const fingerprint = await fingerprintFor({});
+    expect(await fingerprintFor(changed)).not.toBe(fingerprint);
+    for (const change of same) expect(await fingerprintFor(change)).toBe(fingerprint);
   });
 
   it("is returned with the request key that version 0.1.0 compares, both unchanged by a retirement", async () => {
