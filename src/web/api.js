@@ -1,7 +1,8 @@
 import { authorization } from "./access.js";
 
 /**
- * @typedef {object} Model A model and its rules, from `GET /v1/models`. The first item of each list is the default.
+ * @typedef {object} Model A model and its rules, from `GET /v1/models`. The first item of each list is the default,
+ *   except in `complexities`.
  * @property {string} id
  * @property {string | null} shutdown_date The day on which OpenAI shuts the model down, YYYY-MM-DD.
  * @property {string | null} replaced_by The model that the gateway sends upstream from that day.
@@ -14,6 +15,7 @@ import { authorization } from "./access.js";
  * @property {string[]} styles
  * @property {string[]} backgrounds
  * @property {string[]} output_formats
+ * @property {string[]} complexities Without a default.
  * @property {number} max_partial_images
  * @property {TokenPrice | { per_image: number }} price
  */
@@ -52,7 +54,12 @@ import { authorization } from "./access.js";
  * @property {(dataUrl: string) => void} onPartial
  */
 
-/** @typedef {{ urls: string[], cacheStatus: string, usage: Usage }} Generation */
+/** @typedef {{ model: string, total_tokens: number }} SvgUsage The tokens of the model that wrote an SVG. */
+
+/** @typedef {{ urls: string[], cacheStatus: string, usage: Usage, svgUsage?: SvgUsage | undefined }} Generation */
+
+/** The output formats that the API does not stream. */
+const NOT_STREAMED = new Set(["gif", "svg"]);
 
 /** An error response of the API. */
 export class ApiError extends Error {
@@ -72,7 +79,8 @@ export async function listModels() {
 }
 
 /**
- * Generates images. Streams a single image if the model can, so that the page shows partial images.
+ * Generates images. Streams a single image if the model and the format allow it, so that the page shows partial
+ * images.
  *
  * @param {ImageRequest} request
  * @param {number} partialImages how many partial images the model supports
@@ -80,7 +88,8 @@ export async function listModels() {
  * @returns {Promise<Generation>}
  */
 export async function generate(request, partialImages, options) {
-  const isStream = request["n"] === 1 && partialImages > 0;
+  const isStream =
+    request["n"] === 1 && partialImages > 0 && !NOT_STREAMED.has(String(request["output_format"]));
   const streaming = isStream ? { stream: true, partial_images: partialImages } : {};
   const response = await fetch("/v1/images/generations", {
     method: "POST",
@@ -96,9 +105,9 @@ export async function generate(request, partialImages, options) {
   if (!response.ok) throw await errorOf(response);
   const cacheStatus = response.headers.get("cache-status") ?? "";
   if (!isStream) {
-    /** @type {{ data: { url: string }[], usage: Usage }} */
-    const { data, usage } = await response.json();
-    return { urls: data.map((item) => item.url), cacheStatus, usage };
+    /** @type {{ data: { url: string }[], usage: Usage, svg_usage?: SvgUsage }} */
+    const { data, usage, svg_usage: svgUsage } = await response.json();
+    return { urls: data.map((item) => item.url), cacheStatus, usage, svgUsage };
   }
   for await (const event of eventsOf(response)) {
     if (event.type === "error") throw new ApiError(event.error);
@@ -115,7 +124,8 @@ export async function generate(request, partialImages, options) {
 }
 
 /**
- * Returns the cost of a generation, in USD.
+ * Returns the cost of a generation, in USD. Omits the model that writes an SVG, because `GET /v1/models` has no
+ * price for it.
  *
  * @param {Generation} generation
  * @param {Model} model

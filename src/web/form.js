@@ -15,6 +15,7 @@ const COMMON_SIZES = [
 /** The id of each select, and the field of `Model` that lists its options. */
 const CHOICES = /** @type {const} */ ([
   ["quality", "qualities"],
+  ["complexity", "complexities"],
   ["output_format", "output_formats"],
   ["background", "backgrounds"],
   ["style", "styles"],
@@ -57,9 +58,9 @@ export function showModels(models) {
 export function showOptions(model) {
   element("model-note").textContent = retirementNote(model);
   for (const [id, list] of CHOICES) {
-    const values = model[list];
+    const values = valuesOf(model, list);
     const chosen = select(id).value;
-    select(id).replaceChildren(...values.map((value) => new Option(value, value)));
+    select(id).replaceChildren(...values.map((value) => new Option(value || "default", value)));
     if (values.includes(chosen)) select(id).value = chosen;
     setVisible(id, values.length > 1);
   }
@@ -74,6 +75,17 @@ export function showOptions(model) {
   if (Number(input("n").value) > model.max_images) input("n").value = String(model.max_images);
   setVisible("n", model.max_images > 1);
   countPrompt(model);
+}
+
+/**
+ * Returns the values of a choice, the default first. The default of `complexity` is an empty value, which the
+ * request omits.
+ *
+ * @param {Model} model
+ * @param {(typeof CHOICES)[number][1]} list
+ */
+function valuesOf(model, list) {
+  return list === "complexities" ? ["", ...model[list]] : model[list];
 }
 
 /**
@@ -114,7 +126,7 @@ export function readRequest(model) {
   const request = { model: model.id, prompt: prompt().value, n: Number(input("n").value) };
   request["size"] = input("size").value.trim() || model.default_size;
   for (const [id, list] of CHOICES) {
-    const defaultValue = model[list][0];
+    const [defaultValue] = valuesOf(model, list);
     const { value } = select(id);
     if (value !== "" && value !== defaultValue) request[id] = value;
   }

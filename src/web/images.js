@@ -53,8 +53,8 @@ async function imageItem(url, prompt) {
   copy.addEventListener("click", () => void copyText(url, copy));
   details.append(facts, copy, download);
   item.append(image, details);
-  const [bytes] = await Promise.all([sizeOf(url), image.decode().catch(() => undefined)]);
-  facts.textContent = `${image.naturalWidth} × ${image.naturalHeight}, ${bytes}`;
+  await image.decode().catch(() => undefined);
+  facts.textContent = `${image.naturalWidth} × ${image.naturalHeight}, ${await sizeOf(url)}`;
   return item;
 }
 
@@ -105,11 +105,15 @@ function createImage(source, description) {
   return image;
 }
 
-/** @param {string} url */
+/**
+ * Returns the size of a file, from the browser's cache after its image was shown. Cloudflare compresses SVG, so its
+ * Content-Length may be absent.
+ *
+ * @param {string} url
+ */
 async function sizeOf(url) {
-  const response = await fetch(url, { method: "HEAD" });
-  await response.arrayBuffer();
-  const bytes = Number(response.headers.get("content-length"));
+  const response = await fetch(url);
+  const { size: bytes } = await response.blob();
   if (bytes < 1e6) return `${Math.max(1, Math.round(bytes / 1000))} kB`;
   return `${(bytes / 1e6).toFixed(1)} MB`;
 }

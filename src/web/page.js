@@ -173,7 +173,10 @@ function outcome(generation, chosen) {
   if (generation.cacheStatus.includes("collapsed")) {
     return "joined a request in progress, no charge";
   }
-  return `cache miss, cost $${costOf(generation, chosen).toFixed(4)}`;
+  const cost = `cache miss, cost $${costOf(generation, chosen).toFixed(4)}`;
+  const { svgUsage } = generation;
+  if (svgUsage === undefined) return cost;
+  return `${cost} plus ${svgUsage.total_tokens} tokens of ${svgUsage.model}`;
 }
 
 /** @param {string} text */

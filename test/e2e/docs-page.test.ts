@@ -1,7 +1,7 @@
 import axe from "axe-core";
 import type { Browser, Page } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { browserPath, startBrowser } from "../support/browser.ts";
+import { browserPath, errorsOf, startBrowser } from "../support/browser.ts";
 import { startLocal, type Local } from "../support/npm-start.ts";
 
 describe.skipIf(browserPath === undefined)("the page at /docs", { timeout: 30_000 }, () => {
@@ -9,16 +9,13 @@ describe.skipIf(browserPath === undefined)("the page at /docs", { timeout: 30_00
   let browser: Browser;
   let page: Page;
   /** Console errors and uncaught exceptions of the page. */
-  const pageErrors: string[] = [];
+  let pageErrors: string[];
   const requestedUrls: string[] = [];
 
   beforeAll(async () => {
     [local, browser] = await Promise.all([startLocal(), startBrowser()]);
     page = await browser.newPage();
-    page.on("console", (message) => {
-      if (message.type() === "error") pageErrors.push(message.text());
-    });
-    page.on("pageerror", (error) => pageErrors.push(error.message));
+    pageErrors = errorsOf(page);
     page.on("request", (request) => requestedUrls.push(request.url()));
     await page.goto(`${local.url}/docs`);
     await page.locator("article").first().waitFor();

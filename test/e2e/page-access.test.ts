@@ -2,7 +2,7 @@ import axe from "axe-core";
 import type { Browser, Page } from "playwright-core";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { mintToken } from "../../src/access/token.ts";
-import { browserPath, startBrowser } from "../support/browser.ts";
+import { browserPath, errorsOf, startBrowser } from "../support/browser.ts";
 import { startLocal, type Local } from "../support/npm-start.ts";
 import { startSiteverify, type Siteverify } from "../support/siteverify.ts";
 import { TOKEN_SECRET } from "../support/vars.ts";
@@ -28,7 +28,7 @@ describe.skipIf(browserPath === undefined)(
     let browser: Browser;
     let page: Page;
     /** Console errors and uncaught exceptions of the page. */
-    const pageErrors: string[] = [];
+    let pageErrors: string[];
 
     beforeAll(async () => {
       [siteverify, browser] = await Promise.all([startSiteverify(), startBrowser()]);
@@ -46,16 +46,12 @@ describe.skipIf(browserPath === undefined)(
     });
     afterEach(async () => {
       await page.context().close();
-      pageErrors.length = 0;
     });
 
     async function open(widgetToken: string): Promise<void> {
       const context = await browser.newContext();
       page = await context.newPage();
-      page.on("console", (message) => {
-        if (message.type() === "error") pageErrors.push(message.text());
-      });
-      page.on("pageerror", (error) => pageErrors.push(error.message));
+      pageErrors = errorsOf(page);
       // The page's Content-Security-Policy applies first: it blocks an origin that it does not list.
       await page.route("https://challenges.cloudflare.com/**", (route) =>
         route.fulfill({ contentType: "text/javascript", body: WIDGET(widgetToken) }),

@@ -1,20 +1,22 @@
-import { readFile } from "node:fs/promises";
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
+import { readFile, stat } from "node:fs/promises";
+import type { IncomingMessage, ServerResponse } from "node:http";
 import { join } from "node:path";
 import axe from "axe-core";
 import type OpenAI from "openai";
 import type { Browser, BrowserContextOptions, Page } from "playwright-core";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { MISSING_KEY } from "../../src/config/environment.ts";
-import { browserPath, startBrowser } from "../support/browser.ts";
+import { browserPath, errorsOf, naturalWidth, startBrowser } from "../support/browser.ts";
 import { firstPort, startLocal, type Local, PORTS } from "../support/npm-start.ts";
-import { newPrompt } from "../support/bodies.ts";
+import { GIF, newPrompt, SVG } from "../support/bodies.ts";
+import { startSite, type Site } from "../support/site.ts";
+import { SVG_MODELS } from "../support/vars.ts";
 
 const isRequired = process.env["CI"] !== undefined;
 
 if (browserPath === undefined) {
   console.warn(
-    "\n!!! CHROMIUM NOT FOUND: the tests of the page, of CORS and of the SDK in a browser are SKIPPED.\n" +
+    "\n!!! CHROMIUM NOT FOUND: the tests of the page, of images, of CORS and of the SDK in a browser are SKIPPED.\n" +
       "!!! Install it (Debian: apt-get install chromium), or set the variable CHROMIUM to its path.\n",
   );
 }
@@ -30,10 +32,10 @@ describe.skipIf(browserPath === undefined)("in a real browser", { timeout: 30_00
   let browser: Browser;
   let page: Page;
   /** Console errors and uncaught exceptions of the page. */
-  const pageErrors: string[] = [];
+  let pageErrors: string[];
 
   beforeAll(async () => {
-    [local, browser] = await Promise.all([startLocal(), startBrowser()]);
+    [local, browser] = await Promise.all([startLocal({ SVG_MODELS }), startBrowser()]);
   }, 90_000);
   afterAll(async () => {
     await browser.close();
@@ -41,16 +43,12 @@ describe.skipIf(browserPath === undefined)("in a real browser", { timeout: 30_00
   });
   afterEach(async () => {
     await Promise.all(browser.contexts().map((context) => context.close()));
-    pageErrors.length = 0;
   });
 
   async function open(options: BrowserContextOptions = {}, url = local.url): Promise<void> {
     const context = await browser.newContext(options);
     page = await context.newPage();
-    page.on("console", (message) => {
-      if (message.type() === "error") pageErrors.push(message.text());
-    });
-    page.on("pageerror", (error) => pageErrors.push(error.message));
+    pageErrors = errorsOf(page);
     await page.goto(url);
   }
 
@@ -66,13 +64,6 @@ describe.skipIf(browserPath === undefined)("in a real browser", { timeout: 30_00
 
   function expectState(text: string | RegExp): Promise<void> {
     return page.locator("#state").filter({ hasText: text }).waitFor();
-  }
-
-  function naturalWidth(selector: string): Promise<number> {
-    return page
-      .locator(selector)
-      .first()
-      .evaluate((image: { naturalWidth: number }) => image.naturalWidth);
   }
 
   it("npm start prints the API's error message for a missing key", () => {
@@ -93,9 +84,9 @@ describe.skipIf(browserPath === undefined)("in a real browser", { timeout: 30_00
       const prompt = newPrompt("a man walks [upstream gap=1000]");
       await generate(prompt);
       await expectState("Preview 1 of 3");
-      expect(await naturalWidth("#images .partial img")).toBe(1024);
+      expect(await naturalWidth(page, "#images .partial img")).toBe(1024);
       await expectState(/Done in \d\.\d s: cache miss/);
-      expect(await naturalWidth("#images img")).toBe(1024);
+      expect(await naturalWidth(page, "#images img")).toBe(1024);
       expect(await page.textContent(".image-info .hint")).toMatch(/^1024 × 1024, \d+ kB$/);
       expect(await page.getAttribute(".image-info a", "download")).toBe("darkroom-0.png");
 
@@ -118,6 +109,34 @@ describe.skipIf(browserPath === undefined)("in a real browser", { timeout: 30_00
       expect(await page.locator("#history img").count()).toBe(2);
     });
 
+    it.each([
+      { ...GIF, cost: /: cache miss, cost \$\d\.\d{4}\.$/ },
+      { ...SVG, cost: /: cache miss, cost \$\d\.\d{4} plus \d+ tokens of gpt-5\.6-terra\.$/ },
+    ])(
+      "shows the $output_format that it generated, with its size, its cost and its download",
+      async ({ model, output_format, size, cost }) => {
+        await openPage();
+        await page.selectOption("#model", model);
+        await page.selectOption("#output_format", output_format);
+        await page.fill("#size", size);
+        await generate(newPrompt());
+        await expectState(cost);
+        const edges = size.split("x");
+        expect(await naturalWidth(page, "#images img")).toBe(Number(edges[0]));
+        const [file] = await Promise.all([
+          page.waitForEvent("download"),
+          page.click(".image-info a"),
+        ]);
+        expect(file.suggestedFilename()).toBe(`darkroom-0.${output_format}`);
+        const { size: bytes } = await stat(await file.path());
+        const kilobytes = Math.max(1, Math.round(bytes / 1000));
+        expect(await page.textContent(".image-info .hint")).toBe(
+          `${edges.join(" × ")}, ${kilobytes} kB`,
+        );
+        expect(pageErrors).toEqual([]);
+      },
+    );
+
     it("shows every image of a request with n > 1", async () => {
       await openPage();
       await page.selectOption("#model", "dall-e-2");
@@ -133,7 +152,7 @@ describe.skipIf(browserPath === undefined)("in a real browser", { timeout: 30_00
       expect(await page.inputValue("#model")).toBe("gpt-image-1.5");
       const options = (id: string) => page.locator(`#${id} option`).allTextContents();
       expect(await options("quality")).toEqual(["auto", "low", "medium", "high"]);
-      expect(await page.isVisible("#style")).toBe(false);
+      for (const id of ["complexity", "style"]) expect(await page.isVisible(`#${id}`)).toBe(false);
       await page.selectOption("#model", "dall-e-3");
       expect(await options("quality")).toEqual(["standard", "hd"]);
       expect(await options("sizes")).toEqual(["1024x1024", "1792x1024", "1024x1792"]);
@@ -144,6 +163,8 @@ describe.skipIf(browserPath === undefined)("in a real browser", { timeout: 30_00
       }
       await page.selectOption("#model", "gpt-image-2.6-flare");
       expect(await options("quality")).toContain("max");
+      expect(await options("complexity")).toEqual(["default", "low", "medium", "high"]);
+      expect(await page.isVisible("#complexity")).toBe(true);
       expect(await page.textContent("#size-rule")).toContain("multiples of 16, up to 3840");
     });
 
@@ -243,6 +264,20 @@ describe.skipIf(browserPath === undefined)("in a real browser", { timeout: 30_00
       );
     });
 
+    it("sends the complexity that the user selects, and none by default", async () => {
+      await openPage();
+      await page.selectOption("#model", GIF.model);
+      expect(await page.textContent("#curl")).not.toContain("complexity");
+      await page.selectOption("#complexity", "low");
+      expect(await page.textContent("#curl")).toContain('"complexity":"low"');
+      const [request] = await Promise.all([
+        page.waitForRequest((request) => request.method() === "POST"),
+        generate(newPrompt()),
+      ]);
+      expect(request.postDataJSON()).toMatchObject({ complexity: "low", stream: true });
+      await expectState(/: cache miss/);
+    });
+
     it("deletes its history when the user clears it", async () => {
       await openPage();
       await generate(newPrompt());
@@ -301,22 +336,15 @@ describe.skipIf(browserPath === undefined)("in a real browser", { timeout: 30_00
   });
 
   describe("a page of another origin", () => {
-    let other: Server;
+    let site: Site;
     let origin: string;
     const openai = join(import.meta.dirname, "../../node_modules/openai");
 
     beforeAll(async () => {
-      other = createServer((request, response) => void serve(request, response));
-      await new Promise<void>((resolve) => other.listen(0, "127.0.0.1", resolve));
-      const address = other.address();
-      if (address === null || typeof address === "string")
-        throw new Error("The server has no port.");
-      origin = `http://localhost:${address.port}`;
+      site = await startSite((request, response) => void serve(request, response));
+      ({ origin } = site);
     });
-    afterAll(() => {
-      other.close();
-      other.closeAllConnections();
-    });
+    afterAll(() => site.close());
 
     /** Serves an empty page and the SDK's modules. */
     async function serve(request: IncomingMessage, response: ServerResponse): Promise<void> {

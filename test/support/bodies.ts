@@ -4,6 +4,19 @@ export const SMALL = { model: "dall-e-2", size: "256x256" } as const;
 /** The same, with the image in the response. */
 export const SMALL_BASE64 = { ...SMALL, response_format: "b64_json" } as const;
 
+const FLARE = "gpt-image-2.6-flare";
+
+/** A small GIF. */
+export const GIF = {
+  model: FLARE,
+  output_format: "gif",
+  size: "320x320",
+  frame_count: 4,
+} as const;
+
+/** An SVG. It requires the var SVG_MODELS. */
+export const SVG = { model: FLARE, output_format: "svg", size: "1024x1024" } as const;
+
 /** A stream with two partial images before the completed one. */
 export const STREAM = { model: "gpt-image-1.5", quality: "low", stream: true, partial_images: 2 };
 

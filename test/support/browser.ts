@@ -1,5 +1,5 @@
 import { existsSync } from "node:fs";
-import { chromium, type Browser } from "playwright-core";
+import { chromium, type Browser, type Page } from "playwright-core";
 
 const PATHS = [
   process.env["CHROMIUM"],
@@ -22,6 +22,24 @@ const FLAGS = [
   "--disable-component-update",
   "--disable-sync",
 ];
+
+/** Returns the console errors and uncaught exceptions of a page. The list grows with each later one. */
+export function errorsOf(page: Page): string[] {
+  const errors: string[] = [];
+  page.on("console", (message) => {
+    if (message.type() === "error") errors.push(message.text());
+  });
+  page.on("pageerror", (error) => errors.push(error.message));
+  return errors;
+}
+
+/** Returns the width of the first image that a selector matches, in its own pixels; 0 if it is not shown. */
+export function naturalWidth(page: Page, selector: string): Promise<number> {
+  return page
+    .locator(selector)
+    .first()
+    .evaluate((image: { naturalWidth: number }) => image.naturalWidth);
+}
 
 /** Starts the system's Chromium. */
 export function startBrowser(): Promise<Browser> {

@@ -17,3 +17,8 @@ export const VARS = {
 export const TOKEN_SECRET = "token-secret-5c7e9a1b3d5f7092846a";
 /** The previous value of TOKEN_SECRET, in tests that rotate it. */
 export const OLD_TOKEN_SECRET = "previous-token-secret-f1e2d3c4b5a6978";
+
+/** The model that writes an SVG in tests, with its price. */
+export const SVG_MODELS = JSON.stringify({
+  "gpt-5.6-terra": { text_in: 2, text_out: 12, max_tokens: 30_000 },
+});
