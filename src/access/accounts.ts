@@ -108,10 +108,8 @@ function reserveIn(
   return Promise.all(
     accounts.map(async ({ name, limits }): Promise<AccountReservation> => {
       try {
-        const account = accountOf(config, name);
-        const reserved = await (name === GATEWAY && bound !== undefined
-          ? account.reserve(id, amount, limits, bound)
-          : account.reserve(id, amount, limits));
+        const ofAccount = name === GATEWAY ? bound : undefined;
+        const reserved = await accountOf(config, name).reserve(id, amount, limits, ofAccount);
         // The account of version 0.1.0 returns the outcome alone.
         return typeof reserved === "string"
           ? { outcome: reserved, amount }

@@ -141,14 +141,11 @@ function isWebhookSecret(value: string): boolean {
   return length >= WEBHOOK_SECRET_MIN_BYTES && length <= WEBHOOK_SECRET_MAX_BYTES;
 }
 
-/** The parameters that `UPSTREAM_REQUIRES` may name: those that a request always has. */
-const SENDABLE: readonly string[] = SENDABLE_DEFAULTS;
-
 /** A list of parameters whose defaults are sent as well. */
 export const requiredParameters = list.transform((names, ctx) =>
-  names.every((name) => SENDABLE.includes(name))
+  names.every((name) => SENDABLE_DEFAULTS.includes(name))
     ? new Set(names)
-    : problem(ctx, `must be a comma-separated list of ${SENDABLE.join(", ")}`),
+    : problem(ctx, `must be a comma-separated list of ${SENDABLE_DEFAULTS.join(", ")}`),
 );
 
 const EXTRA_NAME = /^[A-Za-z][\w.-]{0,63}$/;

@@ -51,6 +51,14 @@ export type ResponseFormat = (typeof RESPONSE_FORMATS)[number];
 
 export const MAX_PARTIAL_IMAGES = 3;
 
+/** The defaults of the options of GPT image models that change the image. */
+export const OPTION_DEFAULTS = {
+  background: "auto",
+  output_format: "png",
+  output_compression: 100,
+  moderation: "auto",
+} as const;
+
 export const COMPLEXITIES = ["low", "medium", "high"] as const;
 
 /** The number of frames of a GIF, and the time for which each is shown. */

@@ -204,12 +204,10 @@ export function costOfRecord(record: GenerationRecord, list: PriceList): MicroDo
   const { model, resolved, usage, images, cost } = record;
   if (cost !== undefined) return cost;
   const { size = "auto", quality = "auto" } = resolved;
-  const request = { model, upstreamModel: model, size, quality, n: images.length, prompt: "" };
-  const reported = { usage, isChatUsage: false, svgUsage: undefined, resolved };
-  return costOf({ ...request, options: undefined, further: {} }, 0, list).actual({
-    ...reported,
-    images: images.length,
-  });
+  const n = images.length;
+  const named = { model, upstreamModel: model, options: undefined, further: {} };
+  const { actual } = costOf({ ...named, size, quality, n, prompt: "" }, 0, list);
+  return actual({ usage, isChatUsage: false, svgUsage: undefined, resolved, images: n });
 }
 
 /**

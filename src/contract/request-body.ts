@@ -7,6 +7,7 @@ import {
   MAX_PARTIAL_IMAGES,
   MAX_VARIANT,
   MODERATIONS,
+  OPTION_DEFAULTS,
   RESPONSE_FORMATS,
   SVG_EFFORTS,
   type ModelRules,
@@ -54,18 +55,15 @@ export function isParameter(name: string): boolean {
 }
 
 /** The parameters whose defaults `UPSTREAM_REQUIRES` may send. The first three are always sent. */
-export const SENDABLE_DEFAULTS = [
+export const SENDABLE_DEFAULTS: readonly string[] = [
   "model",
   "prompt",
   "n",
   "size",
   "quality",
   "style",
-  "background",
-  "output_format",
-  "output_compression",
-  "moderation",
-] as const;
+  ...Object.keys(OPTION_DEFAULTS),
+];
 
 /** Returns the names of all parameters of a gateway, in the order in which problems are reported. */
 export function parameterOrder({ extraParameters }: RequestLimits): readonly string[] {
@@ -77,6 +75,13 @@ const REQUIRED = ["prompt"] as const;
 /** The same with `requireDocumentedFields`. */
 const REQUIRED_BY_DOCUMENT = ["prompt", "n", "size"] as const;
 
+function optionalParameters(limits: RequestLimits): ReadonlySet<string> {
+  const required: readonly string[] = limits.requireDocumentedFields
+    ? REQUIRED_BY_DOCUMENT
+    : REQUIRED;
+  return new Set(parameterOrder(limits).filter((name) => !required.includes(name)));
+}
+
 /**
  * The defaults that clients write out, also for models that do not accept the parameter. They then mean
  * absent.
@@ -84,10 +89,7 @@ const REQUIRED_BY_DOCUMENT = ["prompt", "n", "size"] as const;
 const WRITTEN_DEFAULTS = new Map<string, unknown>([
   ["quality", "auto"],
   ["style", "vivid"],
-  ["background", "auto"],
-  ["output_format", "png"],
-  ["output_compression", 100],
-  ["moderation", "auto"],
+  ...Object.entries(OPTION_DEFAULTS),
   ["frame_count", FRAMES.default],
   ["frame_duration_ms", FRAMES.defaultMs],
   ["stream", false],
@@ -100,14 +102,9 @@ const WRITTEN_DEFAULTS = new Map<string, unknown>([
  */
 export function withoutAbsent(
   json: object,
-  schema: BodySchema,
-  limits: RequestLimits,
+  { body, optional }: RequestSchemas,
 ): Record<string, unknown> {
-  const required: readonly string[] = limits.requireDocumentedFields
-    ? REQUIRED_BY_DOCUMENT
-    : REQUIRED;
-  const optional = new Set(parameterOrder(limits).filter((name) => !required.includes(name)));
-  const shape: Record<string, z.ZodType | undefined> = schema.shape;
+  const shape: Record<string, z.ZodType | undefined> = body.shape;
   const isAbsent = (name: string, value: unknown) =>
     (value === null && optional.has(name)) ||
     (WRITTEN_DEFAULTS.has(name) &&
@@ -125,6 +122,8 @@ export type Fields = z.infer<BodySchema>;
 export interface RequestSchemas {
   body: BodySchema;
   extras: ReturnType<typeof extrasSchema>;
+  /** The parameters for which null means absent. */
+  optional: ReadonlySet<string>;
 }
 
 /** One for each family of models, because a schema takes longer to build than to run. */
@@ -137,6 +136,7 @@ export function schemasFor(rules: ModelRules, limits: RequestLimits): RequestSch
   const found = known.get(rules) ?? {
     body: bodySchema(rules, limits),
     extras: extrasSchema(limits),
+    optional: optionalParameters(limits),
   };
   known.set(rules, found);
   return found;
@@ -172,10 +172,10 @@ export function bodySchema(rules: ModelRules, limits: RequestLimits) {
       : z.enum(qualities)
     ).default(qualities[0]),
     style: styles === undefined ? notAccepted : z.enum(styles).default(styles[0]),
-    background: option(z.enum(BACKGROUNDS).default("auto")),
-    output_format: option(z.enum(formats).default("png")),
-    output_compression: option(z.int().min(0).max(100).default(100)),
-    moderation: option(z.enum(MODERATIONS).default("auto")),
+    background: option(z.enum(BACKGROUNDS).default(OPTION_DEFAULTS.background)),
+    output_format: option(z.enum(formats).default(OPTION_DEFAULTS.output_format)),
+    output_compression: option(z.int().min(0).max(100).default(OPTION_DEFAULTS.output_compression)),
+    moderation: option(z.enum(MODERATIONS).default(OPTION_DEFAULTS.moderation)),
     complexity: onlyIf(rules.complexities.length > 0, z.enum(rules.complexities).optional()),
     frame_count: onlyIf(hasFrames, z.int().min(FRAMES.min).max(FRAMES.max).optional()),
     frame_duration_ms: onlyIf(hasFrames, z.int().min(FRAMES.minMs).optional()),

@@ -101,7 +101,7 @@ export function parseImageRequest(
   const requested: unknown = "model" in object ? object.model : undefined;
   const model = requestedModel(requested ?? undefined, rules, nowMs);
   const schemas = schemasFor(model.rules, rules);
-  const body = withoutAbsent(object, schemas.body, rules);
+  const body = withoutAbsent(object, schemas);
   // A client has to request SVG, which is a document with links, by its name.
   if (accept !== undefined && accept !== "svg" && model.rules.outputFormats.includes(accept)) {
     body["output_format"] ??= accept;
@@ -185,11 +185,9 @@ function parseFields(
   model: ServedModel,
   rules: RequestRules,
 ) {
-  const isExtra = ([name]: [string, unknown]) => rules.extraParameters.includes(name);
-  const named = Object.entries(body).filter((entry) => !isExtra(entry));
-  const extra = Object.entries(body).filter(isExtra);
+  const named = Object.entries(body).filter(([name]) => !rules.extraParameters.includes(name));
   const fields = schemas.body.safeParse(Object.fromEntries(named), { reportInput: true });
-  const extras = schemas.extras.safeParse(Object.fromEntries(extra), { reportInput: true });
+  const extras = schemas.extras.safeParse(body, { reportInput: true });
   if (fields.success && extras.success) return { fields: fields.data, extras: extras.data };
   const issues = [...(fields.error?.issues ?? []), ...(extras.error?.issues ?? [])];
   throw new GatewayError(

@@ -1,4 +1,4 @@
-import { knownModel } from "./models.ts";
+import { isGptImage, knownModel } from "./models.ts";
 
 /** The values of the variable `RETIRED_MODELS`. */
 export const RETIRED_MODELS = ["auto", "replace", "keep"] as const;
@@ -49,7 +49,9 @@ export function replacementOf(
   { retiredModels, isOpenAi }: RetirementPolicy,
 ): Retirement | undefined {
   const replaces = retiredModels === "replace" || (retiredModels === "auto" && isOpenAi);
-  return replaces && !isAlias && isGptImage(id) ? retirementOf(id) : undefined;
+  return replaces && !isAlias && isGptImage({ model: id, upstreamModel: id })
+    ? retirementOf(id)
+    : undefined;
 }
 
 /**
@@ -80,7 +82,13 @@ export function withdrawalAt(
   { retiredModels, isOpenAi }: RetirementPolicy,
   nowMs: number,
 ): Retirement | undefined {
-  if (!isOpenAi || retiredModels === "keep" || isAlias || isGptImage(id)) return undefined;
+  if (
+    !isOpenAi ||
+    retiredModels === "keep" ||
+    isAlias ||
+    isGptImage({ model: id, upstreamModel: id })
+  )
+    return undefined;
   const retirement = retirementOf(id);
   return retirement !== undefined && isShutDown(retirement, nowMs) ? retirement : undefined;
 }
@@ -99,8 +107,4 @@ export function msSinceShutdown({ shutdown }: Retirement, nowMs: number): number
 /** Returns true from the shutdown on. */
 export function isShutDown(retirement: Retirement, nowMs: number): boolean {
   return msSinceShutdown(retirement, nowMs) >= 0;
-}
-
-function isGptImage(id: string): boolean {
-  return knownModel(id)?.rules.imageOptions === true;
 }

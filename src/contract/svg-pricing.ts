@@ -32,10 +32,11 @@ export const svgModelsSchema = z
  * higher price. Without a requested model it is that of the most expensive one.
  */
 export function svgUpperBound(author: SvgAuthor | undefined, models: SvgModels): number {
-  const bounds = candidates(author, models).map((model) =>
-    Math.ceil(model.max_tokens * Math.max(model.text_in, model.text_out)),
+  return mostExpensive(
+    author,
+    models,
+    ({ text_in, text_out, max_tokens }) => max_tokens * Math.max(text_in, text_out),
   );
-  return Math.max(0, ...bounds);
 }
 
 /**
@@ -49,14 +50,23 @@ export function svgCost(
 ): number {
   if (usage === undefined || usage.output_tokens === 0) return svgUpperBound(author, models);
   const reported = author ?? { model: usage.model };
-  const costs = candidates(reported, models).map((model) =>
-    Math.ceil(usage.input_tokens * model.text_in + usage.output_tokens * model.text_out),
+  return mostExpensive(
+    reported,
+    models,
+    ({ text_in, text_out }) => usage.input_tokens * text_in + usage.output_tokens * text_out,
   );
-  return Math.max(0, ...costs);
 }
 
-/** Returns the named model, or all models if none is named or the configuration no longer has it. */
-function candidates(author: SvgAuthor | undefined, models: SvgModels): readonly SvgModel[] {
+/**
+ * Returns the cost of the named model. If none is named, or the configuration no longer has it, returns the
+ * cost of the most expensive one.
+ */
+function mostExpensive(
+  author: SvgAuthor | undefined,
+  models: SvgModels,
+  costOf: (model: SvgModel) => number,
+): number {
   const named = author?.model === undefined ? undefined : models.get(author.model);
-  return named === undefined ? [...models.values()] : [named];
+  const candidates = named === undefined ? [...models.values()] : [named];
+  return Math.max(0, ...candidates.map((model) => Math.ceil(costOf(model))));
 }

@@ -3,13 +3,13 @@ import { valueOfJson } from "../lib/json.ts";
 import type { ImageOptions, ImageSpec } from "./image-spec.ts";
 
 /** The requested parameters that decide the number of output tokens of an image, in the API's names. */
-const tokenRow = z.object({
+export const tokenRow = z.object({
   model: z.string(),
   size: z.string(),
   quality: z.string(),
   complexity: z.string().nullable(),
   output_format: z.string(),
-  frame_count: z.number().nullable(),
+  frame_count: z.int().nullable(),
 });
 
 export type TokenRow = z.infer<typeof tokenRow>;

@@ -1,5 +1,6 @@
 import * as z from "zod";
 import { CHECK_NAMES, type Diagnostics } from "../contract/diagnostics.ts";
+import { tokenRow } from "../contract/token-row.ts";
 import { errorResponses, OPERATOR } from "./errors.ts";
 import { exactly } from "./exactly.ts";
 import { responseHeaders } from "./headers.ts";
@@ -24,18 +25,7 @@ const diagnostics = exactly<Diagnostics>()(
       }),
     ),
     learned_tokens: z
-      .array(
-        z.object({
-          model: z.string(),
-          size: z.string(),
-          quality: z.string(),
-          complexity: z.string().nullable(),
-          output_format: z.string(),
-          frame_count: z.int().nullable(),
-          output_tokens: z.int(),
-          day: z.string(),
-        }),
-      )
+      .array(tokenRow.extend({ output_tokens: z.int(), day: z.string() }))
       .describe(
         "The most output tokens of one image that the upstream has reported in 31 days, by the requested parameters. The budget reserves at least these.",
       ),

@@ -1,6 +1,6 @@
 import type { UpstreamConfig } from "../config/environment.ts";
 import { asRequested } from "../contract/image-spec.ts";
-import { baseModelId, rulesOf } from "../contract/models.ts";
+import { baseModelId, OPTION_DEFAULTS, rulesOf } from "../contract/models.ts";
 import type { ImageRequest } from "../contract/request.ts";
 
 /**
@@ -23,10 +23,11 @@ export function upstreamBody(
   addUnless(rules.imageOptions ? rules.defaultSize : undefined, "size", size);
   addUnless(rules.qualities[0], "quality", quality);
   addUnless(rules.styles?.[0], "style", style);
-  addUnless("auto", "background", options?.background);
-  addUnless("png", "output_format", options?.output_format);
-  addUnless(100, "output_compression", options?.output_compression);
-  addUnless("auto", "moderation", options?.moderation);
+  const presets = OPTION_DEFAULTS;
+  addUnless(presets.background, "background", options?.background);
+  addUnless(presets.output_format, "output_format", options?.output_format);
+  addUnless(presets.output_compression, "output_compression", options?.output_compression);
+  addUnless(presets.moderation, "moderation", options?.moderation);
   // `variant` only distinguishes requests here.
   const { variant: _, ...sent } = further;
   for (const [name, value] of Object.entries(sent)) addUnless(undefined, name, value);
