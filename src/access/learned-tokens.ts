@@ -36,7 +36,7 @@ export class LearnedTokens {
     );
     this.#sql.exec(
       `DELETE FROM learned WHERE row NOT IN
-         (SELECT row FROM learned GROUP BY row ORDER BY MAX(day) DESC, row LIMIT ?)`,
+         (SELECT row FROM learned GROUP BY row ORDER BY MAX(day) DESC, MAX(rowid) DESC LIMIT ?)`,
       MAX_ROWS,
     );
   }

@@ -88,6 +88,8 @@ describe("learned tokens", () => {
       expect(rows).not.toContain("oldest");
       learned.add({ row: "newest", tokens: 1, day: "2026-11-02" });
       expect(learned.most("newest", "2026-11-01")).toBe(1);
+      learned.add({ row: "the last one by name", tokens: 1, day: "2026-11-02" });
+      expect(learned.most("the last one by name", "2026-11-01")).toBe(1);
       expect(learned.since("2026-11-01")).toHaveLength(500);
     });
   });
