@@ -99,7 +99,7 @@ export function listedModel(
     sizes: listedSizes(rules),
     default_size: rules.defaultSize,
     qualities: [...rules.qualities],
-    quality_pattern: rules.anyQuality ? QUALITY_WORD.source : null,
+    quality_pattern: rules.isOpen ? QUALITY_WORD.source : null,
     styles: [...(rules.styles ?? [])],
     backgrounds: forOptions(BACKGROUNDS),
     output_formats: [...outputFormats(rules, svgModels)],

@@ -9,8 +9,8 @@ export interface ModelRules {
   defaultSize: string;
   /** The default first. */
   qualities: readonly [string, ...string[]];
-  /** True if it accepts every word as `quality`, because no table knows the model. */
-  anyQuality: boolean;
+  /** True if no table knows the model. It accepts every word as `quality`, and its server has its own defaults. */
+  isOpen: boolean;
   defaultResponseFormat: ResponseFormat;
   /** dall-e-3 only; the default first. */
   styles?: readonly [string, ...string[]];
@@ -76,7 +76,7 @@ const GPT_IMAGE_1: ModelRules = {
   sizes: { kind: "listed", sizes: ["auto", "1024x1024", "1536x1024", "1024x1536"] },
   defaultSize: "auto",
   qualities: ["auto", "low", "medium", "high"],
-  anyQuality: false,
+  isOpen: false,
   defaultResponseFormat: "b64_json",
   imageOptions: true,
   outputFormats: STILL_FORMATS,
@@ -111,7 +111,7 @@ const GPT_IMAGE_2_6: ModelRules = {
 const OPEN: ModelRules = {
   ...GPT_IMAGE_2_6,
   qualities: ["auto"],
-  anyQuality: true,
+  isOpen: true,
   sizes: {
     kind: "free",
     multipleOf: 1,
@@ -129,7 +129,7 @@ const DALL_E_2: ModelRules = {
   sizes: { kind: "listed", sizes: ["256x256", "512x512", "1024x1024"] },
   defaultSize: "1024x1024",
   qualities: ["standard"],
-  anyQuality: false,
+  isOpen: false,
   defaultResponseFormat: "url",
   imageOptions: false,
   outputFormats: [],
@@ -228,8 +228,8 @@ export function rulesOf({ model, upstreamModel }: ModelNames): ModelRules {
 
 /** Returns true for OpenAI's GPT image models, also under an alias. */
 export function isGptImage(names: ModelNames): boolean {
-  const rules = rulesOf(names);
-  return rules.imageOptions && rules !== OPEN;
+  const { imageOptions, isOpen } = rulesOf(names);
+  return imageOptions && !isOpen;
 }
 
 /** Returns how the images of a model are delivered by default. */

@@ -167,7 +167,7 @@ export function bodySchema(rules: ModelRules, limits: RequestLimits) {
     prompt: text(promptLimit(rules, limits)).min(1),
     n: limits.requireDocumentedFields ? n : n.default(1),
     size: limits.requireDocumentedFields ? size : size.default(rules.defaultSize),
-    quality: (rules.anyQuality
+    quality: (rules.isOpen
       ? z.string().regex(QUALITY_WORD, "must be 1 to 32 letters, digits, _ or -")
       : z.enum(qualities)
     ).default(qualities[0]),

@@ -88,7 +88,7 @@ export interface RequestRules extends RequestLimits {
  * @param json the body as parsed, not trusted
  * @param nowMs milliseconds since the epoch: a model may be retired
  * @param accept the image type that the client prefers to JSON. It is the default of `output_format` if
- *   the model has that parameter
+ *   the model is known to have that parameter
  * @throws {GatewayError} the first problem
  */
 export function parseImageRequest(
@@ -102,10 +102,7 @@ export function parseImageRequest(
   const model = requestedModel(requested ?? undefined, rules, nowMs);
   const schemas = schemasFor(model.rules, rules);
   const body = withoutAbsent(object, schemas);
-  // A client has to request SVG, which is a document with links, by its name.
-  if (accept !== undefined && accept !== "svg" && model.rules.outputFormats.includes(accept)) {
-    body["output_format"] ??= accept;
-  }
+  if (accept !== undefined && choosesFormat(accept, model.rules)) body["output_format"] ??= accept;
   const { fields, extras } = parseFields(body, schemas, model, rules);
   const stream = fields.stream ?? false;
   const spec: ImageSpec = {
@@ -161,6 +158,14 @@ export function withSuccessor(
   const successor = successorAt({ id: model, isAlias }, rules.upstream, nowMs);
   if (successor === undefined) return { ...original, upstreamModel: upstreamId };
   return { ...original, upstreamModel: successor, retiredModel: model };
+}
+
+/**
+ * Returns true if an accepted type becomes the `output_format`. A client has to request SVG, which is a
+ * document with links, by its name. An open model's server may reject the parameter.
+ */
+function choosesFormat(accept: ImageType, { outputFormats, isOpen }: ModelRules): boolean {
+  return accept !== "svg" && outputFormats.includes(accept) && !isOpen;
 }
 
 function requestedModel(id: unknown, rules: RequestRules, nowMs: number): ServedModel {

@@ -1,5 +1,6 @@
 import type { Context } from "hono";
 import { parseAccept } from "hono/utils/accept";
+import { OPTION_DEFAULTS, rulesOf } from "../contract/models.ts";
 import type { ImageRequest } from "../contract/request.ts";
 import { GatewayError } from "../errors/failure.ts";
 import { IMAGE_TYPES, mediaTypeOf, type ImageType } from "../lib/image-type.ts";
@@ -37,7 +38,7 @@ export function preferredImage(c: Context<AppEnv>): ImageType | undefined {
 
 /**
  * Rejects a request whose response cannot be the accepted image, before it costs anything. An image that
- * exists is returned in its own type, because it was paid for.
+ * exists is returned in its own type, because it was paid for. So is one whose type the upstream chooses.
  *
  * @throws {GatewayError} `not_acceptable`
  */
@@ -47,7 +48,9 @@ export function requireImageAccepted({ spec, delivery }: ImageRequest, c: Contex
   if (ranges.includes(ANY)) return;
   requireOneImage(spec.n);
   // Models without the parameter generate PNG.
-  const supported = mediaTypeOf(spec.options?.output_format ?? "png");
+  const format = spec.options?.output_format ?? "png";
+  if (format === OPTION_DEFAULTS.output_format && rulesOf(spec).isOpen) return;
+  const supported = mediaTypeOf(format);
   if (ranges.includes(ANY_IMAGE) || ranges.includes(supported)) return;
   throw notAcceptable(`the image is ${supported}`);
 }

@@ -122,6 +122,23 @@ describe("a gateway for xAI", () => {
     expect(sentBodies(stage, prompt)).toEqual([{ model, prompt, n: 1 }]);
   });
 
+  it.each(["image/*", "image/jpeg", "image/webp", "image/avif,image/*,*/*;q=0.8"])(
+    "returns the image to Accept: %s without sending an output format",
+    async (accept) => {
+      const prompt = newPrompt();
+      const image = await stage.post({ prompt, model }, { accept });
+      expect([image.status, image.headers.get("content-type")]).toEqual([200, "image/jpeg"]);
+      expect(sentBodies(stage, prompt)).toEqual([{ model, prompt, n: 1 }]);
+    },
+  );
+
+  it("rejects an accepted image type other than the output format that the client sends", async () => {
+    const prompt = newPrompt();
+    const body = { prompt, model, output_format: "webp" };
+    const response = await stage.post(body, { accept: "image/jpeg" });
+    expect([response.status, stage.calls(prompt)]).toEqual([406, 0]);
+  });
+
   it("serves a JPEG as image/jpeg, although the default output format is png", async () => {
     const body = { prompt: newPrompt(), model };
     const image = await stage.post(body, { accept: "image/*" });

@@ -3,6 +3,7 @@ import type { Browser, Page } from "playwright-core";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { mintToken } from "../../src/access/token.ts";
 import { browserPath, errorsOf, startBrowser } from "../support/browser.ts";
+import { eventually } from "../support/eventually.ts";
 import { startLocal, type Local } from "../support/npm-start.ts";
 import { startSiteverify, type Siteverify } from "../support/siteverify.ts";
 import { TOKEN_SECRET } from "../support/vars.ts";
@@ -69,11 +70,13 @@ describe.skipIf(browserPath === undefined)(
     it("generates for a user who passes the widget, and shows the cost", async () => {
       await open(`good-${crypto.randomUUID()}`);
       // The form is hidden at first too, so wait for the token: it proves that the widget was passed.
-      await expect.poll(() => page.evaluate("sessionStorage.length")).toBe(1);
+      await eventually(async () => expect(await page.evaluate("sessionStorage.length")).toBe(1));
       await page.locator("#access").waitFor({ state: "hidden" });
       await generate();
       await page.locator("#images img").waitFor();
-      await expect.poll(() => page.locator("#state").textContent()).toContain("cost $0.0200");
+      await eventually(async () =>
+        expect(await page.locator("#state").textContent()).toContain("cost $0.0200"),
+      );
       expect(await page.locator("#budget").textContent()).toMatch(
         /^\$[\d.]+ of \$1000\.00 left today\.$/,
       );
@@ -82,7 +85,9 @@ describe.skipIf(browserPath === undefined)(
 
     it("accepts a typed token if Turnstile rejects the widget's, and stores it for this tab only", async () => {
       await open("bad");
-      await expect.poll(() => page.locator("#error-token").textContent()).toContain("Turnstile");
+      await eventually(async () =>
+        expect(await page.locator("#error-token").textContent()).toContain("Turnstile"),
+      );
       await page.evaluate(axe.source);
       const { violations } = await page.evaluate<axe.AxeResults>("axe.run()");
       expect(violations).toEqual([]);
