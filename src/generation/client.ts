@@ -154,12 +154,12 @@ export async function lookupInObject(
   config: Config,
   key: string,
   { maxAgeSeconds, orInProgress }: ObjectLookup,
-): Promise<{ progress: Progress; client: GenerationClient } | undefined> {
+): Promise<{ found: StartResponse; client: GenerationClient } | undefined> {
   const objects = config.generations;
   const objectId = objects.idFromName(key);
-  const progress = await retryRpc(() => objects.get(objectId).made(maxAgeSeconds, orInProgress));
-  if (progress === undefined) return undefined;
-  return { progress, client: new GenerationClient(config, objectId, progress.id) };
+  const found = await retryRpc(() => objects.get(objectId).made(maxAgeSeconds, orInProgress));
+  if (found === undefined) return undefined;
+  return { found, client: new GenerationClient(config, objectId, found.id) };
 }
 
 /** Returns the client of the Durable Object that an id belongs to; `undefined` for another kind of id. */

@@ -17,9 +17,9 @@ import {
 } from "./client.ts";
 import type { GenerationContext } from "./context.ts";
 import { claimIdempotencyKey, IDEMPOTENCY_SECONDS, type IdempotencyClaim } from "./idempotency.ts";
-import { identityOf, isOfAnotherSender } from "./identity.ts";
+import { identityOf, isAnotherSender, isOfAnotherSender } from "./identity.ts";
 import { requestIdentity, requestKeys, type RequestKeys } from "./key.ts";
-import { WITHOUT_WAITING, type Progress } from "./protocol.ts";
+import { WITHOUT_WAITING, type Progress, type StartResponse } from "./protocol.ts";
 import {
   completedGeneration,
   generationIdOf,
@@ -203,27 +203,28 @@ async function lookupInObjects(
     const acceptable = { maxAgeSeconds, orInProgress: !onlyIfCached };
     const lookup = await lookupInObject(context.config, name, acceptable);
     if (lookup !== undefined) {
-      return joinedResult(lookup.progress, lookup.client, request, options);
+      return joinedResult(lookup.found, lookup.client, request, options);
     }
   }
   return undefined;
 }
 
 /**
- * Returns the result for a request that joined a generation. If the generation fails because of its
- * sender, and this request has another one, the request starts a generation of its own, once.
+ * Returns the result for a request that joined a generation. If another sender started it and it fails
+ * because of that sender, the request starts a generation of its own, once.
  *
  * @throws {GatewayError} the failure of the generation
  */
 function joinedResult(
-  progress: Progress,
+  joined: StartResponse,
   client: GenerationClient,
   request: ImageRequest,
   options: StartOptions,
 ): GenerationResult {
   const { context, kind, identity, claim, isRestart = false } = options;
-  const result = resultOfProgress(progress, client, context, kind);
-  if (result.kind === "completed" || isRestart) return result;
+  const result = resultOfProgress(joined, client, context, kind);
+  const mayRestart = !isRestart && isAnotherSender(joined.identity, identity);
+  if (result.kind === "completed" || !mayRestart) return result;
   return {
     ...result,
     async restartAfter(failure) {

@@ -44,6 +44,15 @@ export function failureOfSender(failure: Failure, identity: string | undefined):
  * @param identity that of the request that receives the failure
  */
 export function isOfAnotherSender(failure: Failure, identity: string | undefined): boolean {
-  const owner = "identity" in failure ? failure.identity : undefined;
+  return isAnotherSender("identity" in failure ? failure.identity : undefined, identity);
+}
+
+/**
+ * Returns true if a generation may fail because of a sender that is not the one that waits for it.
+ *
+ * @param owner the identity that was sent
+ * @param identity that of the request that waits
+ */
+export function isAnotherSender(owner: string | undefined, identity: string | undefined): boolean {
   return owner !== undefined && owner !== identity;
 }

@@ -186,5 +186,6 @@ export function progressOf(generation: StoredGeneration, partials: PartialImage[
  * @param joined true if an earlier request started the generation
  */
 export function startResponse(generation: StoredGeneration, joined: boolean): StartResponse {
-  return { ...progressOf(generation, []), joined };
+  const { identity } = generation.job;
+  return { ...progressOf(generation, []), joined, ...(identity === undefined ? {} : { identity }) };
 }

@@ -63,6 +63,8 @@ export const WITHOUT_WAITING: ProgressQuery = { seen: 0, waitMs: 0, withImages: 
 export interface StartResponse extends Progress {
   /** True if an earlier request started it. */
   joined: boolean;
+  /** The identity of the sender that started it, if the client sent identifiers. */
+  identity?: string;
 }
 
 /** An image that an object stores. */

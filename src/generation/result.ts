@@ -29,8 +29,8 @@ export interface PendingGeneration {
   client: GenerationClient;
   outcome: CacheOutcome;
   /**
-   * Starts a generation of its own if a failure of this one belongs to another sender. Absent if this
-   * request started it, or if a restart is no longer possible.
+   * Starts a generation of its own if a failure of this one belongs to another sender. Absent if no other
+   * sender started it, or if a restart is no longer possible.
    */
   restartAfter?: (failure: Failure) => Promise<GenerationResult | undefined>;
 }

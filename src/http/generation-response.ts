@@ -49,11 +49,16 @@ export interface ResponseOptions {
   safetyIdentifier?: string | undefined;
   /** The fields of the job that started the generation. */
   job?: JobFields;
+  /** Submits the request as a job, and returns 202 with the job's URL. */
+  submitJob?: () => Promise<Response>;
 }
 
 /**
  * Returns the response for a generation, in the requested form: events, an image, or JSON. If the client
  * does not wait for the end, the response is 202 with the URL for polling.
+ *
+ * If the generation may fail because of another sender, that URL is a job's. The job starts another
+ * generation then, which nothing would do for a request that has ended.
  *
  * @throws {GatewayError} the failure of the generation
  */
@@ -73,7 +78,7 @@ export async function generationResponse(
   );
   const isPending = awaited.kind === "pending";
   const response = isPending
-    ? pendingGenerationResponse(awaited, options)
+    ? await pendingGenerationResponse(awaited, options)
     : await completedResponse(awaited, options);
   if (isPending && (respondAsync || waitSeconds !== undefined)) {
     response.headers.set("preference-applied", "respond-async");
@@ -158,10 +163,11 @@ async function completedResponse(
   return withOutcome(await jsonResponse(generation, json), generation, c);
 }
 
-function pendingGenerationResponse(
+async function pendingGenerationResponse(
   result: PendingGeneration,
-  { job, c }: ResponseOptions,
-): Response {
+  { job, submitJob, c }: ResponseOptions,
+): Promise<Response> {
+  if (result.restartAfter !== undefined && submitJob !== undefined) return submitJob();
   const status = result.isRunning ? ("in_progress" as const) : ("queued" as const);
   const body = { id: job?.job ?? result.client.id, created: result.created, ...job, status };
   return withOutcome(pendingResponse(body, c), result, c);

@@ -5,6 +5,7 @@ import type { ImageRequest } from "../contract/request.ts";
 import { toStoredRequest } from "../contract/stored-request.ts";
 import { GatewayError } from "../errors/failure.ts";
 import { lookupById } from "../generation/generate.ts";
+import { isOfAnotherSender } from "../generation/identity.ts";
 import { requestIdentity, requestKeys } from "../generation/key.ts";
 import { jobBatchOf, submitJobs } from "../jobs/submit.ts";
 import type { JobSubmission } from "../jobs/submission.ts";
@@ -118,8 +119,9 @@ export async function jobResponse(id: string, options: ResponseOptions): Promise
     if (error.failure.code === "generation_not_found") {
       return failureResponse(error.failure, c, fields);
     }
-    // The job's Workflow does not know of this failure yet, and may retry.
-    return isRetryable(error.failure)
+    // The job's Workflow does not know of this failure yet. It may retry, or start again if the failure
+    // belongs to another sender.
+    return isRetryable(error.failure) || isOfAnotherSender(error.failure, undefined)
       ? pendingResponse({ id, created, ...fields, status: "queued" }, c)
       : failureResponse(error.failure, c, { ...fields, status: "failed" });
   }

@@ -37,8 +37,8 @@ export function generationsRoutes(app: Hono<AppEnv>): void {
     const admitted = await admitImageRequest({ parse }, c);
     const { caller, request, webhookUrl, idempotencyKey } = admitted;
     const directives = parseCacheControl(c.req.header("cache-control"));
+    const job = { request, caller, directives, webhookUrl };
     if (webhookUrl !== undefined) {
-      const job = { request, caller, directives, webhookUrl };
       const response = await submittedJobResponse(job, idempotencyKey, c);
       response.headers.set("preference-applied", "respond-async");
       return response;
@@ -48,7 +48,14 @@ export function generationsRoutes(app: Hono<AppEnv>): void {
     const { delivery, upstream } = request;
     const defaultWaitMs = Number.POSITIVE_INFINITY;
     const safetyIdentifier = safetyIdentifierOf(upstream);
-    return generationResponse(result, { delivery, defaultWaitMs, safetyIdentifier, context, c });
+    return generationResponse(result, {
+      delivery,
+      defaultWaitMs,
+      safetyIdentifier,
+      submitJob: () => submittedJobResponse(job, idempotencyKey, c),
+      context,
+      c,
+    });
   });
 
   app.get(`${GENERATIONS_PATH}/:id`, async (c) => {

@@ -3,15 +3,19 @@ import { GenerationClient } from "../../src/generation/client.ts";
 import { newPrompt, SMALL } from "../support/bodies.ts";
 import { eventually } from "../support/eventually.ts";
 import { quietAndFresh } from "../support/worker/fresh-state.ts";
+import { jobsWithoutPauses } from "../support/worker/job-workflows.ts";
 import {
   bindings,
   deleteObjects,
   errorOf,
+  fetchWorker,
   post,
   upstreamCalls,
 } from "../support/worker/harness.ts";
 
 const log = quietAndFresh({ expectsErrors: true });
+// Registered after the hooks above, so that jobs end before the reset.
+jobsWithoutPauses();
 
 const BLOCKED = [400, "moderation_blocked", null];
 
@@ -98,6 +102,47 @@ describe("a moderation block of a request with an identifier", () => {
     expect(await errorOf(ofFirst)).toEqual(BLOCKED);
     expect(await ofSecond.text()).toContain("event: image_generation.completed");
     expect(calls).toBe(2);
+  });
+});
+
+describe("a request that joins another sender's generation and does not wait", () => {
+  /** Sends a request of Ann that the upstream holds, and one of another client that joins it without waiting. */
+  async function joinedAsync(second: object) {
+    const progress = vi.spyOn(GenerationClient.prototype, "progress");
+    const prompt = newPrompt("[upstream hold times=1]");
+    const ofFirst = post({ ...SMALL, prompt, user: "ann" });
+    await eventually(() => expect(progress).toHaveBeenCalledTimes(1));
+    const body = { ...SMALL, prompt, ...second };
+    const accepted = await post(body, { prefer: "respond-async" });
+    expect([accepted.status, accepted.headers.get("preference-applied")]).toEqual([
+      202,
+      "respond-async",
+    ]);
+    const location = String(accepted.headers.get("location"));
+    await release(prompt, "block=ann");
+    expect(await errorOf(await ofFirst)).toEqual(BLOCKED);
+    /** Polls until the response is no longer 202. */
+    const ended = () =>
+      eventually(async () => {
+        const response = await fetchWorker(location);
+        expect(response.status).not.toBe(202);
+        return response;
+      });
+    return { location, ended, calls: () => upstreamCalls(prompt) };
+  }
+
+  it("is a job, which starts again if that sender is blocked", async () => {
+    const { location, ended, calls } = await joinedAsync({ user: "bob" });
+    expect(location).toContain("/job_");
+    expect((await ended()).status).toBe(200);
+    expect(await calls()).toBe(2);
+  });
+
+  it("is no job if it is of the same sender, who receives the block", async () => {
+    const { location, ended, calls } = await joinedAsync({ user: "ann" });
+    expect(location).toContain("/gen_");
+    expect(await errorOf(await ended())).toEqual(BLOCKED);
+    expect(await calls()).toBe(1);
   });
 });
 
