@@ -7,6 +7,21 @@ const encoder = new TextEncoder();
 /** Separates this use of a secret from every other one (RFC 5869, 3.2). */
 const PURPOSE = encoder.encode("darkroom safety identifier");
 
+/** Returns the secret from which identifiers are derived; `undefined` if the upstream is sent none. */
+function identifierSecret(
+  { spec, upstream }: ImageRequest,
+  { tokenSecrets, adminKey, upstream: { apiKey, identifiesCallers } }: Config,
+): string | undefined {
+  const isIdentified = upstream.user !== undefined || upstream.safetyIdentifier !== undefined;
+  if (!identifiesCallers || isIdentified || !isGptImage(spec)) return undefined;
+  return tokenSecrets[0] ?? adminKey ?? apiKey;
+}
+
+/** Returns true if the gateway adds an identifier to a request. */
+export function addsSafetyIdentifier(request: ImageRequest, config: Config): boolean {
+  return identifierSecret(request, config) !== undefined;
+}
+
 /**
  * Returns a request with an identifier of its caller, so that the upstream can block one abuser instead of
  * the operator's whole account. A request that has an identifier of its own stays unchanged, and so does one
@@ -20,19 +35,15 @@ const PURPOSE = encoder.encode("darkroom safety identifier");
 export async function withSafetyIdentifier(
   request: ImageRequest,
   account: string,
-  { tokenSecrets, adminKey, upstream: { apiKey, identifiesCallers } }: Config,
+  config: Config,
 ): Promise<ImageRequest> {
-  const { spec, upstream } = request;
-  const secret = tokenSecrets[0] ?? adminKey ?? apiKey;
-  const isIdentified = upstream.user !== undefined || upstream.safetyIdentifier !== undefined;
-  if (!identifiesCallers || secret === undefined || isIdentified || !isGptImage(spec)) {
-    return request;
-  }
+  const secret = identifierSecret(request, config);
+  if (secret === undefined) return request;
   const key = await derivedKey(secret);
   const digest = await crypto.subtle.sign("HMAC", key, encoder.encode(account));
   return {
     ...request,
-    upstream: { ...upstream, safetyIdentifier: new Uint8Array(digest).toHex() },
+    upstream: { ...request.upstream, safetyIdentifier: new Uint8Array(digest).toHex() },
   };
 }
 

@@ -17,7 +17,13 @@ import {
 } from "./client.ts";
 import type { GenerationContext } from "./context.ts";
 import { claimIdempotencyKey, IDEMPOTENCY_SECONDS, type IdempotencyClaim } from "./idempotency.ts";
-import { identityOf, isAnotherSender, isOfAnotherSender } from "./identity.ts";
+import {
+  identityOf,
+  isAnotherSender,
+  isOfAnotherSender,
+  sentIdentity,
+  type SentIdentity,
+} from "./identity.ts";
 import { requestIdentity, requestKeys, type RequestKeys } from "./key.ts";
 import { WITHOUT_WAITING, type Progress, type StartResponse } from "./protocol.ts";
 import {
@@ -37,10 +43,6 @@ export interface GenerateOptions {
   /** True if the request waits while its caller has too many generations in progress. */
   waitsForTurn?: boolean;
 }
-
-/** The attempts to start, and the pause between them, while the caller has too many generations in progress. */
-const TURN_ATTEMPTS = 60;
-const TURN_PAUSE_MS = 1000;
 
 /** How long an object retains a generation: KV's locations may report a new entry as missing for a minute. */
 const RETENTION_SECONDS = 10 * 60;
@@ -147,8 +149,8 @@ interface StartOptions extends GenerateOptions {
   keys: RequestKeys;
   /** The identity of the sender, if the client sent identifiers. */
   identity: string | undefined;
-  /** True if the request has started again already, after the failure of another sender. */
-  isRestart?: boolean;
+  /** How often the request has started again, after the failure of another sender. */
+  restarts?: number;
   claim: IdempotencyClaim | undefined;
   /** True if a generation of another request is acceptable. */
   isShared: boolean;
@@ -164,24 +166,27 @@ async function joinOrStart(
 ): Promise<GenerationResult> {
   const { keys, identity, claim, directives, isShared, maxAgeSeconds, caller, context } = options;
   const { config } = context;
-  const joined = isShared ? await lookupInObjects(request, options) : undefined;
+  const { account } = caller.payer;
+  const sent = await sentIdentity(request, { identity, account, key: keys.key }, config);
+  const joined = isShared ? await lookupInObjects(request, sent, options) : undefined;
   if (joined !== undefined) return joined;
   if (directives.onlyIfCached) throw new GatewayError({ code: "not_cached" });
   await limitRate(config, "generations", caller.rateKey);
-  const { started, client } = await inTurn(options.waitsForTurn === true ? TURN_ATTEMPTS : 1, () =>
-    startGeneration(config, objectName(isShared, keys.key, claim), {
-      key: keys.key,
-      request: toStoredRequest(request),
-      identity,
-      payer: caller.payer,
-      store: !directives.noStore,
-      keepSeconds: claim === undefined ? RETENTION_SECONDS : IDEMPOTENCY_SECONDS,
-      // A generation that is not shared is joined only by repetitions of its own request.
-      maxAgeSeconds: isShared ? maxAgeSeconds : IDEMPOTENCY_SECONDS,
-    }),
-  );
+  const start = {
+    key: keys.key,
+    request: toStoredRequest(request),
+    ...sent,
+    payer: caller.payer,
+    store: !directives.noStore,
+    keepSeconds: claim === undefined ? RETENTION_SECONDS : IDEMPOTENCY_SECONDS,
+    // A generation that is not shared is joined only by repetitions of its own request.
+    maxAgeSeconds: isShared ? maxAgeSeconds : IDEMPOTENCY_SECONDS,
+  };
+  const name = objectName(isShared, keys.key, claim);
+  const { waitsForTurn = false } = options;
+  const { started, client } = await startGeneration(config, name, start, { waitsForTurn });
   if (started.failure !== undefined) throw new GatewayError(started.failure);
-  if (started.joined) return joinedResult(started, client, request, options);
+  if (started.joined) return joinedResult(started, client, request, sent, options);
   const outcome = { kind: options.kind, collapsed: false, stored: !directives.noStore };
   return { kind: "pending", isRunning: false, created: started.created, client, outcome };
 }
@@ -192,6 +197,7 @@ async function joinOrStart(
  */
 async function lookupInObjects(
   request: ImageRequest,
+  sent: SentIdentity,
   options: StartOptions,
 ): Promise<GenerationResult | undefined> {
   const { keys, maxAgeSeconds, directives, nowMs, context } = options;
@@ -203,15 +209,21 @@ async function lookupInObjects(
     const acceptable = { maxAgeSeconds, orInProgress: !onlyIfCached };
     const lookup = await lookupInObject(context.config, name, acceptable);
     if (lookup !== undefined) {
-      return joinedResult(lookup.found, lookup.client, request, options);
+      return joinedResult(lookup.found, lookup.client, request, sent, options);
     }
   }
   return undefined;
 }
 
 /**
+ * How often a request starts again. It may join another sender's generation each time, because several
+ * senders may start again at once. The last time it joins none.
+ */
+const MAX_RESTARTS = 3;
+
+/**
  * Returns the result for a request that joined a generation. If another sender started it and it fails
- * because of that sender, the request starts a generation of its own, once.
+ * because of that sender, the request starts again.
  *
  * @throws {GatewayError} the failure of the generation
  */
@@ -219,17 +231,20 @@ function joinedResult(
   joined: StartResponse,
   client: GenerationClient,
   request: ImageRequest,
+  { identity }: SentIdentity,
   options: StartOptions,
 ): GenerationResult {
-  const { context, kind, identity, claim, isRestart = false } = options;
+  const { context, kind, claim, restarts = 0 } = options;
   const result = resultOfProgress(joined, client, context, kind);
-  const mayRestart = !isRestart && isAnotherSender(joined.identity, identity);
+  const mayRestart = restarts < MAX_RESTARTS && isAnotherSender(joined.identity, identity);
   if (result.kind === "completed" || !mayRestart) return result;
   return {
     ...result,
     async restartAfter(failure) {
       if (!isOfAnotherSender(failure, identity)) return undefined;
-      const next = await joinOrStart(request, { ...options, isRestart: true });
+      const isLast = restarts + 1 === MAX_RESTARTS;
+      const isShared = options.isShared && !isLast;
+      const next = await joinOrStart(request, { ...options, isShared, restarts: restarts + 1 });
       await claim?.bind(generationIdOf(next));
       return next;
     },
@@ -245,20 +260,6 @@ const HANDOVER_MS = 60 * 60 * 1000;
 function isJustRetired({ retiredModel }: ImageSpec, nowMs: number): boolean {
   const retirement = retiredModel === undefined ? undefined : retirementOf(retiredModel);
   return retirement !== undefined && msSinceShutdown(retirement, nowMs) < HANDOVER_MS;
-}
-
-/** Starts a generation. Retries while the caller has too many generations in progress. */
-async function inTurn(
-  attempts: number,
-  start: () => ReturnType<typeof startGeneration>,
-): ReturnType<typeof startGeneration> {
-  for (let attempt = 1; ; attempt += 1) {
-    const response = await start();
-    if (response.started.failure?.code !== "rate_limit_exceeded" || attempt >= attempts) {
-      return response;
-    }
-    await scheduler.wait(TURN_PAUSE_MS);
-  }
 }
 
 /** Names the object: by key if it is shared, else by the Idempotency-Key, else a new one. */

@@ -1,10 +1,13 @@
-import type { UpstreamOptions } from "../contract/request.ts";
+import { addsSafetyIdentifier } from "../access/safety-identifier.ts";
+import type { Config } from "../config/environment.ts";
+import type { ImageRequest, UpstreamOptions } from "../contract/request.ts";
 import type { Failure } from "../errors/failure.ts";
 import { hexDigest } from "../lib/sha256.ts";
 
 /*
  * `user` and `safety_identifier` are not in the cache key, so requests with different ones share a
- * generation. A failure because of them is that of one sender alone, and must not reach the others.
+ * generation. A failure because of them is that of one sender alone, and must not reach the others. The same
+ * holds for the identifier that the gateway adds for a caller that sends none.
  */
 
 /**
@@ -21,20 +24,46 @@ export async function identityOf(
   return hexDigest(["darkroom-identity/1", key, user ?? null, safetyIdentifier ?? null]);
 }
 
-/** The parameters whose errors are those of the sender. */
-const IDENTIFIERS: ReadonlySet<string | null> = new Set(["user", "safety_identifier"]);
+/** The identity that the upstream was sent for a generation. */
+export interface SentIdentity {
+  /** Absent if no identifier was sent. */
+  identity?: string | undefined;
+  /** True if the gateway added the identifier. */
+  isAutomatic?: boolean | undefined;
+}
 
 /**
- * Returns a failure of the upstream with the identity that it belongs to. A moderation block belongs to the
- * identity that was sent, because the upstream may have blocked the sender and not the prompt.
+ * Returns the identity that the upstream is sent if a request starts a generation.
  *
- * @param identity that of the request that was sent
+ * @param identity that of the client's own identifiers
+ * @param account the name of the caller's account, on which an identifier depends that the gateway adds
+ * @param key the cache key of the request
  */
-export function failureOfSender(failure: Failure, identity: string | undefined): Failure {
+export async function sentIdentity(
+  request: ImageRequest,
+  { identity, account, key }: { identity: string | undefined; account: string; key: string },
+  config: Config,
+): Promise<SentIdentity> {
+  if (identity !== undefined || !addsSafetyIdentifier(request, config)) return { identity };
+  const automatic = await hexDigest(["darkroom-identity/1", key, account]);
+  return { identity: automatic, isAutomatic: true };
+}
+
+/** The parameters whose errors are those of the sender. An error that names none may be about the sender. */
+const OF_SENDER: ReadonlySet<string | null> = new Set(["user", "safety_identifier", null]);
+
+/**
+ * Returns a failure of the upstream with the identity that it belongs to. A moderation block belongs to an
+ * identity that the client sent, because the upstream may have blocked the sender and not the prompt.
+ */
+export function failureOfSender(
+  failure: Failure,
+  { identity, isAutomatic = false }: SentIdentity,
+): Failure {
   if (identity === undefined) return failure;
   const isOfSender =
-    failure.code === "moderation_blocked" ||
-    (failure.code === "upstream_rejected" && IDENTIFIERS.has(failure.error.param));
+    (failure.code === "moderation_blocked" && !isAutomatic) ||
+    (failure.code === "upstream_rejected" && OF_SENDER.has(failure.error.param));
   return isOfSender ? { ...failure, identity } : failure;
 }
 

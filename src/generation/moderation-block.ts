@@ -14,13 +14,14 @@ import type { StartRequest } from "./protocol.ts";
  * logged.
  */
 export async function storeModerationBlock(
-  { key, identity }: StartRequest,
+  { key, identity, isAutomatic = false }: StartRequest,
   block: Failure,
   cache: Cache,
   { moderationBlockTtlSeconds }: Config,
 ): Promise<void> {
+  const name = isAutomatic || identity === undefined ? key : identity;
   try {
-    await cache.storeModerationBlock(identity ?? key, block, moderationBlockTtlSeconds);
+    await cache.storeModerationBlock(name, block, moderationBlockTtlSeconds);
   } catch (error) {
     log("error", "cache_write_failed", errorFields(error));
   }

@@ -197,7 +197,7 @@ export class Generation extends DurableObject<object> {
       const identified = await withSafetyIdentifier(request, job.payer.account, config);
       await this.#callUpstream(id, identified, config);
     } catch (error) {
-      failure = failureOfSender(failureOf(error), job.identity);
+      failure = failureOfSender(failureOf(error), job);
       if (failure.code === "internal_error") {
         log("error", "generation_broke", { id, ...errorFields(error) });
         // The request may have been sent, so a fault of our own may have been charged.

@@ -4,6 +4,7 @@ import type { GenerationRecord, Resolved } from "../contract/record.ts";
 import type { StoredRequest } from "../contract/stored-request.ts";
 import type { Failure } from "../errors/failure.ts";
 import type { ImageType } from "../lib/image-type.ts";
+import type { SentIdentity } from "./identity.ts";
 
 /*
  * The messages between a Worker and a Generation object. A deployment replaces busy objects up to 15
@@ -11,12 +12,10 @@ import type { ImageType } from "../lib/image-type.ts";
  */
 
 /** The request that starts a generation. The object stores it. */
-export interface StartRequest {
+export interface StartRequest extends SentIdentity {
   /** The cache key of the request. */
   key: string;
   request: StoredRequest;
-  /** The identity of the sender, if the client sent identifiers. Absent in requests of version 0.1.0. */
-  identity?: string | undefined;
   /** The accounts that are charged if this request starts the generation. */
   payer: ChargedAccounts;
   /** True if the images may be stored in KV; `no-store` forbids it. */
@@ -63,7 +62,7 @@ export const WITHOUT_WAITING: ProgressQuery = { seen: 0, waitMs: 0, withImages: 
 export interface StartResponse extends Progress {
   /** True if an earlier request started it. */
   joined: boolean;
-  /** The identity of the sender that started it, if the client sent identifiers. */
+  /** The identity of the sender that started it, if the upstream is sent an identifier. */
   identity?: string;
 }
 

@@ -6,10 +6,13 @@ import { quietAndFresh } from "../support/worker/fresh-state.ts";
 import { jobsWithoutPauses } from "../support/worker/job-workflows.ts";
 import {
   bindings,
+  changeEnvironment,
   deleteObjects,
+  environment,
   errorOf,
   fetchWorker,
   post,
+  sharedObject,
   upstreamCalls,
 } from "../support/worker/harness.ts";
 
@@ -31,12 +34,20 @@ async function release(prompt: string, directives: string): Promise<void> {
  * Sends a request of Ann that the upstream holds, and then another one that joins it. Returns both responses
  * after the upstream has responded to the first one as the directives say, and to any other with an image.
  */
-async function joined(first: object, second: object, directives: string) {
+async function joined(
+  first: object,
+  second: object,
+  directives: string,
+  vars: Record<string, string> = {},
+) {
   const progress = vi.spyOn(GenerationClient.prototype, "progress");
   const prompt = newPrompt("[upstream hold times=1]");
-  const responses = [post({ ...SMALL, prompt, ...first })];
+  const env = environment(vars);
+  const body = { ...SMALL, prompt, ...first };
+  await changeEnvironment(await sharedObject(body), vars);
+  const responses = [post(body, {}, env)];
   await eventually(() => expect(progress).toHaveBeenCalledTimes(1));
-  responses.push(post({ ...SMALL, prompt, ...second }));
+  responses.push(post({ ...SMALL, prompt, ...second }, {}, env));
   await eventually(() => expect(progress).toHaveBeenCalledTimes(2));
   await release(prompt, directives);
   const [ofFirst, ofSecond] = await Promise.all(responses);
@@ -168,15 +179,65 @@ describe("an error about an identifier", () => {
   });
 });
 
-describe("another error of a request with an identifier", () => {
-  it("reaches every request that joined", async () => {
+describe("an error about the identifier that the gateway adds", () => {
+  const identifies = { SAFETY_IDENTIFIERS: "on" };
+  const model = { model: "gpt-image-2", size: "1024x640", quality: "low" };
+
+  it("is that of its caller alone", async () => {
+    const rejected = "reject=safety_identifier";
+    const other = { user: "bob" };
     const { ofFirst, ofSecond, calls } = await joined(
-      { user: "ann" },
-      {},
-      "status=400 code=some_code",
+      model,
+      { ...model, ...other },
+      rejected,
+      identifies,
     );
-    expect(await errorOf(ofFirst)).toEqual([400, "some_code", null]);
-    expect(await errorOf(ofSecond)).toEqual([400, "some_code", null]);
+    expect(await errorOf(ofFirst)).toEqual([400, "invalid_value", "safety_identifier"]);
+    expect(ofSecond.status).toBe(200);
+    expect(calls).toBe(2);
+  });
+
+  it("is no moderation block of the caller: that is remembered for the prompt", async () => {
+    const prompt = newPrompt("[upstream status=400 code=moderation_blocked]");
+    const body = { ...model, prompt };
+    const env = environment(identifies);
+    await changeEnvironment(await sharedObject(body), identifies);
+    expect(await errorOf(await post(body, {}, env))).toEqual(BLOCKED);
+    await deleteObjects();
+    expect(await errorOf(await post({ ...body, user: "bob" }, {}, env))).toEqual(BLOCKED);
+    expect(await upstreamCalls(prompt)).toBe(1);
+  });
+});
+
+describe("another error of a request with an identifier", () => {
+  it("reaches every request that joined if it names another parameter", async () => {
+    const { ofFirst, ofSecond, calls } = await joined({ user: "ann" }, {}, "reject=prompt");
+    expect(await errorOf(ofFirst)).toEqual([400, "invalid_value", "prompt"]);
+    expect(await errorOf(ofSecond)).toEqual([400, "invalid_value", "prompt"]);
     expect(calls).toBe(1);
+  });
+
+  it("may be about the sender if it names no parameter, so a request that joined starts again", async () => {
+    const unnamed = "status=400 code=some_code";
+    const { ofFirst, ofSecond, calls } = await joined({ user: "ann" }, {}, unnamed);
+    expect(await errorOf(ofFirst)).toEqual([400, "some_code", null]);
+    expect(ofSecond.status).toBe(200);
+    expect(calls).toBe(2);
+  });
+});
+
+describe("a request that joins the generations of several rejected senders", () => {
+  it("starts again after each of them", async () => {
+    const progress = vi.spyOn(GenerationClient.prototype, "progress");
+    const prompt = newPrompt("[upstream reject=user delay=400]");
+    const senders = ["ann", "bob", "cas", "dan", "eve", undefined];
+    const responses: Promise<Response>[] = [];
+    for (const user of senders) {
+      responses.push(post({ ...SMALL, prompt, user }));
+      await eventually(() => expect(progress.mock.calls.length).toBe(responses.length));
+    }
+    const statuses = (await Promise.all(responses)).map(({ status }) => status);
+    expect(statuses.at(0)).toBe(400);
+    expect(statuses.at(-1)).toBe(200);
   });
 });
