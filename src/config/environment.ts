@@ -1,5 +1,5 @@
 import * as z from "zod";
-import { isServed, servedModels } from "../contract/catalog.ts";
+import { isServed, servedModels, upstreamIds } from "../contract/catalog.ts";
 import { MICRO_PER_DOLLAR } from "../contract/pricing.ts";
 import { isOpenAiUrl, RETIRED_MODELS } from "../contract/retirement.ts";
 import { GatewayError } from "../errors/failure.ts";
@@ -201,8 +201,8 @@ const configuration = environment.transform((env, ctx) => {
       retiredModels: env.RETIRED_MODELS,
       /** The parameters whose defaults are sent as well. */
       requires: env.UPSTREAM_REQUIRES,
-      /** The models to which `response_format` is always sent. */
-      sendResponseFormat: env.SEND_RESPONSE_FORMAT,
+      /** The upstream's ids of the models to which `response_format` is always sent. */
+      sendResponseFormat: upstreamIds({ models }, env.SEND_RESPONSE_FORMAT),
       /** True if the upstream is sent an identifier for a caller that sends none. */
       identifiesCallers:
         env.SAFETY_IDENTIFIERS === "on" || (env.SAFETY_IDENTIFIERS === "auto" && isOpenAi),

@@ -154,7 +154,9 @@ const EXTRA_NAME = /^[A-Za-z][\w.-]{0,63}$/;
 export const extraParameters = list.transform((names, ctx) => {
   const known = names.find((name) => name === WEBHOOK_URL || isParameter(name));
   if (known !== undefined) return problem(ctx, "must not name a parameter of the Images API");
-  return names.length <= MAX_EXTRA_PARAMETERS && names.every((name) => EXTRA_NAME.test(name))
+  // A name that every object has, such as `constructor`, would be in every body.
+  const isName = (name: string) => EXTRA_NAME.test(name) && !(name in Object.prototype);
+  return names.length <= MAX_EXTRA_PARAMETERS && names.every(isName)
     ? [...new Set(names)]
     : problem(
         ctx,

@@ -58,6 +58,17 @@ export function isServed(catalog: { models: Catalog }, id: string): boolean {
   );
 }
 
+/**
+ * Returns the ids that the upstream knows some models by. Aliases of one model share its cache key, so what
+ * is sent may depend on these ids only.
+ */
+export function upstreamIds(
+  catalog: { models: Catalog },
+  ids: ReadonlySet<string>,
+): ReadonlySet<string> {
+  return new Set([...ids].map((id) => servedModel(catalog, id)?.upstreamId ?? id));
+}
+
 /** Returns the served model of an id, or of the dated snapshot of one; `undefined` if none is served. */
 export function servedModel({ models }: { models: Catalog }, id: string): ServedModel | undefined {
   const listed = models.get(id);

@@ -1,5 +1,5 @@
 import { baseModelId, FRAMES } from "./models.ts";
-import { frameGrid } from "./sizes.ts";
+import { edgesOf, frameGrid, type Edges } from "./sizes.ts";
 
 /** The parameters that decide the number of output tokens of an image. */
 export interface TokenParameters {
@@ -13,32 +13,43 @@ export interface TokenParameters {
 }
 
 /** OpenAI's image generation guide, "Image tokens", of the gpt-image-1 series; `high` is the last. */
-const FIXED_TOKENS: Record<string, Record<string, number>> = {
-  "1024x1024": { low: 272, medium: 1056, high: 4160 },
-  "1024x1536": { low: 408, medium: 1584, high: 6240 },
-  "1536x1024": { low: 400, medium: 1568, high: 6208 },
-};
+const FIXED_TOKENS = table({
+  "1024x1024": table({ low: 272, medium: 1056, high: 4160 }),
+  "1024x1536": table({ low: 408, medium: 1584, high: 6240 }),
+  "1536x1024": table({ low: 400, medium: 1568, high: 6208 }),
+});
 /** The most expensive size that `auto` may become. */
 const MOST_EXPENSIVE_FIXED_SIZE = "1024x1536";
 
 /** The number of patches along the longer edge, by quality, and the factor by which real counts exceed it. */
 interface PatchTable {
-  patches: Record<string, number>;
-  factors: Record<string, number>;
+  patches: ReadonlyMap<string, number>;
+  factors: ReadonlyMap<string, number>;
 }
 
 /** The same guide's formula for gpt-image-2 and later. */
-const GPT_IMAGE_2: PatchTable = { patches: { low: 16, medium: 48, high: 96 }, factors: {} };
+const GPT_IMAGE_2: PatchTable = {
+  patches: table({ low: 16, medium: 48, high: 96 }),
+  factors: table({}),
+};
 const GPT_IMAGE_2_5: PatchTable = {
-  patches: { low: 16, medium: 24, high: 48, xhigh: 64, max: 96 },
-  factors: {},
+  patches: table({ low: 16, medium: 24, high: 48, xhigh: 64, max: 96 }),
+  factors: table({}),
 };
 /**
  * The guide has no figures for gpt-image-2.6. Third parties measured 664 tokens for `low` at 1536x1024; the
  * formula says 158.
  */
-const GPT_IMAGE_2_6: PatchTable = { ...GPT_IMAGE_2_5, factors: { low: 4.5, medium: 4.5 } };
+const GPT_IMAGE_2_6: PatchTable = {
+  ...GPT_IMAGE_2_5,
+  factors: table({ low: 4.5, medium: 4.5 }),
+};
 const MOST_PATCHES = 96;
+
+/** Returns a table that has no other names, unlike an object: a client or an upstream may send `constructor`. */
+function table<Value>(values: Record<string, Value>): ReadonlyMap<string, Value> {
+  return new Map(Object.entries(values));
+}
 
 /** Returns the table of a model; all tables for a model that none of them names. */
 function patchTables(model: string): readonly PatchTable[] {
@@ -71,16 +82,16 @@ export function outputTokens(parameters: TokenParameters): TokenRange {
   const { size, quality } = parameters;
   const model = baseModelId(parameters.upstreamModel);
   if (/^(?:gpt-image-1|chatgpt-image)/.test(model)) {
-    const row = FIXED_TOKENS[size] ?? FIXED_TOKENS[MOST_EXPENSIVE_FIXED_SIZE];
-    const tokens = row?.[quality] ?? row?.["high"] ?? 0;
+    const row = FIXED_TOKENS.get(size) ?? FIXED_TOKENS.get(MOST_EXPENSIVE_FIXED_SIZE);
+    const tokens = row?.get(quality) ?? row?.get("high") ?? 0;
     return { least: tokens, most: tokens };
   }
   const tokens = patchTables(model).map(({ patches, factors }) => {
-    const long = patches[quality] ?? MOST_PATCHES;
+    const long = patches.get(quality) ?? MOST_PATCHES;
     const formula = parameters.isAnimated
       ? sheetTokens(parameters, long)
       : patchTokens(edgesOf(size) ?? [AUTO_EDGE, AUTO_EDGE], long);
-    return Math.ceil(formula * (factors[quality] ?? 1));
+    return Math.ceil(formula * (factors.get(quality) ?? 1));
   });
   return { least: Math.min(...tokens), most: Math.max(...tokens) };
 }
@@ -95,13 +106,6 @@ function sheetTokens({ size, frameCount }: TokenParameters, patches: number): nu
     patchTokens([width * columns, height * rows], patches),
     patchTokens([width * rows, height * columns], patches),
   );
-}
-
-type Edges = readonly [width: number, height: number];
-
-function edgesOf(size: string): Edges | undefined {
-  const match = /^(\d+)x(\d+)$/.exec(size);
-  return match === null ? undefined : [Number(match[1]), Number(match[2])];
 }
 
 function patchTokens([width, height]: Edges, long: number): number {

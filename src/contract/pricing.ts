@@ -60,7 +60,10 @@ const TOKEN_PRICES: readonly [prefix: string, price: TokenPrice][] = [
 const MOST_EXPENSIVE = GPT_IMAGE_1;
 
 /** OpenAI's price list for dall-e, USD per image, by quality and size. */
-const DALL_E_2: Record<string, number> = { "256x256": 0.016, "512x512": 0.018 };
+const DALL_E_2: ReadonlyMap<string, number> = new Map([
+  ["256x256", 0.016],
+  ["512x512", 0.018],
+]);
 const DALL_E_2_LARGEST = 0.02;
 const DALL_E_3 = { standard: 0.04, standardWide: 0.08, hd: 0.08, hdWide: 0.12 };
 
@@ -137,7 +140,8 @@ const MAX_LEARNED_FACTOR = 4;
  * images, and the model that writes an SVG.
  *
  * The actual cost is that of the reported tokens. A report of less than half of the tables' tokens is not
- * plausible, and a chat model counts text: then the tables decide.
+ * plausible, and a chat model counts text: then the tables decide. They count the size and the quality that
+ * the upstream reports for `auto`, but never more than the upper bound does.
  */
 export function costOf(request: PricedRequest, partialImages: number, list: PriceList): Cost {
   const { n, size, quality, further } = request;
@@ -152,7 +156,7 @@ export function costOf(request: PricedRequest, partialImages: number, list: Pric
     return {
       upperBound: () => each * n + svgBound(),
       tokenBound: () => undefined,
-      actual: (reported) => each * reported.images + svgActual(reported),
+      actual: (reported) => each * Math.min(n, reported.images) + svgActual(reported),
       reportedTokens: () => undefined,
     };
   }
@@ -167,19 +171,21 @@ export function costOf(request: PricedRequest, partialImages: number, list: Pric
       frameCount: further.frame_count,
     });
   const row = tokenRowOf(request);
+  const bound = tokensOfImage().most;
   return {
     upperBound: () =>
-      Math.ceil(
-        textTokens() * price.text_in + (tokensOfImage().most * n + partialTokens) * price.image_out,
-      ) + svgBound(),
-    tokenBound: () => ({ row, tokens: tokensOfImage().most, microPerToken: n * price.image_out }),
+      Math.ceil(textTokens() * price.text_in + (bound * n + partialTokens) * price.image_out) +
+      svgBound(),
+    tokenBound: () => ({ row, tokens: bound, microPerToken: n * price.image_out }),
     actual(reported) {
       const { usage, isChatUsage, resolved, images } = reported;
       const { least, most } = tokensOfImage(resolved);
-      const isPlausible = !isChatUsage && usage.output_tokens >= (least * images) / 2;
+      const charged = Math.min(n, images);
+      const isPlausible =
+        !isChatUsage && usage.output_tokens >= (Math.min(least, bound) * charged) / 2;
       const output = isPlausible
         ? usage.output_tokens
-        : Math.max(most * images + partialTokens, usage.output_tokens);
+        : Math.max(Math.min(most, bound) * charged + partialTokens, usage.output_tokens);
       const imageIn = usage.input_tokens_details?.["image_tokens"] ?? 0;
       const textIn =
         usage.input_tokens === 0 ? textTokens() : Math.max(0, usage.input_tokens - imageIn);
@@ -189,9 +195,11 @@ export function costOf(request: PricedRequest, partialImages: number, list: Pric
       );
     },
     reportedTokens({ usage, isChatUsage, images }) {
-      if (isChatUsage || usage.output_tokens === 0) return undefined;
-      const tokens = Math.ceil(usage.output_tokens / images);
-      return { row, tokens: Math.min(tokens, tokensOfImage().most * MAX_LEARNED_FACTOR) };
+      const output = usage.output_tokens - partialTokens;
+      if (isChatUsage || output <= 0) return undefined;
+      // An upstream may return fewer images than it generated and reports, or more than requested.
+      const tokens = Math.ceil(output / Math.max(n, images));
+      return { row, tokens: Math.min(tokens, bound * MAX_LEARNED_FACTOR) };
     },
   };
 }
@@ -224,7 +232,7 @@ export function priceOf(
     .map((id) => overrides.get(id))
     .find((price) => price !== undefined);
   if (override !== undefined) return override;
-  if (model === "dall-e-2") return { per_image: DALL_E_2[size] ?? DALL_E_2_LARGEST };
+  if (model === "dall-e-2") return { per_image: DALL_E_2.get(size) ?? DALL_E_2_LARGEST };
   if (model === "dall-e-3") {
     const isWide = size !== "1024x1024";
     if (quality === "hd") return { per_image: isWide ? DALL_E_3.hdWide : DALL_E_3.hd };

@@ -236,6 +236,8 @@ const EXTRA_MAX_CHARS = 4000;
 
 /** Returns the schema of the parameters that `EXTRA_PARAMETERS` names. */
 export function extrasSchema({ extraParameters }: RequestLimits) {
-  const value = z.union([text(EXTRA_MAX_CHARS), z.number(), z.boolean()]).optional();
+  // Past 2^53, JSON's integers lose digits: two different ones would share a cache key.
+  const number = z.number().min(Number.MIN_SAFE_INTEGER).max(Number.MAX_SAFE_INTEGER);
+  const value = z.union([text(EXTRA_MAX_CHARS), number, z.boolean()]).optional();
   return z.object(Object.fromEntries(extraParameters.map((name) => [name, value])));
 }

@@ -29,7 +29,13 @@ export function frameGrid(frameCount: number): { columns: number; rows: number }
   return { columns: 4, rows: frameCount <= 12 ? 3 : 4 };
 }
 
-const SIZE = /^([1-9]\d{0,4})x([1-9]\d{0,4})$/;
+export type Edges = readonly [width: number, height: number];
+
+/** Returns the edges of a size in pixels, both at least 1; `undefined` for `auto` or anything else. */
+export function edgesOf(size: string): Edges | undefined {
+  const match = /^([1-9]\d{0,4})x([1-9]\d{0,4})$/.exec(size);
+  return match === null ? undefined : [Number(match[1]), Number(match[2])];
+}
 
 /**
  * Returns why a model does not accept a size, as a clause; `undefined` if it does.
@@ -46,9 +52,9 @@ export function sizeProblem(
     return sizes.sizes.includes(size) ? undefined : `it must be one of ${sizes.sizes.join(", ")}`;
   }
   if (size === "auto") return undefined;
-  const match = SIZE.exec(size);
-  if (match === null) return "it must be auto or WIDTHxHEIGHT in pixels, such as 1536x1024";
-  const [width, height] = [Number(match[1]), Number(match[2])];
+  const edges = edgesOf(size);
+  if (edges === undefined) return "it must be auto or WIDTHxHEIGHT in pixels, such as 1536x1024";
+  const [width, height] = edges;
   const { multipleOf, minEdge, maxEdge, maxAspectRatio, maxPixels } = sizes;
   const minPixels = Math.ceil(sizes.minPixels / cells);
   if (width % multipleOf !== 0 || height % multipleOf !== 0) {

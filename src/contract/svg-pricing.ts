@@ -33,7 +33,7 @@ export const svgModelsSchema = z
  */
 export function svgUpperBound(author: SvgAuthor | undefined, models: SvgModels): number {
   return mostExpensive(
-    author,
+    [author?.model],
     models,
     ({ text_in, text_out, max_tokens }) => max_tokens * Math.max(text_in, text_out),
   );
@@ -41,7 +41,8 @@ export function svgUpperBound(author: SvgAuthor | undefined, models: SvgModels):
 
 /**
  * Returns the cost of writing an SVG, in micro-dollars, from the tokens that the upstream reports; the upper
- * bound if it reports none.
+ * bound if it reports none. If the upstream reports another model than the client requested, the more
+ * expensive one counts.
  */
 export function svgCost(
   author: SvgAuthor | undefined,
@@ -49,24 +50,23 @@ export function svgCost(
   usage: SvgUsage | undefined,
 ): number {
   if (usage === undefined || usage.output_tokens === 0) return svgUpperBound(author, models);
-  const reported = author ?? { model: usage.model };
   return mostExpensive(
-    reported,
+    [author?.model, usage.model],
     models,
     ({ text_in, text_out }) => usage.input_tokens * text_in + usage.output_tokens * text_out,
   );
 }
 
 /**
- * Returns the cost of the named model. If none is named, or the configuration no longer has it, returns the
- * cost of the most expensive one.
+ * Returns the cost of the most expensive model of those that are named. If none is named, or the
+ * configuration has none of them, all models count.
  */
 function mostExpensive(
-  author: SvgAuthor | undefined,
+  ids: readonly (string | undefined)[],
   models: SvgModels,
   costOf: (model: SvgModel) => number,
 ): number {
-  const named = author?.model === undefined ? undefined : models.get(author.model);
-  const candidates = named === undefined ? [...models.values()] : [named];
+  const named = ids.flatMap((id) => (id === undefined ? [] : (models.get(id) ?? [])));
+  const candidates = named.length === 0 ? [...models.values()] : named;
   return Math.max(0, ...candidates.map((model) => Math.ceil(costOf(model))));
 }

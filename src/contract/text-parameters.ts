@@ -26,16 +26,17 @@ export function bodyOfText(
   extraParameters: readonly string[],
 ): Record<string, unknown> {
   const { [SVG_MODEL]: model, [SVG_EFFORT]: effort, ...rest } = parameters;
-  const body: Record<string, unknown> = {};
-  for (const [name, value] of Object.entries(rest)) {
-    body[name] = valueOf(name, value, extraParameters.includes(name));
-  }
-  if (model !== undefined || effort !== undefined) body["svg"] = { model, reasoning: { effort } };
-  return body;
+  const values = Object.entries(rest).map(
+    ([name, text]) => [name, valueOf(name, text, extraParameters.includes(name))] as const,
+  );
+  const isNested = model !== undefined || effort !== undefined;
+  const svg = isNested ? { svg: { model, reasoning: { effort } } } : {};
+  // A text as `svg` replaces the nested form, and is rejected.
+  return { ...svg, ...Object.fromEntries(values) };
 }
 
 function valueOf(name: string, text: string, isExtra: boolean): unknown {
-  if (NUMBERS.has(name) && /^\d+$/.test(text)) return Number(text);
+  if (NUMBERS.has(name) && /^-?\d+$/.test(text)) return Number(text);
   if (BOOLEANS.has(name) && /^(?:true|false)$/.test(text)) return text === "true";
   if (!isExtra) return text;
   const value = valueOfJson(text);

@@ -32,7 +32,7 @@ export function upstreamBody(
   const { variant: _, ...sent } = further;
   for (const [name, value] of Object.entries(sent)) addUnless(undefined, name, value);
   // Base64 in the response saves a download. GPT image models always return it and have no such field.
-  const ids = [spec.model, upstreamModel].flatMap((id) => [id, baseModelId(id)]);
+  const ids = [upstreamModel, baseModelId(upstreamModel)];
   if (!rules.imageOptions || ids.some((id) => sendResponseFormat.has(id))) {
     body["response_format"] = "b64_json";
   }

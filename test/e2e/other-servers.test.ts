@@ -71,6 +71,7 @@ describe("a gateway for LocalAI", () => {
     ["an array", [], "invalid_type"],
     ["an object", {}, "invalid_type"],
     ["a text of 4001 characters", "x".repeat(4001), "string_above_max_length"],
+    ["a number past 2^53, which JSON rounds", 2 ** 53, "integer_above_max_value"],
   ])("rejects an extra parameter that is %s", async (_, step, code) => {
     expect(await errorOf(stage, { step })).toEqual({
       status: 400,

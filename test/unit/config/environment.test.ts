@@ -121,11 +121,11 @@ describe("MODEL_ALIASES", () => {
 
 describe("a model that PRICES and SEND_RESPONSE_FORMAT name", () => {
   it.each([
-    ["the name of an alias", "fast"],
-    ["the target of an alias", "my-deployment"],
-    ["a known model that MODELS does not list", "gpt-image-2"],
-    ["a dated snapshot of a served model", "my-model-2026-11-01"],
-  ])("may be %s", (_, id) => {
+    ["the name of an alias", "fast", "my-deployment"],
+    ["the target of an alias", "my-deployment", "my-deployment"],
+    ["a known model that MODELS does not list", "gpt-image-2", "gpt-image-2"],
+    ["a dated snapshot of a served model", "my-model-2026-11-01", "my-model-2026-11-01"],
+  ])("may be %s", (_, id, upstreamId) => {
     const { prices, upstream } = testConfig({
       MODELS: "my-model",
       MODEL_ALIASES: "fast=my-deployment",
@@ -133,7 +133,7 @@ describe("a model that PRICES and SEND_RESPONSE_FORMAT name", () => {
       SEND_RESPONSE_FORMAT: id,
     });
     expect(prices.get(id)).toEqual({ per_image: 0.04 });
-    expect(upstream.sendResponseFormat).toEqual(new Set([id]));
+    expect(upstream.sendResponseFormat).toEqual(new Set([upstreamId]));
   });
 });
 
@@ -187,6 +187,7 @@ describe("an invalid configuration value", () => {
     ["SVG_MODELS", "cheap", "SVG_MODELS must be JSON such as"],
     ["SAFETY_IDENTIFIERS", "maybe", 'SAFETY_IDENTIFIERS must be "auto", "on" or "off"'],
     ["EXTRA_PARAMETERS", "prompt", "EXTRA_PARAMETERS must not name a parameter of the Images API"],
+    ["EXTRA_PARAMETERS", "toString", "EXTRA_PARAMETERS must be a comma-separated list of at most"],
     ["EXTRA_PARAMETERS", "1st", "EXTRA_PARAMETERS must be a comma-separated list of at most 32"],
     [
       "UPSTREAM_REQUIRES",

@@ -10,6 +10,9 @@ import { testConfig } from "../../support/unit-config.ts";
 
 const NONE: Prices = new Map();
 
+/** Names that every object has. */
+const OBJECT_NAMES = Object.getOwnPropertyNames(Object.prototype);
+
 /** Upper bound of the text tokens of the prompt "x": one for its byte and 100 of overhead. */
 const TEXT = 101;
 
@@ -89,6 +92,15 @@ describe("the upper bound of the cost", () => {
     const unknown = cost({ size: "1024x1024", quality }, NONE, testConfig(vars));
     expect(unknown.tokenBound()?.tokens).toBe(Math.ceil(tokens));
   });
+
+  it.each(OBJECT_NAMES)(
+    "counts the quality %s of an unknown model as the most expensive",
+    (quality) => {
+      const config = testConfig({ MODELS: "m", DEFAULT_MODEL: "m" });
+      const ofAuto = cost({}, NONE, config).upperBound();
+      expect(cost({ quality }, NONE, config).upperBound()).toBe(ofAuto);
+    },
+  );
 
   it("prices an unknown model at the most patches", () => {
     const vars = { MODELS: "gpt-image-9", DEFAULT_MODEL: "gpt-image-9" };
@@ -194,6 +206,25 @@ describe("the upper bound of an SVG", () => {
     expect(actual(reportedGeneration(usage, { svgUsage }))).toBe(ofReported + 100 * 1 + 50 * 2);
     expect(actual(reportedGeneration(usage))).toBe(ofReported + 1000 * 2);
   });
+
+  it.each([
+    ["dear", "cheap", "dear"],
+    ["cheap", "dear", "dear"],
+    [undefined, "cheap", "cheap"],
+    [undefined, "unpriced", "dear"],
+  ] as const)(
+    "is settled for the author %s and the reported author %s at the price of %s",
+    (model, reported, charged) => {
+      const author = { model, reasoning: { effort: "low" } };
+      const { actual } = cost({ ...svg, svg: author }, NONE, config);
+      const usage = { input_tokens: 11, output_tokens: 800, total_tokens: 811 };
+      const tokens = { input_tokens: 100, output_tokens: 50, reasoning_tokens: 20 };
+      const svgUsage = { model: reported, ...tokens, total_tokens: 150 };
+      const { text_in, text_out } = svgModels[charged];
+      const ofAuthor = 100 * text_in + 50 * text_out;
+      expect(actual(reportedGeneration(usage, { svgUsage }))).toBe(11 * 5 + 800 * 30 + ofAuthor);
+    },
+  );
 });
 
 describe("the actual cost", () => {
@@ -264,6 +295,33 @@ describe("the actual cost", () => {
     expect(request.actual(reportedGeneration(NO_USAGE))).toBe(request.upperBound());
   });
 
+  it("without plausible usage is at most the upper bound, whatever the upstream says that it generated", () => {
+    const hostile = fc.oneof(
+      fc.constantFrom("auto", "0x0", "99999x99999", "3840x2160", "high", "max", ...OBJECT_NAMES),
+      fc.string(),
+    );
+    const models = fc.constantFrom("gpt-image-1.5", "gpt-image-2", "gpt-image-2.6-flare", "flux");
+    const config = testConfig({ MODELS: "gpt-image-1.5,gpt-image-2,gpt-image-2.6-flare,flux" });
+    const reports = {
+      model: models,
+      size: hostile,
+      quality: hostile,
+      n: fc.integer({ min: 1, max: 10 }),
+    };
+    fc.assert(
+      fc.property(fc.record({ ...reports, images: fc.integer({ min: 1, max: 20 }) }), (report) => {
+        const { model, n, size, quality, images } = report;
+        const request = cost({ model, n }, NONE, config);
+        const charged = request.actual(
+          reportedGeneration(NO_USAGE, { resolved: { size, quality }, images }),
+        );
+        expect(charged).toSatisfy(Number.isSafeInteger);
+        expect(charged).toBeGreaterThan(0);
+        expect(charged).toBeLessThanOrEqual(request.upperBound());
+      }),
+    );
+  });
+
   it("is never less than a table's image, whatever the upstream reports", () => {
     const tokens = fc.integer({ min: 0, max: 10_000_000 });
     fc.assert(
@@ -275,9 +333,13 @@ describe("the actual cost", () => {
     );
   });
 
-  it("prices only the generated images of a model with a price per image", () => {
+  it.each([
+    [2, 2],
+    [3, 3],
+    [9, 3],
+  ])("prices %i images of 3 at a price per image as %i", (images, charged) => {
     const { actual: actualCost } = cost({ model: "dall-e-2", n: 3 });
-    expect(actualCost(reportedGeneration(NO_USAGE, { images: 2 }))).toBe(2 * 20_000);
+    expect(actualCost(reportedGeneration(NO_USAGE, { images }))).toBe(charged * 20_000);
   });
 });
 
@@ -298,6 +360,22 @@ describe("the tokens to remember", () => {
     expect(reported(501)?.tokens).toBe(251);
     expect(reported(100_000)?.tokens).toBe(4 * table);
     expect(reported(501)?.row).toBe(tokenBound()?.row);
+  });
+
+  it.each([
+    [2, 1],
+    [1, 2],
+  ])("are those of one of %i images, if the upstream returns %i", (n, images) => {
+    const body = { model: "gpt-image-2", size: "1024x1024", quality: "low", n };
+    const reported = reportedGeneration(usageOf(2 * table), { images });
+    expect(cost(body).reportedTokens(reported)?.tokens).toBe(table);
+  });
+
+  it("are without those of partial images, which are reserved apart", () => {
+    const stream = { stream: true, partial_images: 3 };
+    const body = { model: "gpt-image-2", size: "1024x1024", quality: "low", ...stream };
+    const reported = reportedGeneration(usageOf(table + 3 * 100));
+    expect(cost(body).reportedTokens(reported)?.tokens).toBe(table);
   });
 
   it("are none if a chat model reports them, if there are none, or if an image has a fixed price", () => {

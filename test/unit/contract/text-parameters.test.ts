@@ -8,7 +8,7 @@ describe("bodyOfText", () => {
     ).toEqual({ prompt: "7", n: 2, variant: 3, frame_count: 4, stream: false });
     expect(bodyOfText({ n: "2.0", variant: "-1", stream: "yes", size: "" }, [])).toEqual({
       n: "2.0",
-      variant: "-1",
+      variant: -1,
       stream: "yes",
       size: "",
     });
@@ -39,5 +39,11 @@ describe("bodyOfText", () => {
       svg: { model: "m", reasoning: { effort: "low" } },
     });
     expect(bodyOfText({ "svg[model]": "m" }, [])).toMatchObject({ svg: { model: "m" } });
+  });
+
+  it("leaves no parameter out, so that each one is checked", () => {
+    expect(bodyOfText({ svg: "x", "svg[model]": "m" }, [])).toEqual({ svg: "x" });
+    const parameters = Object.fromEntries([["__proto__", "1"]]);
+    expect(Object.entries(bodyOfText(parameters, []))).toEqual([["__proto__", "1"]]);
   });
 });

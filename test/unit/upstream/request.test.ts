@@ -132,6 +132,13 @@ describe("the request body for the upstream", () => {
     expect(sent({ prompt: "a", model: "x" }, vars)).toEqual({ model: "x", prompt: "a", n: 1 });
   });
 
+  it("requests base64 under every alias of a model that SEND_RESPONSE_FORMAT names", () => {
+    const vars = { MODELS: "m", MODEL_ALIASES: "a=m,b=m", SEND_RESPONSE_FORMAT: "a" };
+    const [first, ...others] = ["a", "b", "m"].map((model) => sent({ prompt: "a", model }, vars));
+    expect(first).toMatchObject({ model: "m", response_format: "b64_json" });
+    expect(others).toEqual([first, first]);
+  });
+
   it("depends only on the cache key, whatever the client writes out", async () => {
     const config = testConfig();
     const values = {
