@@ -54,8 +54,8 @@ export interface Delivery {
   readonly format: ResponseFormat;
   /** True if the client receives server-sent events. */
   readonly stream: boolean;
-  /** The image type that the client prefers to JSON; `undefined` if the response is JSON or a stream. */
-  readonly accept: ImageType | undefined;
+  /** True if the client prefers the image itself to JSON. */
+  readonly asImage: boolean;
 }
 
 /**
@@ -64,12 +64,12 @@ export interface Delivery {
  */
 export function imageFormat<Format extends ResponseFormat | undefined>({
   format,
-  accept,
+  asImage,
 }: {
   format: Format;
-  accept: ImageType | undefined;
+  asImage: boolean;
 }): Format | "b64_json" {
-  return accept === undefined ? format : "b64_json";
+  return asImage ? "b64_json" : format;
 }
 
 /** The parts of the configuration that decide whether a request is valid. */
@@ -87,22 +87,24 @@ export interface RequestRules extends RequestLimits {
  *
  * @param json the body as parsed, not trusted
  * @param nowMs milliseconds since the epoch: a model may be retired
- * @param accept the image type that the client prefers to JSON. It is the default of `output_format` if
- *   the model is known to have that parameter
+ * @param accept the image types that the client prefers to JSON, the preferred one first. The first that
+ *   the model is known to generate is the default of `output_format`
  * @throws {GatewayError} the first problem
  */
 export function parseImageRequest(
   json: unknown,
   rules: RequestRules,
   nowMs: number,
-  accept?: ImageType,
+  accept?: readonly ImageType[],
 ): ImageRequest {
   const object = jsonObject(json);
   const requested: unknown = "model" in object ? object.model : undefined;
   const model = requestedModel(requested ?? undefined, rules, nowMs);
   const schemas = schemasFor(model.rules, rules);
   const body = withoutAbsent(object, schemas);
-  if (accept !== undefined && choosesFormat(accept, model.rules)) body["output_format"] ??= accept;
+  const isImage = accept !== undefined && body["stream"] !== true;
+  const preferred = isImage ? accept.find((type) => mayChoose(type, model.rules)) : undefined;
+  if (preferred !== undefined) body["output_format"] ??= preferred;
   const { fields, extras } = parseFields(body, schemas, model, rules);
   const stream = fields.stream ?? false;
   const spec: ImageSpec = {
@@ -126,11 +128,7 @@ export function parseImageRequest(
       user: nonEmpty(fields.user),
       safetyIdentifier: nonEmpty(fields.safety_identifier),
     },
-    delivery: {
-      format: fields.response_format,
-      stream,
-      accept: stream ? undefined : accept,
-    },
+    delivery: { format: fields.response_format, stream, asImage: isImage },
   };
 }
 
@@ -161,11 +159,11 @@ export function withSuccessor(
 }
 
 /**
- * Returns true if an accepted type becomes the `output_format`. A client has to request SVG, which is a
+ * Returns true if an accepted type may become the `output_format`. A client has to request SVG, which is a
  * document with links, by its name. An open model's server may reject the parameter.
  */
-function choosesFormat(accept: ImageType, { outputFormats, isOpen }: ModelRules): boolean {
-  return accept !== "svg" && outputFormats.includes(accept) && !isOpen;
+function mayChoose(accepted: ImageType, { outputFormats, isOpen }: ModelRules): boolean {
+  return accepted !== "svg" && outputFormats.includes(accepted) && !isOpen;
 }
 
 function requestedModel(id: unknown, rules: RequestRules, nowMs: number): ServedModel {

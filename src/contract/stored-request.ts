@@ -36,7 +36,7 @@ interface StoredOptions {
   partial_images: number;
 }
 
-/** Returns the stored form of a request. It does not contain `delivery.accept`. */
+/** Returns the stored form of a request. It does not contain `delivery.asImage`. */
 export function toStoredRequest({ spec, upstream, delivery }: ImageRequest): StoredRequest {
   const { options, ...rest } = spec;
   const { stream, partialImages, user, safetyIdentifier } = upstream;
@@ -62,7 +62,7 @@ export function fromStoredRequest(stored: StoredRequest): ImageRequest {
   return {
     spec: { ...rest, options: options && imageOptions(options), further },
     upstream: { stream, partialImages, user, safetyIdentifier: safety_identifier },
-    delivery: { format: response_format, stream, accept: undefined },
+    delivery: { format: response_format, stream, asImage: false },
   };
 }
 

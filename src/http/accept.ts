@@ -2,57 +2,61 @@ import type { Context } from "hono";
 import { parseAccept } from "hono/utils/accept";
 import { OPTION_DEFAULTS, rulesOf } from "../contract/models.ts";
 import type { ImageRequest } from "../contract/request.ts";
-import { GatewayError } from "../errors/failure.ts";
+import { GatewayError, type Failure } from "../errors/failure.ts";
 import { IMAGE_TYPES, mediaTypeOf, type ImageType } from "../lib/image-type.ts";
 import type { AppEnv } from "./context.ts";
 
 const ANY = "*/*";
 const ANY_IMAGE = "image/*";
 
+/** The still images. They are preferred to GIF, which is animated, and to types that few upstreams generate. */
 const STILL: readonly ImageType[] = ["png", "jpeg", "webp"];
 
 /**
- * Returns the image type that the client prefers to JSON. A header prefers an image if all its types are
- * image types, with or without the wildcard for any type. Every other header means JSON: `undefined`.
- *
- * A still image is preferred to GIF, which is animated, and both to types that only some upstreams generate.
+ * Returns the image types that the client prefers to JSON, the preferred one first. A header prefers an
+ * image if all its types are image types, with or without the wildcard for any type. Every other header
+ * means JSON: `undefined`.
  *
  * @throws {GatewayError} `not_acceptable` if the client accepts only images that are never served
  */
-export function preferredImage(c: Context<AppEnv>): ImageType | undefined {
-  const ranges = rangesOf(c);
+export function preferredImages(c: Context<AppEnv>): readonly ImageType[] | undefined {
+  const { accepted, rejected } = rangesOf(c);
   const isImage = (range: string) => range.startsWith("image/");
-  if (!ranges.some(isImage) || !ranges.every((range) => isImage(range) || range === ANY)) {
+  if (!accepted.some(isImage) || !accepted.every((range) => isImage(range) || range === ANY)) {
     return undefined;
   }
-  const named = ranges.flatMap(
+  const named = accepted.flatMap(
     (range) => IMAGE_TYPES.find((type) => mediaTypeOf(type) === range) ?? [],
   );
-  const still = named.find((type) => STILL.includes(type));
-  if (still !== undefined) return still;
-  if (ranges.includes(ANY_IMAGE) || ranges.includes(ANY)) return "png";
-  const [first] = named;
-  if (first !== undefined) return first;
-  throw notAcceptable("images are PNG, JPEG, WebP, GIF, AVIF or SVG");
+  const hasWildcard = accepted.includes(ANY_IMAGE) || accepted.includes(ANY);
+  const types = [
+    ...named.filter((type) => STILL.includes(type)),
+    ...(hasWildcard ? STILL : []),
+    ...named,
+  ].filter((type) => !rejected.includes(mediaTypeOf(type)));
+  if (types.length === 0) throw notAcceptable("images are PNG, JPEG, WebP, GIF, AVIF or SVG");
+  return types;
 }
 
 /**
- * Rejects a request whose response cannot be the accepted image, before it costs anything. An image that
- * exists is returned in its own type, because it was paid for. So is one whose type the upstream chooses.
- *
- * @throws {GatewayError} `not_acceptable`
+ * Returns why the response to a request cannot be the accepted image; `undefined` if it can. The upstream
+ * chooses the type of an open model's image, so that is accepted.
  */
-export function requireImageAccepted({ spec, delivery }: ImageRequest, c: Context<AppEnv>): void {
-  if (delivery.accept === undefined) return;
-  const ranges = rangesOf(c);
-  if (ranges.includes(ANY)) return;
-  requireOneImage(spec.n);
+export function acceptFailure(
+  { spec, delivery }: ImageRequest,
+  c: Context<AppEnv>,
+): Failure | undefined {
+  const { accepted, rejected } = rangesOf(c);
+  if (!delivery.asImage || accepted.includes(ANY)) return undefined;
+  if (spec.n > 1) return SEVERAL_IMAGES;
   // Models without the parameter generate PNG.
   const format = spec.options?.output_format ?? "png";
-  if (format === OPTION_DEFAULTS.output_format && rulesOf(spec).isOpen) return;
-  const supported = mediaTypeOf(format);
-  if (ranges.includes(ANY_IMAGE) || ranges.includes(supported)) return;
-  throw notAcceptable(`the image is ${supported}`);
+  if (format === OPTION_DEFAULTS.output_format && rulesOf(spec).isOpen) return undefined;
+  const type = mediaTypeOf(format);
+  const isAccepted = accepted.includes(type) || accepted.includes(ANY_IMAGE);
+  return isAccepted && !rejected.includes(type)
+    ? undefined
+    : { code: "not_acceptable", reason: `the image is ${type}` };
 }
 
 /**
@@ -61,15 +65,22 @@ export function requireImageAccepted({ spec, delivery }: ImageRequest, c: Contex
  * @throws {GatewayError} `not_acceptable`
  */
 export function requireOneImage(n: number): void {
-  if (n > 1) throw notAcceptable("several images require JSON");
+  if (n > 1) throw new GatewayError(SEVERAL_IMAGES);
 }
 
-/** Returns the accepted media ranges in lower case, the preferred first (RFC 9110, 12.5.1). */
-function rangesOf(c: Context<AppEnv>): string[] {
-  return parseAccept(c.req.header("accept") ?? ANY)
-    .filter(({ q }) => q > 0)
-    .toSorted((a, b) => b.q - a.q)
-    .map(({ type }) => type.toLowerCase());
+const SEVERAL_IMAGES: Failure = {
+  code: "not_acceptable",
+  reason: "several images require JSON",
+};
+
+/** Returns the media ranges of the header in lower case, the preferred first (RFC 9110, 12.5.1). */
+function rangesOf(c: Context<AppEnv>): { accepted: string[]; rejected: string[] } {
+  const ranges = parseAccept(c.req.header("accept") ?? ANY).toSorted((a, b) => b.q - a.q);
+  const typesOf = (each: typeof ranges) => each.map(({ type }) => type.toLowerCase());
+  return {
+    accepted: typesOf(ranges.filter(({ q }) => q > 0)),
+    rejected: typesOf(ranges.filter(({ q }) => q === 0)),
+  };
 }
 
 function notAcceptable(reason: string): GatewayError {

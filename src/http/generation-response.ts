@@ -158,7 +158,7 @@ async function completedResponse(
 ): Promise<Response> {
   const { delivery, c } = options;
   const { images, model } = generation.record;
-  if (delivery.accept !== undefined && images.length === 1) return imageResponse(generation, c);
+  if (delivery.asImage && images.length === 1) return imageResponse(generation, c);
   const json = jsonOptions(options, delivery.format ?? defaultResponseFormat(model));
   return withOutcome(await jsonResponse(generation, json), generation, c);
 }

@@ -8,14 +8,14 @@ import type { AppEnv } from "./context.ts";
  *
  * @param body as parsed, not trusted
  * @param nowMs milliseconds since the epoch: a model may be retired
- * @param accept the image type that the client prefers to JSON
+ * @param accept the image types that the client prefers to JSON
  * @throws {GatewayError} the first problem
  */
 export function imageRequest(
   body: unknown,
   nowMs: number,
   c: Context<AppEnv>,
-  accept?: ImageType,
+  accept?: readonly ImageType[],
 ): ImageRequest {
   const request = parseImageRequest(body, c.get("config"), nowMs, accept);
   const { model, size, quality, n } = request.spec;

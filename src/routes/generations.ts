@@ -4,12 +4,14 @@ import { requireAdmin } from "../access/admin.ts";
 import { parseWebhookUrl } from "../access/webhook-url.ts";
 import { splitWebhookUrl } from "../contract/job.ts";
 import { RESPONSE_FORMATS } from "../contract/models.ts";
-import { imageFormat, safetyIdentifierOf } from "../contract/request.ts";
-import { GatewayError } from "../errors/failure.ts";
+import { imageFormat, safetyIdentifierOf, type ImageRequest } from "../contract/request.ts";
+import { failureOf, GatewayError, type Failure } from "../errors/failure.ts";
 import { clientOf } from "../generation/client.ts";
-import { generate, lookupById } from "../generation/generate.ts";
+import type { GenerationContext } from "../generation/context.ts";
+import { generate, lookupById, type GenerateOptions } from "../generation/generate.ts";
 import { WITHOUT_WAITING } from "../generation/protocol.ts";
-import { preferredImage, requireImageAccepted } from "../http/accept.ts";
+import type { GenerationResult } from "../generation/result.ts";
+import { acceptFailure, preferredImages } from "../http/accept.ts";
 import { admitImageRequest, admitLookup } from "../http/admit.ts";
 import { GENERATIONS_PATH } from "../http/allowed-methods.ts";
 import type { AppEnv } from "../http/context.ts";
@@ -35,7 +37,7 @@ export function generationsRoutes(app: Hono<AppEnv>): void {
     const nowMs = Date.now();
     const parse = () => parsePost(nowMs, c);
     const admitted = await admitImageRequest({ parse }, c);
-    const { caller, request, webhookUrl, idempotencyKey } = admitted;
+    const { caller, request, webhookUrl, idempotencyKey, unacceptable } = admitted;
     const directives = parseCacheControl(c.req.header("cache-control"));
     const job = { request, caller, directives, webhookUrl };
     if (webhookUrl !== undefined) {
@@ -43,7 +45,11 @@ export function generationsRoutes(app: Hono<AppEnv>): void {
       response.headers.set("preference-applied", "respond-async");
       return response;
     }
-    const result = await generate(request, { caller, directives, idempotencyKey, nowMs }, context);
+    const options = { caller, directives, idempotencyKey, nowMs };
+    const result =
+      unacceptable === undefined
+        ? await generate(request, options, context)
+        : await cachedOrFail(unacceptable, request, options, context);
     recordResult(result, request.spec, caller.payer, c);
     const { delivery, upstream } = request;
     const defaultWaitMs = Number.POSITIVE_INFINITY;
@@ -60,8 +66,8 @@ export function generationsRoutes(app: Hono<AppEnv>): void {
 
   app.get(`${GENERATIONS_PATH}/:id`, async (c) => {
     const context = generationContext(c);
-    const { format, accept } = await admitLookup(() => parseQuery(c), c);
-    const options = { delivery: { format, accept, stream: false }, defaultWaitMs: 0, context, c };
+    const { format, asImage } = await admitLookup(() => parseQuery(c), c);
+    const options = { delivery: { format, asImage, stream: false }, defaultWaitMs: 0, context, c };
     const id = c.req.param("id");
     if (isJobId(id)) return jobResponse(id, options);
     const result = await lookupById(id, format, context);
@@ -94,26 +100,46 @@ export function generationsRoutes(app: Hono<AppEnv>): void {
 async function parsePost(nowMs: number, c: Context<AppEnv>) {
   const config = c.get("config");
   const { body, webhookUrl } = splitWebhookUrl(await jsonBody(c));
-  const request = imageRequest(body, nowMs, c, preferredImage(c));
-  if (webhookUrl === undefined) {
-    requireImageAccepted(request, c);
-  } else if (!parsePrefer(c.req.header("prefer")).respondAsync) {
+  const request = imageRequest(body, nowMs, c, preferredImages(c));
+  if (webhookUrl !== undefined && !parsePrefer(c.req.header("prefer")).respondAsync) {
     throw new GatewayError({ code: "webhook_url_without_async" });
   }
   return {
     request,
+    unacceptable: acceptFailure(request, c),
     webhookUrl: parseWebhookUrl(webhookUrl, config),
     idempotencyKey: idempotencyKeyOf(c),
   };
 }
 
-/** Parses the image format and the accepted image type of a lookup. */
-function parseQuery(c: Context<AppEnv>): Pick<ResponseOptions["delivery"], "format" | "accept"> {
+/**
+ * Returns the image that exists for a request whose response cannot be the accepted image. An image that
+ * was paid for is returned in its own type.
+ *
+ * @throws {GatewayError} the failure if there is none, before anything is spent
+ */
+async function cachedOrFail(
+  unacceptable: Failure,
+  request: ImageRequest,
+  options: GenerateOptions,
+  context: GenerationContext,
+): Promise<GenerationResult> {
+  const directives = { ...options.directives, onlyIfCached: true };
+  try {
+    return await generate(request, { ...options, directives }, context);
+  } catch (error) {
+    if (failureOf(error).code !== "not_cached") throw error;
+    throw new GatewayError(unacceptable);
+  }
+}
+
+/** Parses the image format of a lookup, and whether the client prefers the image itself. */
+function parseQuery(c: Context<AppEnv>): Pick<ResponseOptions["delivery"], "format" | "asImage"> {
   const requested = formatSchema.safeParse(c.req.query("response_format"));
   if (!requested.success) {
     const allowed = RESPONSE_FORMATS;
     throw new GatewayError({ code: "invalid_value", param: "response_format", allowed });
   }
-  const accept = preferredImage(c);
-  return { format: imageFormat({ format: requested.data, accept }), accept };
+  const asImage = preferredImages(c) !== undefined;
+  return { format: imageFormat({ format: requested.data, asImage }), asImage };
 }

@@ -43,7 +43,7 @@ export function signedImageRoute(app: Hono<AppEnv>): void {
 }
 
 /** The response is the bytes of the image, whatever the query says. */
-const FILE = { format: "b64_json", stream: false, accept: undefined } as const;
+const FILE = { format: "b64_json", stream: false, asImage: true } as const;
 
 /** A browser sends the same headers for every `<img>`, so they do not decide. */
 const OPTIONS = {

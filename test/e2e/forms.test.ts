@@ -30,6 +30,8 @@ describe("the Accept header of a generation", () => {
     ["image/avif,image/webp,image/apng,image/svg+xml,image/*,*/*;q=0.8", "webp"],
     ["image/gif, */*", "png"],
     ["image/tiff, */*;q=0.1", "png"],
+    ["image/png;q=0, image/*", "jpeg"],
+    ["image/*, image/png;q=0, image/jpeg;q=0", "webp"],
   ])("with %s returns the image as %s", async (accept, format) => {
     const prompt = newPrompt();
     const response = await stage.post({ prompt, quality: "low" }, { accept });
@@ -69,6 +71,45 @@ describe("the Accept header of a generation", () => {
     expect((await read(json)).data[0]?.b64_json).toBe(bytes.toString("base64"));
     expect(calls(body.prompt)).toBe(1);
   });
+
+  it("chooses the first accepted format that the model generates", async () => {
+    const body = { prompt: newPrompt(), model: "gpt-image-2.6-flare", quality: "low" };
+    const response = await stage.post(body, { accept: "image/avif, image/gif;q=0.5" });
+    expect(response.headers.get("content-type")).toBe("image/gif");
+    expect(await formatOf(response)).toBe("gif");
+  });
+
+  it("does not choose the format of a stream", async () => {
+    const body = {
+      prompt: newPrompt(),
+      model: "gpt-image-2.6-flare",
+      quality: "low",
+      stream: true,
+    };
+    const response = await stage.post(body, { accept: "image/gif" });
+    expect(response.headers.get("content-type")).toContain("text/event-stream");
+    expect(await response.text()).toContain('"output_format":"png"');
+  });
+
+  it.each([
+    ["png", "[upstream delay=0]", "image/webp"],
+    // Another format than requested.
+    ["png", "[upstream type=jpeg]", "image/jpeg"],
+    ["webp", "[upstream delay=0]", "image/png"],
+  ])(
+    "returns an image that exists, requested as %s from %s, to %s",
+    async (format, directive, accept) => {
+      const body = { prompt: newPrompt(directive), quality: "low", output_format: format };
+      const { data } = await read(await stage.post({ ...body, response_format: "b64_json" }));
+      const response = await stage.post(body, { accept });
+      expect([response.status, response.headers.get("cache-status")]).toEqual([
+        200,
+        expect.stringContaining("darkroom; hit"),
+      ]);
+      expect(response.headers.get("content-type")).toMatch(/^image\//);
+      expect(Buffer.from(await response.arrayBuffer()).toString("base64")).toBe(data[0]?.b64_json);
+    },
+  );
 
   it("never rejects an image that exists, whatever its format", async () => {
     const { id } = await read(await stage.post({ ...SMALL, prompt: newPrompt() }));

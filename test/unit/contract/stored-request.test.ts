@@ -100,9 +100,9 @@ describe("a stored request", () => {
     expect(toStoredRequest(request).rules).toEqual({ qualities: ["standard"], styles: ["vivid"] });
   });
 
-  it("does not have the image type that the client prefers to JSON", () => {
-    const request = parseImageRequest({ prompt: "a" }, testConfig(), 0, "webp");
-    expect(request.delivery.accept).toBe("webp");
-    expect(fromStoredRequest(toStoredRequest(request)).delivery.accept).toBeUndefined();
+  it("does not say that the client prefers the image itself to JSON", () => {
+    const request = parseImageRequest({ prompt: "a" }, testConfig(), 0, ["webp"]);
+    expect(request.delivery.asImage).toBe(true);
+    expect(fromStoredRequest(toStoredRequest(request)).delivery.asImage).toBe(false);
   });
 });
