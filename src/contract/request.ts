@@ -13,6 +13,7 @@ import { failureOfIssues, invalidType } from "./issues.ts";
 import { FRAMES, type ModelRules, type ResponseFormat } from "./models.ts";
 import { jsonObject } from "./parse.ts";
 import {
+  isParameter,
   parameterOrder,
   schemasFor,
   withoutAbsent,
@@ -193,23 +194,37 @@ function parseFields(
   const extras = schemas.extras.safeParse(body, { reportInput: true });
   if (fields.success && extras.success) return { fields: fields.data, extras: extras.data };
   const issues = [...(fields.error?.issues ?? []), ...(extras.error?.issues ?? [])];
-  throw new GatewayError(
-    withVariable(failureOfIssues(issues, parameterOrder(rules), model.id), model.rules, rules),
-  );
+  const failure = failureOfIssues(issues, parameterOrder(rules), model.id);
+  throw new GatewayError(withVariable(failure, model.rules, rules));
 }
 
-/** Names the variable with which the operator can raise the limit that a prompt exceeds, if there is one. */
+/** Adds the variable with which the operator can allow what a request contains, if there is one. */
 function withVariable(
   failure: Failure,
-  { promptMaxChars }: ModelRules,
-  rules: RequestLimits,
+  { promptMaxChars, outputFormats, isOpen }: ModelRules,
+  limits: RequestLimits,
 ): Failure {
-  const isRaisable =
-    failure.code === "string_above_max_length" &&
-    failure.param === "prompt" &&
-    rules.promptMaxChars < promptMaxChars;
-  if (!isRaisable) return failure;
-  return { ...failure, raisable: { variable: "PROMPT_MAX_CHARS", maxChars: promptMaxChars } };
+  const isSvgOff = outputFormats.includes("svg") && limits.svgModels.size === 0;
+  switch (failure.code) {
+    case "string_above_max_length":
+      return failure.param === "prompt" && limits.promptMaxChars < promptMaxChars
+        ? { ...failure, raisable: { variable: "PROMPT_MAX_CHARS", maxChars: promptMaxChars } }
+        : failure;
+    case "invalid_value":
+      return failure.param === "output_format" && isSvgOff
+        ? { ...failure, variable: "SVG_MODELS" }
+        : failure;
+    case "unknown_parameter":
+      // The model has the parameter, but this endpoint does not accept it.
+      if (failure.param === "svg" && isSvgOff) {
+        return { ...failure, model: undefined, variable: "SVG_MODELS" };
+      }
+      return isOpen && !isParameter(failure.param)
+        ? { ...failure, variable: "EXTRA_PARAMETERS" }
+        : failure;
+    default:
+      return failure;
+  }
 }
 
 /** Returns the options of the GPT image models. The schema sets all of them, or none. */

@@ -12,7 +12,8 @@ export type Failure =
   | { code: "request_too_large"; limitBytes: number }
   | { code: "missing_required_parameter"; param: string }
   | { code: "invalid_type"; param: string; expected: string; received: string }
-  | { code: "invalid_value"; param: string; allowed: readonly string[] }
+  /** `variable` is the one with which the operator can allow more. */
+  | { code: "invalid_value"; param: string; allowed: readonly string[]; variable?: string }
   | { code: "empty_string"; param: string }
   /** `problem` completes the sentence: "must be a public https URL". */
   | { code: "malformed_value"; param: string; problem: string }
@@ -26,7 +27,8 @@ export type Failure =
     }
   | { code: "integer_below_min_value"; param: string; min: number }
   | { code: "integer_above_max_value"; param: string; max: number }
-  | { code: "unknown_parameter"; param: string; model: string | undefined }
+  /** `variable` is the one with which the operator can allow it. */
+  | { code: "unknown_parameter"; param: string; model: string | undefined; variable?: string }
   | { code: "model_not_served"; model: string }
   | { code: "model_retired"; model: string; shutdown: string; successor: string }
   /** `reason` is a clause: "it must be auto". */

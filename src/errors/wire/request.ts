@@ -9,6 +9,13 @@ const JSON_PROBLEMS = {
   too_deep: `The body is nested too deeply. At most ${MAX_JSON_DEPTH} levels are allowed.`,
 };
 
+/** Returns a sentence about the operator, with a space before it; nothing without a variable. */
+function operatorCan(effect: string, variable: string | undefined): string {
+  return variable === undefined
+    ? ""
+    : ` The operator of this gateway can ${effect} with ${variable}.`;
+}
+
 /** The errors of any JSON body and of its parameters. */
 export const REQUEST_ROWS = {
   invalid_json: {
@@ -48,13 +55,13 @@ export const REQUEST_ROWS = {
     ...INVALID,
     status: 413,
     message: ({ limitBytes }) =>
-      `The body is larger than the limit of ${limitBytes} bytes. Shorten it.`,
+      `The body is larger than the limit of ${limitBytes} bytes. Shorten it.${operatorCan("raise the limit", "MAX_BODY_BYTES")}`,
     causes: [
       {
         example: { code: "request_too_large", limitBytes: 65_536 },
         cause:
           "The body is larger than `MAX_BODY_BYTES`. The limit of a batch is sixteen times that.",
-        fix: "Shorten the body. Split a batch.",
+        fix: "Shorten the body. Split a batch. Operator: raise `MAX_BODY_BYTES`.",
       },
     ],
   },
@@ -89,12 +96,14 @@ export const REQUEST_ROWS = {
   },
   invalid_value: {
     ...INVALID,
-    message: ({ param, allowed }) => `'${param}' must be ${orList(allowed)}.`,
+    message: ({ param, allowed, variable }) =>
+      `'${param}' must be ${orList(allowed)}.${operatorCan("allow more", variable)}`,
     causes: [
       {
         example: { code: "invalid_value", param: "quality", allowed: ["low", "medium", "high"] },
-        cause: "`param` has a fixed list of values, and the value is not in it.",
-        fix: "Use a value from the list in the message.",
+        cause:
+          "`param` has a fixed list of values, and the value is not in it. `output_format` `svg` requires `SVG_MODELS`.",
+        fix: "Use a value from the list in the message. Operator: set the variable in the message.",
       },
       {
         section: "access",
@@ -152,7 +161,7 @@ export const REQUEST_ROWS = {
       `'${param}' has ${chars} characters. At most ${maxChars} are allowed.${
         raisable === undefined
           ? ""
-          : ` The operator of this gateway can raise the limit to ${raisable.maxChars} with ${raisable.variable}.`
+          : operatorCan(`raise the limit to ${raisable.maxChars}`, raisable.variable)
       }`,
     causes: [
       {
@@ -194,15 +203,17 @@ export const REQUEST_ROWS = {
   unknown_parameter: {
     ...INVALID,
     param: ({ param }) => shortened(param),
-    message: ({ param, model }) => {
+    message: ({ param, model, variable }) => {
       const target = model === undefined ? "this endpoint" : `the model '${shortened(model)}'`;
-      return `'${shortened(param)}' is not a parameter of ${target}. Remove it.`;
+      const operator = operatorCan("allow it", variable);
+      return `'${shortened(param)}' is not a parameter of ${target}. Remove it.${operator}`;
     },
     causes: [
       {
         example: { code: "unknown_parameter", param: "seed", model: undefined },
-        cause: "The endpoint does not accept `param`. `turnstile_token`: Turnstile is off.",
-        fix: "Remove the parameter.",
+        cause:
+          "The endpoint does not accept `param`. `turnstile_token`: Turnstile is off. `svg`: `SVG_MODELS` is not set. A parameter of another server: `EXTRA_PARAMETERS` does not name it.",
+        fix: "Remove the parameter. Operator: set the variable in the message.",
       },
       {
         example: { code: "unknown_parameter", param: "style", model: "gpt-image-2" },

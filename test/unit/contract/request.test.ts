@@ -34,7 +34,7 @@ describe("the defaults of parseImageRequest", () => {
         },
       },
       upstream: { stream: false, partialImages: 0, user: undefined, safetyIdentifier: undefined },
-      delivery: { format: "b64_json", stream: false, accept: undefined },
+      delivery: { format: "b64_json", stream: false, asImage: false },
     });
   });
 
@@ -219,6 +219,24 @@ describe("the size of a GIF", () => {
     expect(wireErrorOf({ ...body, size: "160x160", frame_count: 4 })).toEqual(
       badRequest(IGU, "size", "invalid_value"),
     );
+  });
+});
+
+describe("an error that the operator can prevent", () => {
+  const flare = { prompt: "a", model: "gpt-image-2.6-flare" };
+  const open = { MODELS: "m", DEFAULT_MODEL: "m" };
+
+  it.each([
+    [{ ...flare, output_format: "svg" }, {}, "SVG_MODELS"],
+    [{ ...flare, svg: { model: "a" } }, {}, "SVG_MODELS"],
+    [{ prompt: "a", seed: 1 }, open, "EXTRA_PARAMETERS"],
+    [{ prompt: "a", style: "natural" }, open, undefined],
+    [{ prompt: "a", output_format: "svg" }, {}, undefined],
+    [{ prompt: "a", seed: 1 }, {}, undefined],
+    [{ ...flare, quality: "hd" }, {}, undefined],
+  ])("names the variable: %o with %o, %s", (body, vars, variable) => {
+    const failure = failureOf(() => parse(body, vars));
+    expect("variable" in failure ? failure.variable : undefined).toBe(variable);
   });
 });
 

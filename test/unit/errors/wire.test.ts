@@ -294,6 +294,23 @@ describe("the body of an error response", () => {
     );
   });
 
+  it.each([
+    [
+      { code: "unknown_parameter", param: "seed", model: "m", variable: "EXTRA_PARAMETERS" },
+      "'seed' is not a parameter of the model 'm'. Remove it. The operator of this gateway can allow it with EXTRA_PARAMETERS.",
+    ],
+    [
+      { code: "invalid_value", param: "output_format", allowed: ["png"], variable: "SVG_MODELS" },
+      "'output_format' must be png. The operator of this gateway can allow more with SVG_MODELS.",
+    ],
+    [
+      { code: "request_too_large", limitBytes: 65_536 },
+      "The body is larger than the limit of 65536 bytes. Shorten it. The operator of this gateway can raise the limit with MAX_BODY_BYTES.",
+    ],
+  ] as const)("names the variable that the operator can set: %o", (failure, message) => {
+    expect(toWire(failure).body.error.message).toBe(message);
+  });
+
   it("shortens a long name that the client chose", () => {
     const long = "x".repeat(5000);
     for (const failure of [
