@@ -1,3 +1,5 @@
+import { isSvg } from "./svg.ts";
+
 /** The image formats that the Worker serves. */
 export const IMAGE_TYPES = ["png", "jpeg", "webp", "gif", "avif", "svg"] as const;
 
@@ -49,36 +51,6 @@ function isAvif(bytes: Uint8Array): boolean {
     if (AVIF_BRANDS.some((brand) => startsWith(bytes, brand, offset))) return true;
   }
   return false;
-}
-
-/** The prolog of a real SVG is shorter. */
-const PROLOG_MAX_BYTES = 64 * 1024;
-
-/** What may stand before the root element (XML 1.0, 2.8), each with its end. */
-const PROLOG = [
-  { start: "<?", end: "?>" },
-  { start: "<!--", end: "-->" },
-  { start: "<!DOCTYPE", end: ">" },
-] as const;
-
-/** Returns true if the root element of a document is `svg`. */
-function isSvg(bytes: Uint8Array): boolean {
-  // The decoder removes a byte order mark.
-  const head = new TextDecoder().decode(bytes.subarray(0, PROLOG_MAX_BYTES));
-  let offset = skipSpace(head, 0);
-  for (;;) {
-    const part = PROLOG.find(({ start }) => head.startsWith(start, offset));
-    if (part === undefined) return /^<svg[\s/>]/.test(head.slice(offset, offset + 5));
-    const end = head.indexOf(part.end, offset + part.start.length);
-    if (end < 0) return false;
-    offset = skipSpace(head, end + part.end.length);
-  }
-}
-
-function skipSpace(text: string, offset: number): number {
-  let end = offset;
-  while (" \t\r\n".includes(text.charAt(end)) && end < text.length) end += 1;
-  return end;
 }
 
 function startsWith(bytes: Uint8Array, signature: readonly number[], offset: number): boolean {

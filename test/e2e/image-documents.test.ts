@@ -102,6 +102,15 @@ describe.skipIf(browserPath === undefined)("in a real browser", { timeout: 30_00
     });
   });
 
+  it.each(["doctype", "prefix", "utf-16le", "utf-16be"])(
+    "shows an SVG of the form %s by <img>",
+    async (form) => {
+      const url = await generate({ ...SVG, prompt: newPrompt(`[upstream svg=${form}]`) });
+      await openSite(`<img src="${url}">`);
+      expect(await naturalWidth(page, "img")).toBe(Number.parseInt(SVG.size, 10));
+    },
+  );
+
   it.each([
     ["PNG", SMALL],
     ["GIF", GIF],

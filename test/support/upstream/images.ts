@@ -2,6 +2,7 @@ import { createHash, randomBytes } from "node:crypto";
 import { numberOf } from "./directives.ts";
 import { isImageType, paint, type ImageType } from "./paint.ts";
 import type { ImageRequest } from "./request.ts";
+import { isSvgForm } from "./svg.ts";
 import { usageOf } from "./usage.ts";
 
 /**
@@ -34,6 +35,7 @@ async function paintPadded(
 ): Promise<Buffer> {
   const { prompt, seed, width, height, compression, frames, frameMs, directives } = request;
   const type = typeOf(request);
+  const svg = directives.get("svg");
   const image = await paint({
     prompt,
     index,
@@ -45,7 +47,8 @@ async function paintPadded(
     compression,
     frames,
     frameMs,
-    ...(directives.get("svg") === "hostile" ? { trackUrl } : {}),
+    ...(svg === "hostile" ? { trackUrl } : {}),
+    ...(isSvgForm(svg) ? { svgForm: svg } : {}),
   });
   const missing = numberOf(directives, "bytes", 0) - image.byteLength;
   if (missing <= 0) return image;

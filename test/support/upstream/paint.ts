@@ -1,6 +1,6 @@
 import { createRequire } from "node:module";
 import sharp, { type Sharp } from "sharp";
-import { gradientOf, paintSvg } from "./svg.ts";
+import { gradientOf, paintSvg, type SvgForm } from "./svg.ts";
 
 const TYPES = ["png", "jpeg", "webp", "gif", "svg", "avif"] as const;
 
@@ -26,6 +26,8 @@ export interface Painting {
   frameMs: number;
   /** The prefix of the URLs that a hostile SVG requests. Absent: a harmless SVG. */
   trackUrl?: string;
+  /** The form of an SVG document. Absent: UTF-8 without a prolog. */
+  svgForm?: SvgForm;
 }
 
 // A dependency of the project, so that images are the same on a machine without fonts.
@@ -54,7 +56,7 @@ export function paint(painting: Painting): Promise<Buffer> {
 
 async function paintNew(painting: Painting): Promise<Buffer> {
   const { type, compression } = painting;
-  if (type === "svg") return Buffer.from(paintSvg(painting));
+  if (type === "svg") return paintSvg(painting);
   const image = await paintPixels(painting);
   switch (type) {
     case "png":

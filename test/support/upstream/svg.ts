@@ -1,12 +1,49 @@
 import { createHash } from "node:crypto";
 import type { Painting } from "./paint.ts";
 
-/** Paints an SVG document: the gradient, and the prompt as text. */
-export function paintSvg(painting: Painting): string {
+const NAMESPACE = "http://www.w3.org/2000/svg";
+const UTF_16_DECLARATION = '\uFEFF<?xml version="1.0" encoding="UTF-16"?>\n';
+
+/** Forms of the same SVG document. All are valid, and browsers show them. */
+const FORMS = {
+  // As Adobe Illustrator writes it: the namespace is an entity.
+  doctype: (svg: string) =>
+    Buffer.from(`<?xml version="1.0" encoding="utf-8"?>
+<!-- Generator: > -->
+<!DOCTYPE svg PUBLIC "-//W3C//DTD SVG 1.1//EN" "http://www.w3.org/Graphics/SVG/1.1/DTD/svg11.dtd" [
+  <!ENTITY ns_svg "${NAMESPACE}">
+]>
+${svg.replace(NAMESPACE, "&ns_svg;")}`),
+  prefix: (svg: string) =>
+    Buffer.from(
+      svg
+        .replaceAll(/<(?=\w)/g, "<svg:")
+        .replaceAll("</", "</svg:")
+        .replace("xmlns", "xmlns:svg"),
+    ),
+  "utf-16le": (svg: string) => Buffer.from(UTF_16_DECLARATION + svg, "utf16le"),
+  "utf-16be": (svg: string) => Buffer.from(UTF_16_DECLARATION + svg, "utf16le").swap16(),
+};
+
+export type SvgForm = keyof typeof FORMS;
+
+/** Returns true if the simulator writes SVG documents in this form. */
+export function isSvgForm(form: string | undefined): form is SvgForm {
+  return form !== undefined && form in FORMS;
+}
+
+/** Paints an SVG document in its form. */
+export function paintSvg(painting: Painting): Buffer {
+  const svg = svgText(painting);
+  return painting.svgForm === undefined ? Buffer.from(svg) : FORMS[painting.svgForm](svg);
+}
+
+/** Returns an SVG document: the gradient, and the prompt as text. */
+function svgText(painting: Painting): string {
   const { prompt, width, height, trackUrl } = painting;
   const attack = trackUrl === undefined ? undefined : attackOf(trackUrl);
   const fontSize = Math.round(Math.min(width, height) / 16);
-  return `<svg xmlns="http://www.w3.org/2000/svg" width="${width}" height="${height}" viewBox="0 0 ${width} ${height}"${attack?.attribute ?? ""}>
+  return `<svg xmlns="${NAMESPACE}" width="${width}" height="${height}" viewBox="0 0 ${width} ${height}"${attack?.attribute ?? ""}>
   ${gradientOf(painting)}
   <text x="50%" y="50%" fill="white" font-family="sans-serif" font-size="${fontSize}" text-anchor="middle">${escapeXml(prompt)}</text>${attack?.elements ?? ""}
 </svg>
