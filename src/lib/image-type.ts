@@ -42,12 +42,16 @@ export function imageTypeOf(bytes: Uint8Array, acceptsSvg = false): ImageType | 
 /** The most brands that a `ftyp` box is searched for. Real files have fewer than ten. */
 const MAX_BRANDS = 32;
 
+/** The offset of `minor_version` in a `ftyp` box: a number between the major brand and the compatible ones. */
+const MINOR_VERSION_OFFSET = 12;
+
 /** Returns true if the major brand or a compatible brand of the first box (ISO/IEC 14496-12, 4.3) is AVIF's. */
 function isAvif(bytes: Uint8Array): boolean {
   if (!startsWith(bytes, FTYP, 4)) return false;
   const boxBytes = new DataView(bytes.buffer, bytes.byteOffset, 4).getUint32(0);
   const end = Math.min(boxBytes, bytes.byteLength, 8 + 4 * MAX_BRANDS);
   for (let offset = 8; offset + 4 <= end; offset += 4) {
+    if (offset === MINOR_VERSION_OFFSET) continue;
     if (AVIF_BRANDS.some((brand) => startsWith(bytes, brand, offset))) return true;
   }
   return false;
