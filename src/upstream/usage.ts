@@ -26,7 +26,8 @@ const details = z
 
 /**
  * Token counts under the API's names or the reference document's. Servers report both, one of them 0: the
- * count that is not 0 is the reported one. A missing or invalid count is 0.
+ * count that is not 0 is the reported one. A missing or invalid count is 0. The total is the sum, because a
+ * reported one may contain an invalid count. It is the reported one only if the sum is 0.
  */
 export const reportedUsage = z
   .object({
@@ -44,7 +45,7 @@ export const reportedUsage = z
     return {
       input_tokens: input,
       output_tokens: output,
-      total_tokens: firstAboveZero(reported.total_tokens, input + output),
+      total_tokens: firstAboveZero(input + output, reported.total_tokens),
       input_tokens_details: reported.input_tokens_details,
       output_tokens_details: reported.output_tokens_details,
     };
@@ -69,7 +70,7 @@ export const reportedSvgUsage = z
       input_tokens: input,
       output_tokens: output,
       reasoning_tokens: reported.reasoning_tokens ?? 0,
-      total_tokens: firstAboveZero(reported.total_tokens, input + output),
+      total_tokens: firstAboveZero(input + output, reported.total_tokens),
     };
   })
   .optional()

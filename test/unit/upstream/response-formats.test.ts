@@ -1,3 +1,4 @@
+import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { parseResponse } from "../../../src/upstream/response-formats.ts";
 
@@ -95,6 +96,10 @@ describe("the usage of a response", () => {
     [{ prompt_tokens: 50, completion_tokens: 272, input_tokens: 0, output_tokens: 0 }, 322],
     [{ prompt_tokens: 0, completion_tokens: 0, input_tokens: 50, output_tokens: 272 }, 322],
     [{ input_tokens: 1.4, output_tokens: 2.6 }, 4],
+    // The reported total contains a count that is not valid.
+    [{ input_tokens: 13, output_tokens: -5, total_tokens: 8 }, 13],
+    [{ input_tokens: 13, output_tokens: "x", total_tokens: 100 }, 13],
+    [{ input_tokens: 2, output_tokens: 3, total_tokens: 4 }, 5],
     // Not plausible as a number of tokens.
     [{ input_tokens: 2, output_tokens: 10_000_001 }, 2],
     [{ input_tokens: 2, output_tokens: 2 ** 53 - 1 }, 2],
@@ -102,6 +107,23 @@ describe("the usage of a response", () => {
     [{ output_tokens: 10_000_000 }, 10_000_000],
   ])("is read from %j as %i tokens in total", (usage, total) => {
     expect(parseResponse({ data: [{ b64_json: "AAAA" }], usage })?.usage.total_tokens).toBe(total);
+  });
+});
+
+describe("the total of a usage", () => {
+  it("is the sum of its parts, whatever an upstream reports as the output and the total", () => {
+    const input = fc.integer({ min: 1, max: 1000 });
+    const other = fc.oneof(fc.nat(), fc.double(), fc.constantFrom(undefined, null, -5, "x"));
+    fc.assert(
+      fc.property(input, other, other, (input_tokens, output_tokens, total_tokens) => {
+        const usage = { input_tokens, output_tokens, total_tokens };
+        const svg_usage = { model: "m", ...usage };
+        const parsed = parseResponse({ data: [{ b64_json: "AAAA" }], usage, svg_usage });
+        const sum = input_tokens + Number(parsed?.usage.output_tokens);
+        expect(parsed?.usage.total_tokens).toBe(sum);
+        expect(parsed?.svgUsage?.total_tokens).toBe(sum);
+      }),
+    );
   });
 });
 
