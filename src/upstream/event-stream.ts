@@ -83,7 +83,8 @@ function readEvent(
   if (!event.success) throw invalidResponse("it contains no image");
   const bytes = decodeBase64(event.data.b64_json);
   const image = requireImage(bytes === undefined ? undefined : collector.collect(bytes));
-  const resolved = parseParameters(json);
+  // The format is that of the bytes, whatever the event says.
+  const resolved = { ...parseParameters(json), output_format: image.type };
   if (!isPartial) return { image, usage: event.data.usage, resolved };
   onPartialImage({ index: event.data.partial_image_index ?? 0, image, resolved });
   return undefined;

@@ -1,6 +1,6 @@
 import sharp, { type Metadata } from "sharp";
 import { beforeAll, describe, expect, it } from "vitest";
-import { GIF, newPrompt, SMALL, SVG } from "../support/bodies.ts";
+import { GIF, newPrompt, SMALL, STREAM, SVG } from "../support/bodies.ts";
 import { eventually } from "../support/eventually.ts";
 import { read, startStage, type ErrorBody, type GenerationBody } from "../support/stage.ts";
 import { SVG_MODELS } from "../support/vars.ts";
@@ -155,6 +155,14 @@ describe("Accept: image/gif", () => {
     const { pages } = await sharp(await response.arrayBuffer()).metadata();
     expect(pages).toBe(body.frame_count);
     expect(stage.upstream.received(body.prompt)[0]?.body).toMatchObject({ output_format });
+  });
+});
+
+describe("a stream of another type than its events say", () => {
+  it("has the type of the bytes as `output_format` of the partial images and of the completed one", async () => {
+    const response = await stage.post({ ...STREAM, prompt: newPrompt("[upstream type=gif]") });
+    const types = [...(await response.text()).matchAll(/"output_format":"(\w+)"/g)];
+    expect(types.map(([, type]) => type)).toEqual(["gif", "gif", "gif"]);
   });
 });
 

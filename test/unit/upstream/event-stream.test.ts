@@ -44,13 +44,20 @@ describe("an event stream of the upstream", () => {
       [0, 0],
       [1, 1],
     ]);
-    expect(partials[0]?.resolved).toEqual({ size: "1x1" });
+    expect(partials[0]?.resolved).toEqual({ size: "1x1", output_format: "png" });
     expect(result).toMatchObject({
       image: { slot: 2, type: "png", sizeBytes: 24 },
       usage: { total_tokens: 3 },
       resolved: { quality: "low" },
     });
     expect(slots).toEqual([0, 1, 2]);
+  });
+
+  it("labels a partial image with the type of its bytes, whatever the event says", async () => {
+    const b64_json = "R0lGODlhAQABAAAAACw=";
+    const mislabelled = event("image_generation.partial_image", { b64_json, output_format: "png" });
+    const { partials } = await read(mislabelled + completed);
+    expect(partials[0]?.resolved).toEqual({ output_format: "gif" });
   });
 
   it("may contain comments, unknown events, CRLF and a [DONE]", async () => {
