@@ -27,7 +27,6 @@ export interface ReceivedImage {
 export type CheckedImage = ReceivedImage | { problem: string };
 
 const TOO_LARGE = `an image in it is too large (more than ${IMAGE_MAX_BYTES / MIB} MiB)`;
-const NOT_AN_IMAGE = "an image in it is not PNG, JPEG, WebP, GIF or AVIF";
 const NOT_BASE64 = "an image in it is not valid base64";
 const NOT_DOWNLOADED = "an image in it could not be downloaded";
 const NOT_PUBLIC = "an image URL in it is not a public https URL";
@@ -47,12 +46,16 @@ export class ImageCollector {
   collect(bytes: Uint8Array<ArrayBuffer>): CheckedImage {
     if (bytes.byteLength > IMAGE_MAX_BYTES) return { problem: TOO_LARGE };
     const type = imageTypeOf(bytes, this.#acceptsSvg);
-    if (type === undefined) return { problem: NOT_AN_IMAGE };
+    if (type === undefined) return { problem: notAnImage(this.#acceptsSvg) };
     const slot = this.#slots;
     this.#slots += 1;
     this.#sink(slot, bytes);
     return { slot, type, sizeBytes: bytes.byteLength };
   }
+}
+
+function notAnImage(acceptsSvg: boolean): string {
+  return `an image in it is not PNG, JPEG, WebP, ${acceptsSvg ? "GIF, AVIF or SVG" : "GIF or AVIF"}`;
 }
 
 /**

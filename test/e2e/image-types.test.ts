@@ -193,6 +193,16 @@ describe("SVG", () => {
     },
   );
 
+  it("is one of the types in the error if it was requested and the upstream sends HTML", async () => {
+    const prompt = newPrompt("[upstream answer=html-as-png]");
+    const response = await stage.post({ ...SVG, prompt });
+    expect(response.status).toBe(502);
+    expect((await read<ErrorBody>(response)).error).toMatchObject({
+      code: "upstream_invalid_response",
+      message: expect.stringContaining("is not PNG, JPEG, WebP, GIF, AVIF or SVG"),
+    });
+  });
+
   it("has the tokens of the model that wrote it in `svg_usage`", async () => {
     const response = await stage.post({ ...SVG, prompt: newPrompt() });
     const { svg_usage } = await read<{ svg_usage: Record<string, number | string> }>(response);
