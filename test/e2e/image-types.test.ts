@@ -146,6 +146,16 @@ describe.each(CASES)(
   },
 );
 
+describe("frame_duration_ms", () => {
+  it.each([65_536, Number.MAX_SAFE_INTEGER])(
+    "may be longer than the simulator can write: %i",
+    async (ms) => {
+      const body = { ...GIF, frame_duration_ms: ms, prompt: newPrompt() };
+      expect((await stage.post(body)).status).toBe(200);
+    },
+  );
+});
+
 describe("Accept: image/gif", () => {
   it("selects GIF for a model that generates it", async () => {
     const { output_format, ...body } = { ...GIF, prompt: newPrompt() };

@@ -37,6 +37,9 @@ const FONT = createRequire(import.meta.url).resolve("dejavu-fonts-ttf/ttf/DejaVu
 const painted = new Map<string, Promise<Buffer>>();
 const MAX_PAINTED = 64;
 
+/** The longest duration of a frame that sharp writes. */
+const MAX_FRAME_MS = 65_535;
+
 /** Returns true if the simulator can paint an image of this type. */
 export function isImageType(type: unknown): type is ImageType {
   return TYPES.some((known) => known === type);
@@ -98,7 +101,7 @@ async function paintPixels(painting: Painting): Promise<Sharp> {
   return sharp(Buffer.from(background)).composite([{ input: words, gravity: "center" }]);
 }
 
-/** Returns an animated GIF: the image in each frame, over a bar that grows. */
+/** Returns an animated GIF: the image in each frame, over a bar that grows. Shortens frames that are too long. */
 async function animate(image: Sharp, { frames, frameMs }: Painting): Promise<Buffer> {
   const { data, info } = await image
     .flatten()
@@ -117,10 +120,9 @@ async function animate(image: Sharp, { frames, frameMs }: Painting): Promise<Buf
     }
   }
   const raw = { width, height: height * frames, channels, pageHeight: height };
+  const delay = Array.from({ length: frames }, () => Math.min(frameMs, MAX_FRAME_MS));
   // Few colours and no dithering: encoding is four times as fast.
-  return sharp(pixels, { raw })
-    .gif({ delay: Array.from({ length: frames }, () => frameMs), colours: 8, effort: 1, dither: 0 })
-    .toBuffer();
+  return sharp(pixels, { raw }).gif({ delay, colours: 8, effort: 1, dither: 0 }).toBuffer();
 }
 
 function escapeMarkup(prompt: string): string {
