@@ -7,7 +7,7 @@ import { describe, expect, it } from "vitest";
 import { signQuery } from "../../src/access/signed-url.ts";
 import { read, startStage, type ErrorBody } from "../support/stage.ts";
 import { newPrompt, SMALL } from "../support/bodies.ts";
-import { OLD_TOKEN_SECRET, TOKEN_SECRET } from "../support/vars.ts";
+import { OLD_TOKEN_SECRET, SVG_MODELS, TOKEN_SECRET } from "../support/vars.ts";
 import { root } from "../support/root.ts";
 
 const stage = startStage();
@@ -166,6 +166,7 @@ describe("the Accept header of a generation", () => {
 
 describe("a signed URL", () => {
   const rotated = startStage({ TOKEN_SECRET: `${TOKEN_SECRET},${OLD_TOKEN_SECRET}` });
+  const extended = startStage({ SVG_MODELS, EXTRA_PARAMETERS: "seed" });
 
   /** Returns the URL that `scripts/sign-url.ts` prints. */
   async function signed(...args: string[]): Promise<string> {
@@ -278,6 +279,27 @@ describe("a signed URL", () => {
     expect(stage.upstream.received(prompt)[0]?.body).toMatchObject({
       frame_count: 4,
       complexity: "low",
+    });
+  });
+
+  it("accepts the parameters of `svg`, and those that EXTRA_PARAMETERS names", async () => {
+    const prompt = newPrompt();
+    const [author] = Object.keys(JSON.parse(SVG_MODELS));
+    const parameters = {
+      prompt,
+      model: "gpt-image-2.6-flare",
+      output_format: "svg",
+      origin: extended.gateway.url,
+    };
+    const options = Object.entries(parameters).flatMap(([name, value]) => [`--${name}`, value]);
+    for (const each of [`svg[model]=${author}`, "svg[reasoning][effort]=low", "seed=7"]) {
+      options.push("--parameter", each);
+    }
+    const response = await fetch(await signed(...options));
+    expect(response.headers.get("content-type")).toBe("image/svg+xml");
+    expect(extended.upstream.received(prompt)[0]?.body).toMatchObject({
+      svg: { model: author, reasoning: { effort: "low" } },
+      seed: 7,
     });
   });
 
