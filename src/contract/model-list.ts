@@ -1,4 +1,4 @@
-import type { ServedModel } from "./catalog.ts";
+import type { Catalog, ServedModel } from "./catalog.ts";
 import {
   BACKGROUNDS,
   FRAMES,
@@ -10,7 +10,7 @@ import {
 } from "./models.ts";
 import { priceOf, type Price, type Prices } from "./pricing.ts";
 import { outputFormats, promptLimit, QUALITY_WORD, type RequestLimits } from "./request-body.ts";
-import { replacementOf, successorAt, type RetirementPolicy } from "./retirement.ts";
+import { replacementOf, successorAt, withdrawalAt, type RetirementPolicy } from "./retirement.ts";
 
 /** A model in the API's form, with its limits and its price. */
 export interface ListedModel {
@@ -57,6 +57,18 @@ type ListedSizes =
       min_pixels: number;
       max_pixels: number;
     };
+
+/**
+ * Returns the models that a gateway serves now, in the order in which they are listed.
+ *
+ * @param nowMs milliseconds since the epoch: a model may be retired
+ */
+export function listedModels(
+  { models, upstream }: { models: Catalog; upstream: RetirementPolicy },
+  nowMs: number,
+): ServedModel[] {
+  return [...models.values()].filter((model) => withdrawalAt(model, upstream, nowMs) === undefined);
+}
 
 /** The part of the configuration that the list depends on. */
 export interface ListConfiguration extends Pick<RequestLimits, "promptMaxChars" | "svgModels"> {

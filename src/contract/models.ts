@@ -197,7 +197,9 @@ function retired(
   return { id, released, shutdown, successor, rules };
 }
 
-const SNAPSHOT_SUFFIX = /-\d{4}-\d{2}-\d{2}$/;
+/** The pattern of the date at the end of a snapshot's id. */
+export const SNAPSHOT_DATE = String.raw`-\d{4}-\d{2}-\d{2}`;
+const SNAPSHOT_SUFFIX = new RegExp(`${SNAPSHOT_DATE}$`);
 
 /** Returns an id without the date of a snapshot (`gpt-image-2-2026-04-21` → `gpt-image-2`). */
 export function baseModelId(id: string): string {

@@ -96,21 +96,27 @@ const WRITTEN_DEFAULTS = new Map<string, unknown>([
   ["partial_images", 0],
 ]);
 
-/**
- * Returns a body without the values that mean absent: null, and written defaults that the model does not
- * accept. Unknown names stay and are rejected.
- */
-export function withoutAbsent(
-  json: object,
-  { body, optional }: RequestSchemas,
-): Record<string, unknown> {
+/** Returns a body without the values that mean absent. Unknown names stay and are rejected. */
+export function withoutAbsent(json: object, schemas: RequestSchemas): Record<string, unknown> {
+  return Object.fromEntries(
+    Object.entries(json).filter(([name, value]) => !isAbsent(name, value, schemas)),
+  );
+}
+
+/** Returns the values of a parameter that mean absent. */
+export function absentValues(name: string, schemas: RequestSchemas): unknown[] {
+  return [null, WRITTEN_DEFAULTS.get(name)].filter((value) => isAbsent(name, value, schemas));
+}
+
+/** Returns true for null, and for a written default that the model does not accept. */
+function isAbsent(name: string, value: unknown, { body, optional }: RequestSchemas): boolean {
   const shape: Record<string, z.ZodType | undefined> = body.shape;
-  const isAbsent = (name: string, value: unknown) =>
+  return (
     (value === null && optional.has(name)) ||
     (WRITTEN_DEFAULTS.has(name) &&
       WRITTEN_DEFAULTS.get(name) === value &&
-      shape[name]?.safeParse(value).success !== true);
-  return Object.fromEntries(Object.entries(json).filter(([name, value]) => !isAbsent(name, value)));
+      shape[name]?.safeParse(value).success !== true)
+  );
 }
 
 export type BodySchema = ReturnType<typeof bodySchema>;
@@ -152,7 +158,7 @@ export const QUALITY_WORD = /^[\w-]{1,32}$/;
  * Returns the schema of a request body for a family of models: the accepted names, their types, values
  * and bounds. Rules about two parameters together are checked after it.
  */
-export function bodySchema(rules: ModelRules, limits: RequestLimits) {
+function bodySchema(rules: ModelRules, limits: RequestLimits) {
   const { qualities, styles } = rules;
   const notAccepted = z.undefined().optional();
   const onlyIf = <Schema extends z.ZodType>(isAccepted: boolean, schema: Schema) =>
@@ -207,17 +213,23 @@ export function promptLimit(
 
 /** Returns the schema of a text with a length limit, in characters (code points) as OpenAI counts them. */
 function text(maxChars: number) {
-  return z.string().check((ctx) => {
-    if (countCodePoints(ctx.value) <= maxChars) return;
-    ctx.issues.push({
-      code: "too_big",
-      origin: "string",
-      maximum: maxChars,
-      input: ctx.value,
-      // The value has the right type: a union then reports this issue, not a wrong type.
-      continue: true,
-    });
-  });
+  return (
+    z
+      .string()
+      .check((ctx) => {
+        if (countCodePoints(ctx.value) <= maxChars) return;
+        ctx.issues.push({
+          code: "too_big",
+          origin: "string",
+          maximum: maxChars,
+          input: ctx.value,
+          // The value has the right type: a union then reports this issue, not a wrong type.
+          continue: true,
+        });
+      })
+      // For the OpenAPI document, which cannot derive it from a function.
+      .meta({ maxLength: maxChars })
+  );
 }
 
 /**
@@ -235,7 +247,7 @@ function svgAuthor(models: readonly string[]) {
 const EXTRA_MAX_CHARS = 4000;
 
 /** Returns the schema of the parameters that `EXTRA_PARAMETERS` names. */
-export function extrasSchema({ extraParameters }: RequestLimits) {
+function extrasSchema({ extraParameters }: RequestLimits) {
   // Past 2^53, JSON's integers lose digits: two different ones would share a cache key.
   const number = z.number().min(Number.MIN_SAFE_INTEGER).max(Number.MAX_SAFE_INTEGER);
   const value = z.union([text(EXTRA_MAX_CHARS), number, z.boolean()]).optional();

@@ -2,6 +2,7 @@ import * as z from "zod";
 import { CUSTOM_ID_MAX_CHARS, MAX_REQUESTS, type BatchView } from "../contract/batch.ts";
 import { JOB_STATUSES, KEY_MAX_CHARS } from "../contract/job.ts";
 import { ACCESS, errorResponses, REQUEST } from "./errors.ts";
+import type { ImageExamples } from "./examples.ts";
 import { exactly } from "./exactly.ts";
 import { responseHeaders } from "./headers.ts";
 import { OPTIONAL_TOKEN, jsonContent, type Route } from "./route.ts";
@@ -49,7 +50,7 @@ const batch = exactly<BatchView>()(
 const batchContent = jsonContent(batch);
 
 /** `POST /v1/images/batches`. */
-export const createBatch: Route = {
+export const createBatch = ({ least }: ImageExamples): Route => ({
   method: "post",
   path: "/v1/images/batches",
   operationId: "createBatch",
@@ -68,8 +69,8 @@ export const createBatch: Route = {
               summary: "Two requests",
               value: {
                 requests: [
-                  { custom_id: "cover", body: { prompt: "a man walks", size: "1024x1536" } },
-                  { custom_id: "back", body: { prompt: "a man rests" } },
+                  { custom_id: "cover", body: least },
+                  { custom_id: "back", body: { ...least, prompt: "a man rests" } },
                 ],
               },
             },
@@ -93,7 +94,7 @@ export const createBatch: Route = {
       ...ACCESS,
     ),
   },
-};
+});
 
 /** `GET /v1/images/batches/{id}`. */
 export const getBatch: Route = {

@@ -1,14 +1,15 @@
-import type * as z from "zod";
 import { OpenAPIRegistry, OpenApiGeneratorV31 } from "@asteasolutions/zod-to-openapi";
 import { version } from "../../package.json";
+import type { RequestRules } from "../contract/request.ts";
 import { createBatch, getBatch } from "./batches.ts";
 import { getDiagnostics, getDoctor, resetLearnedTokens } from "./diagnostics.ts";
+import { imageExamples } from "./examples.ts";
 import { createImage, deleteGeneration, getGeneration } from "./generations.ts";
 import { getHealth } from "./health.ts";
 import { getImage } from "./images.ts";
 import { getModel, listModels } from "./models.ts";
 import { getDocument } from "./openapi.ts";
-import { generationBody, type DocumentedRules } from "./requests.ts";
+import { generationBody } from "./requests.ts";
 import type { Route } from "./route.ts";
 import { getSignedImage } from "./signed-image.ts";
 import { createToken, revokeToken, revokeTokensOfSubject } from "./tokens.ts";
@@ -17,37 +18,42 @@ import { createVariation } from "./variations.ts";
 import { submitBySignedWebhook, submitByWebhookWithToken } from "./webhooks.ts";
 
 /** Returns every operation, in the order in which the document lists them. */
-const routesOf = (body: z.ZodType): Route[] => [
-  createImage(body),
-  getSignedImage,
-  createVariation,
-  getGeneration,
-  deleteGeneration,
-  getImage,
-  submitBySignedWebhook(body),
-  submitByWebhookWithToken(body),
-  createBatch,
-  getBatch,
-  createToken,
-  revokeToken,
-  revokeTokensOfSubject,
-  getUsage,
-  getDiagnostics,
-  getDoctor,
-  resetLearnedTokens,
-  listModels,
-  getModel,
-  getHealth,
-  getDocument,
-];
+function routesOf(gateway: RequestRules, nowMs: number): Route[] {
+  const body = generationBody(gateway, nowMs);
+  const examples = imageExamples(gateway, nowMs);
+  return [
+    createImage(body, examples),
+    getSignedImage,
+    createVariation,
+    getGeneration,
+    deleteGeneration,
+    getImage,
+    submitBySignedWebhook(body, examples),
+    submitByWebhookWithToken(body, examples),
+    createBatch(examples),
+    getBatch,
+    createToken,
+    revokeToken,
+    revokeTokensOfSubject,
+    getUsage,
+    getDiagnostics,
+    getDoctor,
+    resetLearnedTokens,
+    listModels,
+    getModel(examples),
+    getHealth,
+    getDocument,
+  ];
+}
 
 /**
  * Returns the OpenAPI 3.1 document, generated from the schemas that validate requests.
  *
  * @param origin of the gateway
  * @param gateway its limits, and the models that it serves
+ * @param nowMs milliseconds since the epoch: a model may be retired
  */
-export function openApiDocument(origin: string, gateway: DocumentedRules): object {
+export function openApiDocument(origin: string, gateway: RequestRules, nowMs: number): object {
   const registry = new OpenAPIRegistry();
   registry.registerComponent("securitySchemes", "token", {
     type: "http",
@@ -61,7 +67,7 @@ export function openApiDocument(origin: string, gateway: DocumentedRules): objec
     scheme: "bearer",
     description: "The secret `ADMIN_KEY`.",
   });
-  for (const route of routesOf(generationBody(gateway))) registry.registerPath(route);
+  for (const route of routesOf(gateway, nowMs)) registry.registerPath(route);
   return new OpenApiGeneratorV31(registry.definitions).generateDocument({
     openapi: "3.1.0",
     info: {

@@ -2,6 +2,7 @@ import * as z from "zod";
 import { KEY_MAX_CHARS } from "../contract/job.ts";
 import { RESPONSE_FORMATS } from "../contract/models.ts";
 import { ACCESS, errorResponses, OPERATOR, REQUEST, UPSTREAM } from "./errors.ts";
+import type { ImageExamples } from "./examples.ts";
 import { responseHeaders } from "./headers.ts";
 import { IMAGE_CONTENT } from "./image-file.ts";
 import { ADMIN_KEY, OPTIONAL_TOKEN, jsonContent, type Route } from "./route.ts";
@@ -60,7 +61,7 @@ const preferences = z.object({
  *
  * @param generationBody the schema of its body
  */
-export const createImage = (generationBody: z.ZodType): Route => ({
+export const createImage = (generationBody: z.ZodType, examples: ImageExamples): Route => ({
   method: "post",
   path: "/v1/images/generations",
   operationId: "createImage",
@@ -85,38 +86,7 @@ export const createImage = (generationBody: z.ZodType): Route => ({
       content: {
         "application/json": {
           schema: generationBody,
-          examples: {
-            least: { summary: "Only a prompt", value: { prompt: "a man walks" } },
-            document: {
-              summary: "The example of the reference document",
-              value: { size: "1024x1536", prompt: "a man walks", model: "gpt-image-1.5", n: 1 },
-            },
-            url: {
-              summary: "By URL",
-              value: { prompt: "a man walks", response_format: "url", quality: "low" },
-            },
-            sticker: {
-              summary: "With a transparent background",
-              value: {
-                prompt: "a walking man, as a sticker",
-                background: "transparent",
-                output_format: "webp",
-                output_compression: 80,
-              },
-            },
-            stream: {
-              summary: "As a stream, with partial images",
-              value: { prompt: "a man walks", stream: true, partial_images: 2 },
-            },
-            free: {
-              summary: "In a custom size",
-              value: { prompt: "a man walks", model: "gpt-image-2", size: "1280x720" },
-            },
-            dalle: {
-              summary: "With a model of another family",
-              value: { prompt: "a man walks", model: "dall-e-3", quality: "hd", style: "natural" },
-            },
-          },
+          examples: examples.all,
         },
       },
     },

@@ -1,6 +1,7 @@
 import * as z from "zod";
 import type { ListedModel } from "../contract/model-list.ts";
 import { errorResponses } from "./errors.ts";
+import type { ImageExamples } from "./examples.ts";
 import { exactly } from "./exactly.ts";
 import { responseHeaders } from "./headers.ts";
 import { jsonContent, type Route } from "./route.ts";
@@ -91,14 +92,14 @@ export const listModels: Route = {
 };
 
 /** `GET /v1/models/{id}`. */
-export const getModel: Route = {
+export const getModel = ({ model: example }: ImageExamples): Route => ({
   method: "get",
   path: "/v1/models/{id}",
   operationId: "getModel",
   summary: "Get a model with its parameters and price",
   tags: TAGS,
   security: [],
-  request: { params: z.object({ id: z.string().meta({ example: "gpt-image-2" }) }) },
+  request: { params: z.object({ id: z.string().meta({ example }) }) },
   responses: {
     200: {
       description: "The model.",
@@ -107,4 +108,4 @@ export const getModel: Route = {
     },
     ...errorResponses("model_not_found"),
   },
-};
+});

@@ -1,54 +1,62 @@
 import * as z from "zod";
-import { FAMILIES, type ModelRules } from "../contract/models.ts";
-import {
-  bodySchema,
-  extrasSchema,
-  promptLimit,
-  type RequestLimits,
-} from "../contract/request-body.ts";
+import { listedModels } from "../contract/model-list.ts";
+import { FAMILIES, SNAPSHOT_DATE, type ModelRules } from "../contract/models.ts";
+import { absentValues, schemasFor, type RequestSchemas } from "../contract/request-body.ts";
 import type { RequestRules } from "../contract/request.ts";
-
-/** The limits of a gateway, and the models that it serves. */
-export type DocumentedRules = Pick<RequestRules, "models" | keyof RequestLimits>;
-
-/** One for each configuration, because a schema takes longer to build than the rest of the document. */
-const bodies = new WeakMap<DocumentedRules, z.ZodType>();
 
 /**
  * Returns the body of POST /v1/images/generations: the schema that validates, for each served family of
  * models, with the limits of this gateway.
+ *
+ * @param nowMs milliseconds since the epoch: a model may be retired
  */
-export function generationBody(gateway: DocumentedRules): z.ZodType {
-  const known = bodies.get(gateway);
-  if (known !== undefined) return known;
-  const served = new Set([...gateway.models.values()].map(({ rules }) => rules));
-  const families = FAMILIES.filter(({ rules }) => served.has(rules));
-  const body = z.union(families.map(({ name, rules }) => familyBody(name, rules, gateway))).meta({
-    id: "GenerationBody",
-    description: "The parameters depend on the model. `GET /v1/models` lists them for each model.",
+export function generationBody(gateway: RequestRules, nowMs: number): z.ZodType {
+  const served = Map.groupBy(listedModels(gateway, nowMs), ({ rules }) => rules);
+  const bodies = FAMILIES.flatMap(({ name, rules }) => {
+    const ids = served.get(rules)?.map(({ id }) => id);
+    return ids === undefined ? [] : [familyBody(ids, rules, gateway).meta({ id: name })];
   });
-  bodies.set(gateway, body);
-  return body;
+  return z.union(bodies).meta({
+    id: "GenerationBody",
+    description:
+      "The parameters depend on the model. `GET /v1/models` lists them for each model. These rules are not in this schema: `stream` requires `n` 1. `output_compression` below 100 requires jpeg or webp. A transparent background requires png or webp. `frame_count` and `frame_duration_ms` require gif, and `svg` requires svg. Both formats exclude `stream`, `partial_images` and `output_compression` below 100, and svg also `n` above 1.",
+  });
 }
 
-function familyBody(name: string, rules: ModelRules, limits: RequestLimits) {
-  const { shape } = bodySchema(rules, limits);
-  // The document omits the parameters that this family does not accept.
-  const accepted = Object.entries(shape).filter(([, schema]) => !isOnlyUndefined(schema));
-  return z
-    .strictObject({
-      ...Object.fromEntries(accepted),
-      ...extrasSchema(limits).shape,
-      prompt: z.string().min(1).max(promptLimit(rules, limits)),
-      size: sizeSchema(rules),
-      webhook_url: z
-        .url()
-        .optional()
-        .describe(
-          "The URL that receives the webhook delivery. Requires the header `Prefer: respond-async`.",
-        ),
-    })
-    .meta({ id: name });
+function familyBody(ids: readonly string[], rules: ModelRules, gateway: RequestRules) {
+  const schemas = schemasFor(rules, gateway);
+  const shape = {
+    ...schemas.body.shape,
+    ...schemas.extras.shape,
+    size: sizeSchema(rules, schemas.optional.has("size")),
+  };
+  const parameters = Object.entries(shape).map(([name, schema]) => [
+    name,
+    withAbsent(name, schema, schemas),
+  ]);
+  return z.strictObject({
+    ...Object.fromEntries(parameters),
+    model: modelSchema(ids, gateway.defaultModel),
+    webhook_url: z
+      .url()
+      .nullish()
+      .describe(
+        "The URL that receives the webhook delivery. Requires the header `Prefer: respond-async`.",
+      ),
+  });
+}
+
+/** Returns the schema of a parameter with the values that mean absent. */
+function withAbsent(name: string, schema: z.ZodType, schemas: RequestSchemas): z.ZodType {
+  const values = absentValues(name, schemas);
+  const absent = z.unknown().meta({ enum: values });
+  if (isOnlyUndefined(schema)) {
+    return absent.meta({
+      description: "Not a parameter of these models. These values mean absent.",
+    });
+  }
+  if (values.length > 1) return z.union([schema, absent]);
+  return values.length === 1 ? schema.nullable() : schema;
 }
 
 function isOnlyUndefined(schema: z.ZodType): boolean {
@@ -56,10 +64,23 @@ function isOnlyUndefined(schema: z.ZodType): boolean {
   return inner instanceof z.ZodUndefined;
 }
 
-function sizeSchema({ sizes, defaultSize }: ModelRules): z.ZodType {
-  if (sizes.kind === "listed") return z.enum(sizes.sizes).default(defaultSize);
-  return z
+/** Returns the schema of `model` in the body of a family. Only the default may be omitted. */
+function modelSchema(ids: readonly string[], defaultModel: string): z.ZodType {
+  const anyId = ids.map((id) => id.replaceAll(".", String.raw`\.`)).join("|");
+  const model = z
     .string()
-    .regex(/^(?:auto|[1-9]\d{0,4}x[1-9]\d{0,4})$/)
-    .default(defaultSize);
+    .regex(new RegExp(`^(?:${anyId})(?:${SNAPSHOT_DATE})?$`))
+    .describe(`${ids.map((id) => `\`${id}\``).join(", ")}, or a dated snapshot (id-YYYY-MM-DD).`);
+  return ids.includes(defaultModel) ? model.default(defaultModel).nullable() : model;
+}
+
+function sizeSchema({ sizes, defaultSize }: ModelRules, isOptional: boolean): z.ZodType {
+  const size =
+    sizes.kind === "listed"
+      ? z.enum(sizes.sizes)
+      : z
+          .string()
+          .regex(/^(?:auto|[1-9]\d{0,4}x[1-9]\d{0,4})$/)
+          .describe("Within the bounds that `GET /v1/models` lists.");
+  return isOptional ? size.default(defaultSize) : size;
 }

@@ -1,6 +1,7 @@
 import * as z from "zod";
 import { KEY_MAX_CHARS } from "../contract/job.ts";
 import { ACCESS, errorResponses, REQUEST } from "./errors.ts";
+import type { ImageExamples } from "./examples.ts";
 import { responseHeaders } from "./headers.ts";
 import { jsonContent, type Route } from "./route.ts";
 import { pendingJob } from "./schemas.ts";
@@ -13,7 +14,7 @@ const accepted = {
   content: jsonContent(pendingJob),
 };
 
-const webhookBody = (generationBody: z.ZodType) => ({
+const webhookBody = (generationBody: z.ZodType, { least }: ImageExamples) => ({
   required: true,
   content: {
     "application/json": {
@@ -26,18 +27,18 @@ const webhookBody = (generationBody: z.ZodType) => ({
         ])
         .describe("A request, or an event with a request in `data`."),
       examples: {
-        request: { summary: "A request", value: { prompt: "a man walks" } },
-        event: {
-          summary: "An event",
-          value: { type: "order.paid", data: { prompt: "a man walks" } },
-        },
+        request: { summary: "A request", value: least },
+        event: { summary: "An event", value: { type: "order.paid", data: least } },
       },
     },
   },
 });
 
 /** `POST /v1/webhooks/images`. */
-export const submitBySignedWebhook = (generationBody: z.ZodType): Route => ({
+export const submitBySignedWebhook = (
+  generationBody: z.ZodType,
+  examples: ImageExamples,
+): Route => ({
   method: "post",
   path: "/v1/webhooks/images",
   operationId: "submitBySignedWebhook",
@@ -52,7 +53,7 @@ export const submitBySignedWebhook = (generationBody: z.ZodType): Route => ({
       "webhook-timestamp": z.string().describe("Unix seconds."),
       "webhook-signature": z.string().describe("One or more signatures of the form `v1,<base64>`."),
     }),
-    body: webhookBody(generationBody),
+    body: webhookBody(generationBody, examples),
   },
   responses: {
     202: accepted,
@@ -67,7 +68,10 @@ export const submitBySignedWebhook = (generationBody: z.ZodType): Route => ({
 });
 
 /** `POST /v1/webhooks/images/{token}`. */
-export const submitByWebhookWithToken = (generationBody: z.ZodType): Route => ({
+export const submitByWebhookWithToken = (
+  generationBody: z.ZodType,
+  examples: ImageExamples,
+): Route => ({
   method: "post",
   path: "/v1/webhooks/images/{token}",
   operationId: "submitByWebhookWithToken",
@@ -82,7 +86,7 @@ export const submitByWebhookWithToken = (generationBody: z.ZodType): Route => ({
       "webhook-id": z.string().max(KEY_MAX_CHARS).optional(),
       "idempotency-key": z.string().max(KEY_MAX_CHARS).optional(),
     }),
-    body: webhookBody(generationBody),
+    body: webhookBody(generationBody, examples),
   },
   responses: {
     202: accepted,

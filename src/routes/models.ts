@@ -1,6 +1,6 @@
 import type { Hono } from "hono";
 import { servedModel } from "../contract/catalog.ts";
-import { listedModel } from "../contract/model-list.ts";
+import { listedModel, listedModels } from "../contract/model-list.ts";
 import { withdrawalAt } from "../contract/retirement.ts";
 import { GatewayError } from "../errors/failure.ts";
 import type { AppEnv } from "../http/context.ts";
@@ -10,9 +10,7 @@ export function modelsRoutes(app: Hono<AppEnv>): void {
   app.get("/v1/models", (c) => {
     const config = c.get("config");
     const nowMs = Date.now();
-    const data = [...config.models.values()]
-      .filter((model) => withdrawalAt(model, config.upstream, nowMs) === undefined)
-      .map((model) => listedModel(model, config, nowMs));
+    const data = listedModels(config, nowMs).map((model) => listedModel(model, config, nowMs));
     return c.json({ object: "list", data });
   });
 

@@ -9,6 +9,6 @@ export function openApiRoute(app: Hono<AppEnv>): void {
     // Loaded on demand: building the schemas at start-up would delay the first request of an instance.
     const { openApiDocument } = await import("../openapi/document.ts");
     c.header("cache-control", `public, max-age=${MAX_AGE_SECONDS}`);
-    return c.json(openApiDocument(new URL(c.req.url).origin, c.get("config")));
+    return c.json(openApiDocument(new URL(c.req.url).origin, c.get("config"), Date.now()));
   });
 }
