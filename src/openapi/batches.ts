@@ -11,19 +11,19 @@ import { delivery, errorBody, imagesResponse, unixSeconds } from "./schemas.ts";
 const TAGS = ["Jobs"];
 
 const batchBody = z
-  .object({
+  .strictObject({
     requests: z
       .array(
-        z.object({
-          custom_id: z.string().min(1).max(CUSTOM_ID_MAX_CHARS),
+        z.strictObject({
+          custom_id: z.string().min(1).max(CUSTOM_ID_MAX_CHARS).describe("Unique in the batch."),
           body: z
             .record(z.string(), z.unknown())
-            .describe("A body of POST /v1/images/generations."),
+            .describe("A body of POST /v1/images/generations, without `webhook_url` and `stream`."),
         }),
       )
       .min(1)
       .max(MAX_REQUESTS),
-    webhook_url: z.url().optional(),
+    webhook_url: z.url().nullish(),
   })
   .meta({ id: "BatchBody" });
 
@@ -87,7 +87,6 @@ export const createBatch = ({ least }: ImageExamples): Route => ({
     },
     ...errorResponses(
       ...REQUEST,
-      "malformed_value",
       "invalid_batch_request",
       "stream_in_job",
       "idempotency_key_reused",

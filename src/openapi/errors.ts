@@ -24,11 +24,14 @@ export const IMAGE_PARAMETERS: Codes = [
   "string_above_max_length",
   "integer_below_min_value",
   "integer_above_max_value",
+  "malformed_value",
   "model_not_served",
   "model_retired",
   "size_not_allowed",
   "invalid_png_output_compression",
   "transparent_without_alpha",
+  "stream_with_many_images",
+  "unsupported_combination",
 ];
 
 /** The errors of any JSON body. */

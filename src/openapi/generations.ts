@@ -37,7 +37,13 @@ const completed = {
 
 const pending = {
   description: "Queued or in progress. `Location` is the URL of the result.",
-  headers: responseHeaders("location", "retry-after", "preference-applied", "cache-status"),
+  headers: responseHeaders(
+    "location",
+    "retry-after",
+    "preference-applied",
+    "cache-status",
+    "ratelimit-policy",
+  ),
   content: jsonContent(z.union([pendingGeneration, pendingJob])),
 };
 
@@ -96,15 +102,13 @@ export const createImage = (generationBody: z.ZodType, examples: ImageExamples):
     202: pending,
     ...errorResponses(
       ...REQUEST,
-      "malformed_value",
-      "stream_with_many_images",
-      "unsupported_combination",
       "webhook_url_without_async",
       "stream_in_job",
       ...ACCESS,
       ...UPSTREAM,
       "not_acceptable",
       "not_cached",
+      "generation_not_found",
       "idempotency_key_reused",
     ),
   },
@@ -132,6 +136,7 @@ export const getGeneration: Route = {
       ...ACCESS,
       ...UPSTREAM,
       "not_acceptable",
+      "not_cached",
     ),
   },
 };

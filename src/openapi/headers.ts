@@ -19,7 +19,7 @@ const HEADERS: Record<string, string> = {
   allow: "The methods that this URL accepts.",
   "content-range": "The range in the body, and the size of the whole image.",
   "content-location": "The permanent URL of the image.",
-  "content-disposition": "`inline`.",
+  "content-disposition": "`inline`, or `attachment` for an SVG.",
   etag: "A strong validator of the image's bytes.",
   "cache-control": "How long the response may be cached.",
   "accept-ranges": "`bytes`.",

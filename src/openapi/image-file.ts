@@ -9,11 +9,27 @@ export const IMAGE_CONTENT = Object.fromEntries(
   IMAGE_TYPES.map((type) => [mediaTypeOf(type), bytes]),
 );
 
-/** The responses to a request for an image file with a range or a condition. */
-export const PARTIAL_OR_NOT_MODIFIED = {
-  206: { description: "The requested range.", headers: responseHeaders("content-range") },
-  304: {
-    description: "Not modified: the client's copy is current.",
-    headers: responseHeaders("etag"),
-  },
-};
+/**
+ * Returns the responses of a URL of an image file: the whole, a range of it, or 304.
+ *
+ * @param names of their headers, beyond those of every image file
+ */
+export function fileResponses(...names: readonly string[]) {
+  const headers = ["cache-control", "etag", "accept-ranges", "content-disposition", ...names];
+  return {
+    200: {
+      description: "The image.",
+      headers: responseHeaders(...headers),
+      content: IMAGE_CONTENT,
+    },
+    206: {
+      description: "The requested range.",
+      headers: responseHeaders(...headers, "content-range"),
+      content: IMAGE_CONTENT,
+    },
+    304: {
+      description: "Not modified: the client's copy is current.",
+      headers: responseHeaders(...headers),
+    },
+  };
+}

@@ -1,7 +1,6 @@
 import * as z from "zod";
 import { errorResponses } from "./errors.ts";
-import { responseHeaders } from "./headers.ts";
-import { IMAGE_CONTENT, PARTIAL_OR_NOT_MODIFIED } from "./image-file.ts";
+import { fileResponses } from "./image-file.ts";
 import type { Route } from "./route.ts";
 
 /** `GET /v1/images/{id}/{file}`. */
@@ -24,12 +23,7 @@ export const getImage: Route = {
     }),
   },
   responses: {
-    200: {
-      description: "The image.",
-      headers: responseHeaders("cache-control", "etag", "accept-ranges", "content-disposition"),
-      content: IMAGE_CONTENT,
-    },
-    ...PARTIAL_OR_NOT_MODIFIED,
+    ...fileResponses(),
     ...errorResponses("image_not_found", "range_not_satisfiable"),
   },
 };

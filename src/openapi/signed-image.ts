@@ -1,7 +1,6 @@
 import * as z from "zod";
 import { errorResponses, IMAGE_PARAMETERS, UPSTREAM } from "./errors.ts";
-import { responseHeaders } from "./headers.ts";
-import { IMAGE_CONTENT, PARTIAL_OR_NOT_MODIFIED } from "./image-file.ts";
+import { fileResponses } from "./image-file.ts";
 import type { Route } from "./route.ts";
 
 /** `GET /v1/images/generations` with a signed query. */
@@ -22,18 +21,14 @@ export const getSignedImage: Route = {
     }),
   },
   responses: {
-    200: {
-      description: "The image.",
-      headers: responseHeaders("cache-status", "age", "cache-control", "etag", "accept-ranges"),
-      content: IMAGE_CONTENT,
-    },
-    ...PARTIAL_OR_NOT_MODIFIED,
+    ...fileResponses("cache-status", "age", "ratelimit-policy"),
     ...errorResponses(
       "invalid_signature",
       "signature_expired",
       "method_not_allowed",
       ...IMAGE_PARAMETERS,
       "not_acceptable",
+      "generation_not_found",
       "rate_limit_exceeded",
       "range_not_satisfiable",
       ...UPSTREAM,

@@ -60,7 +60,6 @@ export const submitBySignedWebhook = (
     ...errorResponses(
       "invalid_webhook_signature",
       ...REQUEST,
-      "malformed_value",
       "stream_in_job",
       "rate_limit_exceeded",
     ),
@@ -92,7 +91,6 @@ export const submitByWebhookWithToken = (
     202: accepted,
     ...errorResponses(
       ...REQUEST,
-      "malformed_value",
       "stream_in_job",
       "idempotency_key_reused",
       ...ACCESS.filter((code) => code !== "missing_token"),

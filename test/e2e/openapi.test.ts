@@ -2,6 +2,7 @@ import { Validator } from "@seriousme/openapi-schema-validator";
 import { Ajv2020 } from "ajv/dist/2020.js";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { Webhook } from "standardwebhooks";
+import { signQuery } from "../../src/access/signed-url.ts";
 import { mintToken } from "../../src/access/token.ts";
 import type { Code } from "../../src/errors/wire/row.ts";
 import { ROWS } from "../../src/errors/wire/rows.ts";
@@ -49,6 +50,12 @@ function operations() {
   );
 }
 
+function operationOf(operationId: string) {
+  const found = operations().find(({ operation }) => operation.operationId === operationId);
+  if (found === undefined) return expect.fail(`no operation ${operationId}`);
+  return found;
+}
+
 /** Returns how a response differs from the document; `undefined` if it matches. */
 async function problemsOf(
   { path, method, operation }: ReturnType<typeof operations>[number],
@@ -64,9 +71,19 @@ async function problemsOf(
   if (type === undefined) return undefined;
   if (!(type in (described.content ?? {}))) return `${type} is not described`;
   if (type !== "application/json") return undefined;
+  const body = (await response.json()) as { error?: { code: string } };
+  if (body.error !== undefined && !codesOf(described).includes(body.error.code)) {
+    return `the error ${body.error.code} is not described`;
+  }
   const pointer = ["paths", path, method, "responses", response.status, "content", type, "schema"];
   const validate = ajv.compile({ $ref: `document#/${pointer.map(escaped).join("/")}` });
-  return validate(await response.json()) ? undefined : validate.errors;
+  return validate(body) ? undefined : validate.errors;
+}
+
+/** Returns the codes of the errors that a response may have. */
+function codesOf({ content }: Operation["responses"][string]): string[] {
+  const examples = Object.values(content?.["application/json"]?.examples ?? {});
+  return examples.map(({ value }) => (value as { error: { code: string } }).error.code);
 }
 
 /** Headers of HTTP, of browser security and of CORS. The document does not list them. */
@@ -111,10 +128,8 @@ describe("GET /openapi.json", () => {
   it("contains every error", () => {
     const described = new Set(
       operations().flatMap(({ operation }) =>
-        Object.entries(operation.responses).flatMap(([status, { content }]) =>
-          Object.values(content?.["application/json"]?.examples ?? {}).map(
-            ({ value }) => `${status} ${(value as { error: { code: string } }).error.code}`,
-          ),
+        Object.entries(operation.responses).flatMap(([status, response]) =>
+          codesOf(response).map((code) => `${status} ${code}`),
         ),
       ),
     );
@@ -169,6 +184,33 @@ describe("GET /openapi.json", () => {
       const response = await fetch(url, { method: each.method.toUpperCase(), body: "a" });
       expect([each.path, await problemsOf(each, response)]).toEqual([each.path, undefined]);
     }
+  });
+
+  it.each([
+    { to: "an image", status: 200 },
+    { to: "a range of an image", status: 206, headers: { range: "bytes=0-9" } },
+    { to: "a known image", status: 304, headers: { "if-none-match": "*" } },
+    { to: "a range outside an image", status: 416, headers: { range: "bytes=99999999-" } },
+    { to: "a stream of two images", status: 400, parameters: { n: "2", stream: "true" } },
+    { to: "frames of a PNG", status: 400, parameters: { frame_count: "4" } },
+    { to: "an unknown model", status: 400, parameters: { model: "midjourney" } },
+    { to: "two images", status: 406, parameters: { n: "2" } },
+  ])("describes the response to a signed URL of $to", async (each) => {
+    const expires = Math.floor(Date.now() / 1000) + 60;
+    const parameters = { prompt: "a man walks", model: "gpt-image-2.6-flare", ...each.parameters };
+    const query = await signQuery(parameters, expires, TOKEN_SECRET);
+    const response = await fetch(`${stage.gateway.url}/v1/images/generations?${query}`, {
+      headers: { ...each.headers },
+    });
+    const problems = await problemsOf(operationOf("getSignedImage"), response);
+    expect([response.status, problems]).toEqual([each.status, undefined]);
+  });
+
+  it("describes the response to a request that does not wait", async () => {
+    const prompt = crypto.randomUUID();
+    const response = await stage.post({ prompt }, { prefer: "respond-async" });
+    const problems = await problemsOf(operationOf("createImage"), response);
+    expect([response.status, problems]).toEqual([202, undefined]);
   });
 
   it("describes the responses of every operation without a body", async () => {

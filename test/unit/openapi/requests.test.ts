@@ -1,5 +1,6 @@
 import { Ajv2020 } from "ajv/dist/2020.js";
 import { describe, expect, it } from "vitest";
+import { parseBatch } from "../../../src/contract/batch.ts";
 import { requestInEvent, splitWebhookUrl } from "../../../src/contract/job.ts";
 import { KNOWN_MODELS } from "../../../src/contract/models.ts";
 import { parameterOrder } from "../../../src/contract/request-body.ts";
@@ -10,21 +11,34 @@ import { testConfig } from "../../support/unit-config.ts";
 import { DECEMBER_MS } from "../../support/upstream/shutdowns.ts";
 import { SVG_MODELS } from "../../support/vars.ts";
 
-/** Returns a validator of bodies: the schema of POST /v1/images/generations in a gateway's document. */
-function documented(gateway: RequestRules, nowMs = DECEMBER_MS): (body: unknown) => boolean {
+/** Returns a validator of bodies: a schema of a gateway's document. */
+function documented(
+  gateway: RequestRules,
+  { schema = "GenerationBody", nowMs = DECEMBER_MS } = {},
+): (body: unknown) => boolean {
   const ajv = new Ajv2020({ strict: false, validateFormats: false });
   ajv.addSchema(openApiDocument("https://gateway.example", gateway, nowMs), "document");
-  const validate = ajv.compile({ $ref: "document#/components/schemas/GenerationBody" });
+  const validate = ajv.compile({ $ref: `document#/components/schemas/${schema}` });
   return (body) => validate(body);
 }
 
 /** Rules about two parameters, which the schema does not contain. */
 const COMBINATIONS = new Set(["unsupported_combination", "invalid_png_output_compression"]);
 
-/** Returns true if the gateway accepts a body, apart from its rules about two parameters. */
-function isAccepted(body: unknown, gateway: RequestRules, nowMs = DECEMBER_MS): boolean {
+type Parser = (body: unknown, gateway: RequestRules, nowMs: number) => unknown;
+
+/**
+ * Returns true if the gateway accepts a body, apart from its rules about two parameters.
+ *
+ * @param parse a parser of bodies
+ */
+function isAccepted(
+  body: unknown,
+  gateway: RequestRules,
+  { nowMs = DECEMBER_MS, parse = parseImageRequest }: { nowMs?: number; parse?: Parser } = {},
+): boolean {
   try {
-    parseImageRequest(splitWebhookUrl(body).body, gateway, nowMs);
+    parse(splitWebhookUrl(body).body, gateway, nowMs);
     return true;
   } catch (error) {
     if (error instanceof GatewayError) return COMBINATIONS.has(error.failure.code);
@@ -203,9 +217,9 @@ describe("the schema of a body", () => {
     const shutdownMs = Date.parse("2026-05-12T00:00:00Z");
     const body = { prompt: "a", model: "dall-e-3" };
     for (const nowMs of [shutdownMs - 1, shutdownMs, shutdownMs - 1]) {
-      expect(documented(gateway, nowMs)(body)).toBe(isAccepted(body, gateway, nowMs));
+      expect(documented(gateway, { nowMs })(body)).toBe(isAccepted(body, gateway, { nowMs }));
     }
-    expect(documented(gateway, shutdownMs)(body)).toBe(false);
+    expect(documented(gateway, { nowMs: shutdownMs })(body)).toBe(false);
   });
 });
 
@@ -218,6 +232,31 @@ const VALUES = [
   ["1024x1024", "1536x1024", "1024x1536", "1792x1024", "1024×1024", "0x0"],
   [{ model: "gpt-5.6-terra" }, { model: "other" }, { reasoning: { effort: "high" } }],
 ].flat();
+
+describe("the schema of a batch", () => {
+  const request = { custom_id: "a", body: { prompt: "a" } };
+
+  it.each([
+    { name: "accepts a request", accepted: true, body: { requests: [request] } },
+    { name: "accepts null", accepted: true, body: { requests: [request], webhook_url: null } },
+    { name: "rejects an empty list", accepted: false, body: { requests: [] } },
+    { name: "rejects an unknown name", accepted: false, body: { requests: [request], n: 1 } },
+    {
+      name: "rejects an unknown name in a request",
+      accepted: false,
+      body: { requests: [{ ...request, n: 1 }] },
+    },
+    {
+      name: "rejects a long custom_id",
+      accepted: false,
+      body: { requests: [{ ...request, custom_id: "a".repeat(65) }] },
+    },
+  ])("$name, as the gateway does", ({ body, accepted }) => {
+    const gateway = testConfig();
+    expect(isAccepted(body, gateway, { parse: parseBatch })).toBe(accepted);
+    expect(documented(gateway, { schema: "BatchBody" })(body)).toBe(accepted);
+  });
+});
 
 describe("the examples of bodies", () => {
   it.each([
