@@ -52,7 +52,7 @@ function withAbsent(name: string, schema: z.ZodType, schemas: RequestSchemas): z
   const absent = z.unknown().meta({ enum: values });
   if (isOnlyUndefined(schema)) {
     return absent.meta({
-      description: "Not a parameter of these models. These values mean absent.",
+      description: "Not available for these models. These values mean absent.",
     });
   }
   if (values.length > 1) return z.union([schema, absent]);
