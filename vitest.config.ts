@@ -53,6 +53,8 @@ export default defineConfig({
           globalSetup: "test/support/setup-worker.ts",
           setupFiles: "test/support/worker/reset-kv.ts",
           testTimeout: 20_000,
+          // After a test, a hook waits for its jobs.
+          hookTimeout: 60_000,
         },
       },
       {

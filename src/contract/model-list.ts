@@ -39,6 +39,8 @@ export interface ListedModel {
   complexities: string[];
   /** The largest number of frames of a GIF; 0 if the model generates none. */
   max_frames: number;
+  /** The models that may write an SVG; empty if the model generates none. */
+  svg_models: string[];
   max_partial_images: number;
   response_formats: string[];
   default_response_format: string;
@@ -97,6 +99,7 @@ export function listedModel(
     successor === undefined
       ? { upstreamModel: upstreamId }
       : { upstreamModel: successor, retiredModel: upstreamId };
+  const formats = outputFormats(rules, svgModels);
   const forOptions = <Value>(values: readonly Value[]) => (rules.imageOptions ? [...values] : []);
   return {
     id,
@@ -114,10 +117,11 @@ export function listedModel(
     quality_pattern: rules.isOpen ? QUALITY_WORD.source : null,
     styles: [...(rules.styles ?? [])],
     backgrounds: forOptions(BACKGROUNDS),
-    output_formats: [...outputFormats(rules, svgModels)],
+    output_formats: [...formats],
     moderations: forOptions(MODERATIONS),
     complexities: [...rules.complexities],
-    max_frames: rules.outputFormats.includes("gif") ? FRAMES.max : 0,
+    max_frames: formats.includes("gif") ? FRAMES.max : 0,
+    svg_models: formats.includes("svg") ? [...svgModels.keys()] : [],
     max_partial_images: rules.imageOptions ? MAX_PARTIAL_IMAGES : 0,
     response_formats: [...RESPONSE_FORMATS],
     default_response_format: rules.defaultResponseFormat,

@@ -62,6 +62,9 @@ const model = exactly<ListedModel>()(
     max_frames: z
       .int()
       .describe("The largest number of frames of a GIF; 0 if the model generates none."),
+    svg_models: z
+      .array(z.string())
+      .describe("The models that may write an SVG; empty if the model generates none."),
     max_partial_images: z.int(),
     response_formats: z.array(z.string()),
     default_response_format: z.string(),

@@ -3,6 +3,7 @@ import { version } from "../../package.json";
 import { BINDINGS } from "../../src/config/environment.ts";
 import { ADMIN, environment, fetchWorker, ORIGIN, post } from "../support/worker/harness.ts";
 import { DECEMBER_MS } from "../support/upstream/shutdowns.ts";
+import { SVG_MODELS } from "../support/vars.ts";
 
 interface Model {
   price: Record<string, number>;
@@ -93,6 +94,25 @@ describe("GET /v1/models", () => {
     expect(data.map((model) => model.id)).toEqual(["gpt-image-1.5", "gpt-image-3", "fast"]);
     expect(data[1]).toMatchObject({ created: 0, owned_by: "upstream", prompt_max_chars: 200 });
     expect(data[1]?.qualities).toContain("max");
+  });
+
+  it.each([
+    ["with", { SVG_MODELS }, Object.keys(JSON.parse(SVG_MODELS))],
+    ["without", {}, []],
+  ])("lists the formats and the writers of an SVG %s SVG_MODELS", async (_, vars, writers) => {
+    const { data } = await (
+      await fetchWorker("/v1/models", environment(vars))
+    ).json<{
+      data: Model[];
+    }>();
+    const formats = ["png", "jpeg", "webp", "gif", ...(writers.length > 0 ? ["svg"] : [])];
+    const modelOf = (id: string) => data.find((model) => model.id === id);
+    expect(modelOf("gpt-image-2.6-flare")).toMatchObject({
+      output_formats: formats,
+      max_frames: 16,
+      svg_models: writers,
+    });
+    expect(modelOf("gpt-image-2")).toMatchObject({ max_frames: 0, svg_models: [] });
   });
 });
 
