@@ -138,10 +138,11 @@ export function readRequest(model) {
  *
  * @param {string | null} param
  * @param {string} message
- * @returns {boolean} false if the form has no such field
+ * @returns {boolean} false if the form does not show such a field
  */
 export function showFieldError(param, message) {
   if (param === null || document.getElementById(`error-${param}`) === null) return false;
+  if (!element(param).checkVisibility()) return false;
   setFieldError(param, message);
   element(param).focus();
   return true;

@@ -16,7 +16,7 @@ export function showPartial(dataUrl) {
   }
   const item = document.createElement("li");
   item.className = "partial";
-  item.append(createImage(dataUrl, "Unfinished picture"));
+  item.append(createImage(dataUrl, "Unfinished image"));
   list.replaceChildren(item);
 }
 

@@ -148,10 +148,10 @@ async function submit({ bypassCache }) {
 function showError(error) {
   element("images").replaceChildren();
   if (error instanceof DOMException && error.name === "AbortError") {
-    showState("Cancelled. The gateway finishes the picture. Generate again to see it.");
+    showState("Cancelled. The gateway finishes the image. Generate again to see it.");
     return;
   }
-  showState("No picture was generated.");
+  showState("No image was generated.");
   const isShown = error instanceof ApiError && showFieldError(error.param, error.message);
   if (!isShown) element("problem").textContent = messageOf(error);
 }

@@ -217,6 +217,14 @@ describe.skipIf(browserPath === undefined)("in a real browser", { timeout: 30_00
       expect(await page.textContent("#error-size")).toBe("");
     });
 
+    it("shows an error of a field that the model hides below the state", async () => {
+      await openPage();
+      await page.selectOption("#model", "dall-e-3");
+      await generate(newPrompt("[upstream reject=n]"));
+      await expectState("No image was generated");
+      expect(await page.textContent("#problem")).toContain("'n'");
+    });
+
     it("counts the prompt in code points, like the API", async () => {
       await openPage();
       await page.fill("#prompt", "🦊".repeat(1001));
@@ -229,7 +237,7 @@ describe.skipIf(browserPath === undefined)("in a real browser", { timeout: 30_00
     it("shows a moderation block below the state, because no field caused it", async () => {
       await openPage();
       await generate(newPrompt("[upstream status=400 code=moderation_blocked]"));
-      await expectState("No picture was generated");
+      await expectState("No image was generated");
       expect(await page.textContent("#problem")).toContain("safety system blocked");
     });
 
@@ -239,7 +247,7 @@ describe.skipIf(browserPath === undefined)("in a real browser", { timeout: 30_00
       await generate(prompt);
       await expectState("Preview");
       await page.click("#cancel");
-      await expectState("Cancelled. The gateway finishes the picture");
+      await expectState("Cancelled. The gateway finishes the image");
       await generate(prompt);
       await expectState(/Done in \d\.\d s: (?:joined a request|cache hit)/);
     });
