@@ -17,7 +17,7 @@ import { authorization } from "./access.js";
  * @property {string[]} output_formats
  * @property {string[]} complexities Without a default.
  * @property {number} max_partial_images
- * @property {TokenPrice | { per_image: number }} price
+ * @property {TokenPrice | { per_image: number }} price Of an image of the default size and quality.
  */
 
 /**
@@ -54,9 +54,7 @@ import { authorization } from "./access.js";
  * @property {(dataUrl: string) => void} onPartial
  */
 
-/** @typedef {{ model: string, total_tokens: number }} SvgUsage The tokens of the model that wrote an SVG. */
-
-/** @typedef {{ urls: string[], cacheStatus: string, usage: Usage, svgUsage?: SvgUsage | undefined }} Generation */
+/** @typedef {{ urls: string[], cacheStatus: string, usage: Usage }} Generation */
 
 /** The output formats that the API does not stream. */
 const NOT_STREAMED = new Set(["gif", "svg"]);
@@ -105,9 +103,9 @@ export async function generate(request, partialImages, options) {
   if (!response.ok) throw await errorOf(response);
   const cacheStatus = response.headers.get("cache-status") ?? "";
   if (!isStream) {
-    /** @type {{ data: { url: string }[], usage: Usage, svg_usage?: SvgUsage }} */
-    const { data, usage, svg_usage: svgUsage } = await response.json();
-    return { urls: data.map((item) => item.url), cacheStatus, usage, svgUsage };
+    /** @type {{ data: { url: string }[], usage: Usage }} */
+    const { data, usage } = await response.json();
+    return { urls: data.map((item) => item.url), cacheStatus, usage };
   }
   for await (const event of eventsOf(response)) {
     if (event.type === "error") throw new ApiError(event.error);
@@ -124,19 +122,26 @@ export async function generate(request, partialImages, options) {
 }
 
 /**
- * Returns the cost of a generation, in USD. Omits the model that writes an SVG, because `GET /v1/models` has no
- * price for it.
+ * Returns the cost of a generation as a text, or an empty string if the page cannot tell it. `GET /v1/models` has no
+ * price of the model that writes an SVG, and none of other sizes and qualities. The gateway charges at least the
+ * reported tokens, and more if they are implausibly few.
  *
+ * @param {ImageRequest} request
  * @param {Generation} generation
  * @param {Model} model
  */
-export function costOf({ urls, usage }, { price }) {
-  if ("per_image" in price) return price.per_image * urls.length;
+export function costOf(request, { urls, usage }, { price, default_size: defaultSize }) {
+  if (request["output_format"] === "svg") return "";
+  if ("per_image" in price) {
+    const isDefault = request["size"] === defaultSize && request["quality"] === undefined;
+    return isDefault ? `cost $${(price.per_image * urls.length).toFixed(4)}` : "";
+  }
+  if (usage.output_tokens === 0) return "";
   const imageIn = usage.input_tokens_details?.image_tokens ?? 0;
-  const textIn = usage.input_tokens - imageIn;
+  const textIn = Math.max(0, usage.input_tokens - imageIn);
   const millionths =
     textIn * price.text_in + imageIn * price.image_in + usage.output_tokens * price.image_out;
-  return millionths / 1e6;
+  return `cost at least $${(millionths / 1e6).toFixed(4)}`;
 }
 
 /** @param {Response} response */

@@ -14,7 +14,7 @@ import {
 import { addToHistory, clearHistory, readHistory, removeFromHistory } from "./history.js";
 import { copyText, showHistory, showImages, showPartial } from "./images.js";
 
-/** @import { Generation, Model } from "./api.js" */
+/** @import { Generation, ImageRequest, Model } from "./api.js" */
 
 /** The interval at which the page updates the elapsed time. */
 const TICK_MS = 100;
@@ -124,7 +124,7 @@ async function submit({ bypassCache }) {
     });
     const elapsed = seconds();
     await showImages(generation.urls, prompt);
-    showState(`Done in ${elapsed} s: ${outcome(generation, chosen)}.`);
+    showState(`Done in ${elapsed} s: ${outcome(request, generation, chosen)}.`);
     isComplete = true;
     addToHistory(generation.urls.map((url) => ({ url, prompt })));
     refreshHistory();
@@ -165,18 +165,17 @@ function messageOf(error) {
 /**
  * Describes how the gateway served a generation, and its cost.
  *
+ * @param {ImageRequest} request
  * @param {Generation} generation
  * @param {Model} chosen
  */
-function outcome(generation, chosen) {
+function outcome(request, generation, chosen) {
   if (generation.cacheStatus.includes("hit")) return "cache hit, no charge";
   if (generation.cacheStatus.includes("collapsed")) {
     return "joined a request in progress, no charge";
   }
-  const cost = `cache miss, cost $${costOf(generation, chosen).toFixed(4)}`;
-  const { svgUsage } = generation;
-  if (svgUsage === undefined) return cost;
-  return `${cost} plus ${svgUsage.total_tokens} tokens of ${svgUsage.model}`;
+  const cost = costOf(request, generation, chosen);
+  return cost === "" ? "cache miss" : `cache miss, ${cost}`;
 }
 
 /** @param {string} text */
