@@ -24,7 +24,9 @@ const TOKEN_ERRORS = new Set(["missing_token", "invalid_token", "token_expired"]
 
 const form = control("form", HTMLFormElement);
 const model = control("model", HTMLSelectElement);
-const generateButton = control("generate", HTMLButtonElement);
+const generateButton = element("generate");
+const anotherButton = element("another");
+const cancelButton = element("cancel");
 
 /** @type {Model[]} */
 let models = [];
@@ -42,8 +44,8 @@ model.addEventListener("change", () => {
   showOptions(chosenModel());
   refresh();
 });
-element("another").addEventListener("click", () => void submit({ bypassCache: true }));
-element("cancel").addEventListener("click", () => running?.abort());
+anotherButton.addEventListener("click", () => void submit({ bypassCache: true }));
+cancelButton.addEventListener("click", () => running?.abort());
 element("clear").addEventListener("click", () => {
   clearHistory();
   refreshHistory();
@@ -109,6 +111,7 @@ async function submit({ bypassCache }) {
   }, TICK_MS);
   running = new AbortController();
   setRunning(true);
+  cancelButton.hidden = false;
   showState("Generating …");
   let partials = 0;
   let isComplete = false;
@@ -137,7 +140,9 @@ async function submit({ bypassCache }) {
     element("elapsed").textContent = "";
     running = undefined;
     setRunning(false);
-    element("another").hidden = !isComplete;
+    hide(cancelButton);
+    if (isComplete) anotherButton.hidden = false;
+    else hide(anotherButton);
     readHealth().then(showBudget, () => {
       // The page continues to show the last known budget.
     });
@@ -183,11 +188,22 @@ function showState(text) {
   element("state").textContent = text;
 }
 
-/** @param {boolean} isRunning */
+/**
+ * Announces the buttons as disabled while `submit` ignores them. A button with the attribute `disabled` would lose the
+ * focus.
+ *
+ * @param {boolean} isRunning
+ */
 function setRunning(isRunning) {
-  generateButton.disabled = isRunning;
-  element("cancel").hidden = !isRunning;
-  element("another").hidden = true;
+  for (const button of [generateButton, anotherButton]) {
+    button.setAttribute("aria-disabled", String(isRunning));
+  }
+}
+
+/** Hides a button. If it has the focus, the Generate button gets it. @param {HTMLElement} button */
+function hide(button) {
+  if (document.activeElement === button) generateButton.focus();
+  button.hidden = true;
 }
 
 function refreshHistory() {

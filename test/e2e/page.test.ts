@@ -70,6 +70,11 @@ describe.skipIf(browserPath === undefined)("in a real browser", { timeout: 30_00
     await page.click("#generate");
   }
 
+  /** Returns the id of the element that has the focus. */
+  function focused(): Promise<string> {
+    return page.evaluate(() => Reflect.get(globalThis, "document").activeElement.id as string);
+  }
+
   function expectState(text: string | RegExp): Promise<void> {
     return page.locator("#state").filter({ hasText: text }).waitFor();
   }
@@ -235,9 +240,7 @@ describe.skipIf(browserPath === undefined)("in a real browser", { timeout: 30_00
       await generate(newPrompt());
       await page.locator("#error-size").filter({ hasText: "not supported" }).waitFor();
       expect(await page.getAttribute("#size", "aria-invalid")).toBe("true");
-      expect(await page.evaluate(() => Reflect.get(globalThis, "document").activeElement.id)).toBe(
-        "size",
-      );
+      expect(await focused()).toBe("size");
       await page.fill("#size", "auto");
       await generate("");
       await page.locator("#error-prompt").filter({ hasText: "must not be empty" }).waitFor();
@@ -277,6 +280,27 @@ describe.skipIf(browserPath === undefined)("in a real browser", { timeout: 30_00
       await expectState("Cancelled. The gateway finishes the image");
       await generate(prompt);
       await expectState(/Done in \d\.\d s: (?:joined a request|cache hit)/);
+    });
+
+    it("keeps the keyboard's focus on the buttons that generate and cancel", async () => {
+      await openPage();
+      await page.fill("#prompt", newPrompt("[upstream gap=1000]"));
+      await page.focus("#generate");
+      await page.keyboard.press("Enter");
+      await expectState("Preview");
+      expect(await focused()).toBe("generate");
+      await page.focus("#cancel");
+      await page.keyboard.press("Enter");
+      await expectState("Cancelled");
+      expect(await focused()).toBe("generate");
+      await page.keyboard.press("Enter");
+      await expectState(/: (?:joined a request|cache hit)/);
+      await page.focus("#another");
+      await page.keyboard.press("Enter");
+      await expectState("Preview");
+      expect(await focused()).toBe("another");
+      await expectState(/: cache miss/);
+      expect(await focused()).toBe("another");
     });
 
     it("shows the form's request as curl, fetch and SDK code", async () => {
