@@ -12,6 +12,9 @@ const COMMON_SIZES = [
   [2160, 3840],
 ];
 
+/** The output formats with an alpha channel. Only they can have a transparent background. */
+const ALPHA_FORMATS = new Set(["png", "webp"]);
+
 /** The id of each select, and the field of `Model` that lists its options. */
 const CHOICES = /** @type {const} */ ([
   ["quality", "qualities"],
@@ -43,6 +46,7 @@ const input = (id) => control(id, HTMLInputElement);
 /** @param {string} id */
 const select = (id) => control(id, HTMLSelectElement);
 const prompt = () => control("prompt", HTMLTextAreaElement);
+const format = () => select("output_format").value;
 
 /** @param {Model[]} models */
 export function showModels(models) {
@@ -51,7 +55,7 @@ export function showModels(models) {
 }
 
 /**
- * Shows only the options that a model accepts.
+ * Shows only the options that a model accepts with the selected output format.
  *
  * @param {Model} model
  */
@@ -71,21 +75,26 @@ export function showOptions(model) {
     input("size").value = model.default_size;
   }
   if (input("size").value === "") input("size").value = model.default_size;
-  input("n").max = String(model.max_images);
-  if (Number(input("n").value) > model.max_images) input("n").value = String(model.max_images);
-  setVisible("n", model.max_images > 1);
+  const maxImages = format() === "svg" ? 1 : model.max_images;
+  input("n").max = String(maxImages);
+  if (Number(input("n").value) > maxImages) input("n").value = String(maxImages);
+  setVisible("n", maxImages > 1);
   countPrompt(model);
 }
 
 /**
  * Returns the values of a choice, the default first. The default of `complexity` is an empty value, which the
- * request omits.
+ * request omits. Those of `background` depend on the output format, which precedes it in `CHOICES`.
  *
  * @param {Model} model
  * @param {(typeof CHOICES)[number][1]} list
  */
 function valuesOf(model, list) {
-  return list === "complexities" ? ["", ...model[list]] : model[list];
+  if (list === "complexities") return ["", ...model[list]];
+  if (list === "backgrounds" && !ALPHA_FORMATS.has(format())) {
+    return model[list].filter((value) => value !== "transparent");
+  }
+  return model[list];
 }
 
 /**

@@ -39,11 +39,13 @@ form.addEventListener("submit", (event) => {
   void submit({ bypassCache: false });
 });
 form.addEventListener("input", () => refresh());
-model.addEventListener("change", () => {
-  clearFieldErrors();
-  showOptions(chosenModel());
-  refresh();
-});
+for (const id of ["model", "output_format"]) {
+  element(id).addEventListener("change", () => {
+    clearFieldErrors();
+    showOptions(chosenModel());
+    refresh();
+  });
+}
 anotherButton.addEventListener("click", () => void submit({ bypassCache: true }));
 cancelButton.addEventListener("click", () => running?.abort());
 element("clear").addEventListener("click", () => {

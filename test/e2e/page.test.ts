@@ -200,6 +200,22 @@ describe.skipIf(browserPath === undefined)("in a real browser", { timeout: 30_00
       expect(await page.textContent("#size-rule")).toContain("multiples of 16, up to 3840");
     });
 
+    it("shows only the options that the format accepts", async () => {
+      await openPage();
+      const backgrounds = () => page.locator("#background option").allTextContents();
+      await fillForm({ model: SVG.model, background: "transparent", n: "2" });
+      for (const format of ["jpeg", "gif", "svg"]) {
+        await page.selectOption("#output_format", format);
+        expect(await backgrounds()).toEqual(["auto", "opaque"]);
+        expect(await page.isVisible("#n")).toBe(format !== "svg");
+      }
+      expect(await page.textContent("#curl")).toContain('"n":1,');
+      expect(await page.textContent("#curl")).not.toContain("background");
+      await page.selectOption("#output_format", "webp");
+      expect(await backgrounds()).toEqual(["auto", "transparent", "opaque"]);
+      expect(await page.isVisible("#n")).toBe(true);
+    });
+
     it.each([
       ["2026-11-30T23:59:59Z", null, "OpenAI shuts this model down on 2026-12-01."],
       ["2026-12-01T00:00:00Z", null, "OpenAI shut this model down on 2026-12-01."],
