@@ -50,7 +50,6 @@ import { authorization } from "./access.js";
 /**
  * @typedef {object} GenerateOptions
  * @property {AbortSignal} signal
- * @property {boolean} bypassCache True if a cached image is not acceptable.
  * @property {(dataUrl: string) => void} onPartial
  */
 
@@ -94,7 +93,6 @@ export async function generate(request, partialImages, options) {
     headers: {
       "content-type": "application/json",
       ...authorization(),
-      ...(options.bypassCache ? { "cache-control": "no-cache" } : {}),
     },
     // Keeps the default cache mode. With any other the browser adds no-cache, which spends money.
     body: JSON.stringify({ ...request, ...streaming, response_format: "url" }),

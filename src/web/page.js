@@ -22,6 +22,9 @@ const TICK_MS = 100;
 /** Codes of errors after which the page requests another token. */
 const TOKEN_ERRORS = new Set(["missing_token", "invalid_token", "token_expired"]);
 
+/** The largest `variant` that the API accepts. */
+const MAX_VARIANT = 9999;
+
 const form = control("form", HTMLFormElement);
 const model = control("model", HTMLSelectElement);
 const generateButton = element("generate");
@@ -31,14 +34,19 @@ const cancelButton = element("cancel");
 /** @type {Model[]} */
 let models = [];
 let needsToken = false;
+/** The `variant` of the next request. It stays until that is complete, so that a cancelled one can be continued. */
+let variant = 0;
 /** @type {AbortController | undefined} */
 let running;
 
 form.addEventListener("submit", (event) => {
   event.preventDefault();
-  void submit({ bypassCache: false });
+  void submit();
 });
-form.addEventListener("input", () => refresh());
+form.addEventListener("input", () => {
+  variant = 0;
+  refresh();
+});
 for (const id of ["model", "output_format"]) {
   element(id).addEventListener("change", () => {
     clearFieldErrors();
@@ -46,7 +54,12 @@ for (const id of ["model", "output_format"]) {
     refresh();
   });
 }
-anotherButton.addEventListener("click", () => void submit({ bypassCache: true }));
+anotherButton.addEventListener("click", () => {
+  if (running !== undefined) return;
+  // Random, so that an earlier one is not repeated after a reload.
+  variant = 1 + Math.floor(Math.random() * MAX_VARIANT);
+  void submit();
+});
 cancelButton.addEventListener("click", () => running?.abort());
 element("clear").addEventListener("click", () => {
   clearHistory();
@@ -93,18 +106,15 @@ function refresh() {
   for (const [id, text] of Object.entries(texts)) element(id).textContent = text;
 }
 
-/**
- * Submits the form and shows the result.
- *
- * @param {{ bypassCache: boolean }} options
- */
-async function submit({ bypassCache }) {
+/** Submits the form and shows the result. */
+async function submit() {
   if (running !== undefined) return;
   clearFieldErrors();
   element("problem").textContent = "";
   element("images").replaceChildren();
   const chosen = chosenModel();
   const request = readRequest(chosen);
+  request["variant"] = variant;
   const prompt = String(request["prompt"]);
   const startedMs = performance.now();
   const seconds = () => ((performance.now() - startedMs) / 1000).toFixed(1);
@@ -120,7 +130,6 @@ async function submit({ bypassCache }) {
   try {
     const generation = await generate(request, chosen.max_partial_images, {
       signal: running.signal,
-      bypassCache,
       onPartial: (dataUrl) => {
         partials += 1;
         showState(`Preview ${partials} of ${chosen.max_partial_images} …`);
@@ -131,6 +140,7 @@ async function submit({ bypassCache }) {
     await showImages(generation.urls, prompt);
     showState(`Done in ${elapsed} s: ${outcome(request, generation, chosen)}.`);
     isComplete = true;
+    variant = 0;
     addToHistory(generation.urls.map((url) => ({ url, prompt })));
     refreshHistory();
   } catch (error) {
