@@ -1,6 +1,9 @@
 import { element } from "./form.js";
+import { node } from "./nodes.js";
 
 /** @import { Entry } from "./history.js" */
+
+const NOT_LOADED = "Not loaded.";
 
 /**
  * Shows a partial image.
@@ -54,29 +57,55 @@ async function imageItem(url, prompt) {
   details.append(facts, copy, download);
   item.append(image, details);
   await image.decode().catch(() => undefined);
-  facts.textContent = `${image.naturalWidth} × ${image.naturalHeight}, ${await sizeOf(url)}`;
+  facts.textContent = await sizeOf(url).then(
+    (size) => `${image.naturalWidth} × ${image.naturalHeight}, ${size}`,
+    () => NOT_LOADED,
+  );
   return item;
 }
 
 /**
- * Shows the history.
+ * @typedef {object} HistoryHandlers
+ * @property {(entry: Entry) => void} onOpen called for an image that the user selects
+ * @property {(entry: Entry) => void} onExpired called for each image that the gateway no longer stores
+ */
+
+/**
+ * Shows the history. An image that fails to load for another reason than expiry stays, and is loaded again with the
+ * next list.
  *
  * @param {Entry[]} entries
- * @param {(entry: Entry) => void} onExpired called for each image that the gateway no longer stores
+ * @param {HistoryHandlers} handlers
  */
-export function showHistory(entries, onExpired) {
+export function showHistory(entries, { onOpen, onExpired }) {
   const items = entries.map((entry) => {
-    const item = document.createElement("li");
-    const link = document.createElement("a");
-    link.href = entry.url;
     const image = createImage(entry.url, entry.prompt);
     image.loading = "lazy";
-    image.addEventListener("error", () => onExpired(entry), { once: true });
-    link.append(image);
-    item.append(link);
+    const button = node("button", { type: "button" }, image);
+    button.addEventListener("click", () => onOpen(entry));
+    const item = node("li", {}, button);
+    const onError = async () => {
+      if (await isExpired(entry.url)) {
+        item.remove();
+        onExpired(entry);
+      } else {
+        image.replaceWith(node("span", { class: "hint" }, `${NOT_LOADED} ${entry.prompt}`));
+      }
+    };
+    image.addEventListener("error", () => void onError(), { once: true });
     return item;
   });
   element("history").replaceChildren(...items);
+}
+
+/**
+ * Returns true if the gateway no longer stores an image. Any other failure may be temporary, such as a rate limit.
+ *
+ * @param {string} url
+ */
+async function isExpired(url) {
+  const response = await fetch(url, { method: "HEAD" }).catch(() => undefined);
+  return response?.status === 404;
 }
 
 /**
@@ -110,9 +139,11 @@ function createImage(source, description) {
  * Content-Length may be absent.
  *
  * @param {string} url
+ * @throws {Error} if the file cannot be loaded
  */
 async function sizeOf(url) {
   const response = await fetch(url);
+  if (!response.ok) throw new Error(`${url} has status ${response.status}.`);
   const { size: bytes } = await response.blob();
   if (bytes < 1e6) return `${Math.max(1, Math.round(bytes / 1000))} kB`;
   return `${(bytes / 1e6).toFixed(1)} MB`;

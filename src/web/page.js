@@ -15,6 +15,7 @@ import { addToHistory, clearHistory, readHistory, removeFromHistory } from "./hi
 import { copyText, showHistory, showImages, showPartial } from "./images.js";
 
 /** @import { Generation, ImageRequest, Model } from "./api.js" */
+/** @import { Entry } from "./history.js" */
 
 /** The interval at which the page updates the elapsed time. */
 const TICK_MS = 100;
@@ -219,10 +220,22 @@ function hide(button) {
 }
 
 function refreshHistory() {
-  const entries = readHistory();
-  element("clear").hidden = entries.length === 0;
-  showHistory(entries, (entry) => {
-    removeFromHistory(entry.url);
-    refreshHistory();
+  showHistory(readHistory(), {
+    onOpen: (entry) => void showEntry(entry),
+    onExpired: (entry) => removeFromHistory(entry.url),
   });
+}
+
+/**
+ * Shows an image of the history on the page, because the gateway serves an SVG outside a page as a download.
+ *
+ * @param {Entry} entry
+ */
+async function showEntry({ url, prompt }) {
+  if (running !== undefined) return;
+  element("problem").textContent = "";
+  anotherButton.hidden = true;
+  await showImages([url], prompt);
+  showState("From the history.");
+  element("result").scrollIntoView();
 }

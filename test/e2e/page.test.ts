@@ -3,10 +3,11 @@ import type { IncomingMessage, ServerResponse } from "node:http";
 import { join } from "node:path";
 import axe from "axe-core";
 import type OpenAI from "openai";
-import type { Browser, BrowserContextOptions, Page } from "playwright-core";
+import type { Browser, BrowserContextOptions, Page, Route } from "playwright-core";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { MISSING_KEY } from "../../src/config/environment.ts";
 import { browserPath, errorsOf, naturalWidth, startBrowser } from "../support/browser.ts";
+import { eventually } from "../support/eventually.ts";
 import { firstPort, startLocal, type Local, PORTS } from "../support/npm-start.ts";
 import { GIF, newPrompt, SVG } from "../support/bodies.ts";
 import { startSite, type Site } from "../support/site.ts";
@@ -358,6 +359,56 @@ describe.skipIf(browserPath === undefined)("in a real browser", { timeout: 30_00
       ]);
       expect(request.postDataJSON()).toMatchObject({ complexity: "low", stream: true });
       await expectState(/: cache miss/);
+    });
+
+    it("keeps an image that fails to load in its history, until the gateway no longer has it", async () => {
+      await openPage();
+      await generate(newPrompt());
+      await expectState(/: cache miss/);
+      const history = page.locator("#history");
+      const reload = async (respond: (route: Route) => Promise<void>) => {
+        await page.unroute("**/v1/images/gen_*/*");
+        await page.route("**/v1/images/gen_*/*", respond);
+        await page.reload();
+      };
+      for (const respond of [
+        (route: Route) => route.fulfill({ status: 429 }),
+        (route: Route) => route.abort(),
+      ]) {
+        await reload(respond);
+        await history.filter({ hasText: "Not loaded. a man walks" }).waitFor();
+      }
+      await reload((route) => route.continue());
+      await eventually(async () => expect(await naturalWidth(page, "#history img")).toBe(1024));
+      await reload((route) => route.fulfill({ status: 404 }));
+      await history.locator("li").waitFor({ state: "detached" });
+      await reload((route) => route.continue());
+      expect(await history.locator("li").count()).toBe(0);
+    });
+
+    it("adds a generated image to its history even if the file fails to load", async () => {
+      await openPage();
+      await page.route("**/v1/images/gen_*/*", (route) => route.abort());
+      await generate(newPrompt());
+      await expectState(/: cache miss/);
+      expect(await page.textContent(".image-info .hint")).toBe("Not loaded.");
+      expect(await page.locator("#history li").count()).toBe(1);
+    });
+
+    it("shows an SVG of its history on the page instead of a download", async () => {
+      await openPage();
+      await fillForm(SVG);
+      await generate(newPrompt());
+      await expectState(/: cache miss/);
+      const source = await page.getAttribute("#images img", "src");
+      await page.reload();
+      let downloads = 0;
+      page.on("download", () => (downloads += 1));
+      await page.click("#history li");
+      await expectState("From the history.");
+      expect(await page.getAttribute("#images img", "src")).toBe(source);
+      expect(await naturalWidth(page, "#images img")).toBe(1024);
+      expect(downloads).toBe(0);
     });
 
     it("deletes its history when the user clears it", async () => {
