@@ -16,6 +16,7 @@ import { authorization } from "./access.js";
  * @property {string[]} backgrounds
  * @property {string[]} output_formats
  * @property {string[]} complexities Without a default.
+ * @property {number} max_frames Of a GIF.
  * @property {number} max_partial_images
  * @property {TokenPrice | { per_image: number }} price Of an image of the default size and quality.
  */

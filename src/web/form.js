@@ -24,6 +24,9 @@ const CHOICES = /** @type {const} */ ([
   ["style", "styles"],
 ]);
 
+/** The ids of the fields that only a GIF has. An empty one means the default. */
+const FRAME_FIELDS = ["frame_count", "frame_duration_ms"];
+
 /**
  * Returns the element with an id.
  *
@@ -79,6 +82,8 @@ export function showOptions(model) {
   input("n").max = String(maxImages);
   if (Number(input("n").value) > maxImages) input("n").value = String(maxImages);
   setVisible("n", maxImages > 1);
+  for (const id of FRAME_FIELDS) setVisible(id, format() === "gif");
+  input("frame_count").max = String(model.max_frames);
   countPrompt(model);
 }
 
@@ -138,6 +143,10 @@ export function readRequest(model) {
     const [defaultValue] = valuesOf(model, list);
     const { value } = select(id);
     if (value !== "" && value !== defaultValue) request[id] = value;
+  }
+  for (const id of format() === "gif" ? FRAME_FIELDS : []) {
+    const { value } = input(id);
+    if (value !== "") request[id] = Number(value);
   }
   return request;
 }

@@ -224,6 +224,20 @@ describe.skipIf(browserPath === undefined)("in a real browser", { timeout: 30_00
       expect(await page.isVisible("#n")).toBe(true);
     });
 
+    it("sends the frames of a GIF only if the format is gif", async () => {
+      await openPage();
+      await fillForm({ model: GIF.model, output_format: "gif" });
+      expect(await page.getAttribute("#frame_count", "max")).toBe("16");
+      expect(await page.textContent("#curl")).not.toContain("frame");
+      await fillForm({ size: GIF.size, frame_count: "17", frame_duration_ms: "50" });
+      expect(await page.textContent("#curl")).toContain('"frame_count":17,"frame_duration_ms":50');
+      await generate(newPrompt());
+      await page.locator("#error-frame_count").filter({ hasText: "at most 16" }).waitFor();
+      await page.selectOption("#output_format", "png");
+      expect(await page.isVisible("#frame_count")).toBe(false);
+      expect(await page.textContent("#curl")).not.toContain("frame");
+    });
+
     it.each([
       ["2026-11-30T23:59:59Z", null, "OpenAI shuts this model down on 2026-12-01."],
       ["2026-12-01T00:00:00Z", null, "OpenAI shut this model down on 2026-12-01."],
