@@ -12,6 +12,8 @@ import { authorization } from "./access.js";
  * @property {{ kind: "listed", sizes: string[] } | FreeSizes} sizes
  * @property {string} default_size
  * @property {string[]} qualities
+ * @property {string | null} quality_pattern The form of further qualities of a model of another server; null if the list
+ *   is complete.
  * @property {string[]} styles
  * @property {string[]} backgrounds
  * @property {string[]} output_formats

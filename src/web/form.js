@@ -2,6 +2,7 @@
 
 /** Suggested sizes. The page offers those that the model's rules allow. */
 const COMMON_SIZES = [
+  [512, 512],
   [1024, 1024],
   [1536, 1024],
   [1024, 1536],
@@ -82,6 +83,7 @@ export function showOptions(model) {
   input("n").max = String(maxImages);
   if (Number(input("n").value) > maxImages) input("n").value = String(maxImages);
   setVisible("n", maxImages > 1);
+  setVisible("quality-word", model.quality_pattern !== null);
   for (const id of FRAME_FIELDS) setVisible(id, format() === "gif");
   input("frame_count").max = String(model.max_frames);
   countPrompt(model);
@@ -144,6 +146,8 @@ export function readRequest(model) {
     const { value } = select(id);
     if (value !== "" && value !== defaultValue) request[id] = value;
   }
+  const word = input("quality-word").value.trim();
+  if (model.quality_pattern !== null && word !== "") request["quality"] = word;
   for (const id of format() === "gif" ? FRAME_FIELDS : []) {
     const { value } = input(id);
     if (value !== "") request[id] = Number(value);
@@ -210,5 +214,6 @@ function sizesOf({ sizes }) {
 /** @param {Model} model */
 function sizeRule({ sizes }) {
   if (sizes.kind === "listed") return sizes.sizes.join(", ");
-  return `auto, or WIDTHxHEIGHT in multiples of ${sizes.multiple_of}, up to ${sizes.max_edge}`;
+  const multiples = sizes.multiple_of === 1 ? "" : ` in multiples of ${sizes.multiple_of}`;
+  return `auto, or WIDTHxHEIGHT${multiples}, up to ${sizes.max_edge}`;
 }

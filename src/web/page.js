@@ -117,6 +117,8 @@ async function submit() {
   const request = readRequest(chosen);
   request["variant"] = variant;
   const prompt = String(request["prompt"]);
+  // Other servers may reject the parameters of streams.
+  const partialImages = chosen.quality_pattern === null ? chosen.max_partial_images : 0;
   const startedMs = performance.now();
   const seconds = () => ((performance.now() - startedMs) / 1000).toFixed(1);
   const timer = setInterval(() => {
@@ -129,11 +131,11 @@ async function submit() {
   let partials = 0;
   let isComplete = false;
   try {
-    const generation = await generate(request, chosen.max_partial_images, {
+    const generation = await generate(request, partialImages, {
       signal: running.signal,
       onPartial: (dataUrl) => {
         partials += 1;
-        showState(`Preview ${partials} of ${chosen.max_partial_images} …`);
+        showState(`Preview ${partials} of ${partialImages} …`);
         showPartial(dataUrl);
       },
     });

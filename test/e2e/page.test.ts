@@ -5,6 +5,7 @@ import axe from "axe-core";
 import type OpenAI from "openai";
 import type { Browser, BrowserContextOptions, Page, Route } from "playwright-core";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
+import { KNOWN_MODELS } from "../../src/contract/models.ts";
 import { MISSING_KEY } from "../../src/config/environment.ts";
 import { browserPath, errorsOf, naturalWidth, startBrowser } from "../support/browser.ts";
 import { eventually } from "../support/eventually.ts";
@@ -12,6 +13,10 @@ import { firstPort, startLocal, type Local, PORTS } from "../support/npm-start.t
 import { GIF, newPrompt, SVG } from "../support/bodies.ts";
 import { startSite, type Site } from "../support/site.ts";
 import { SVG_MODELS } from "../support/vars.ts";
+
+const OPEN_MODEL = "stablediffusion";
+/** Every model of the table, and one with open rules. */
+const MODELS = [...KNOWN_MODELS.map(({ id }) => id), OPEN_MODEL].join(",");
 
 const isRequired = process.env["CI"] !== undefined;
 
@@ -36,7 +41,7 @@ describe.skipIf(browserPath === undefined)("in a real browser", { timeout: 30_00
   let pageErrors: string[];
 
   beforeAll(async () => {
-    [local, browser] = await Promise.all([startLocal({ SVG_MODELS }), startBrowser()]);
+    [local, browser] = await Promise.all([startLocal({ SVG_MODELS, MODELS }), startBrowser()]);
   }, 90_000);
   afterAll(async () => {
     await browser.close();
@@ -236,6 +241,22 @@ describe.skipIf(browserPath === undefined)("in a real browser", { timeout: 30_00
       await page.selectOption("#output_format", "png");
       expect(await page.isVisible("#frame_count")).toBe(false);
       expect(await page.textContent("#curl")).not.toContain("frame");
+    });
+
+    it("sends a model of another server any quality, and no parameters of streams", async () => {
+      await openPage();
+      await fillForm({ model: OPEN_MODEL, size: "512x512", "quality-word": "draft" });
+      expect(await page.isVisible("#quality")).toBe(false);
+      expect(await page.textContent("#size-rule")).toBe("auto, or WIDTHxHEIGHT, up to 8192");
+      const [request] = await Promise.all([
+        page.waitForRequest((request) => request.method() === "POST"),
+        generate(newPrompt("[upstream reject=stream]")),
+      ]);
+      expect(request.postDataJSON()).toMatchObject({ quality: "draft" });
+      await expectState(/: cache miss/);
+      await page.selectOption("#model", "gpt-image-1.5");
+      expect(await page.isVisible("#quality-word")).toBe(false);
+      expect(await page.textContent("#curl")).not.toContain("draft");
     });
 
     it.each([
