@@ -1,10 +1,10 @@
 import type { Config } from "../config/environment.ts";
 import type { MicroDollars, ReportedTokens, TokenBound } from "../contract/pricing.ts";
 import type { Failure } from "../errors/failure.ts";
-import { nowSeconds } from "../lib/clock.ts";
+import { dayOf, nowSeconds } from "../lib/clock.ts";
 import type { Budget } from "./budget.ts";
 import type { LearnedRow } from "./learned-tokens.ts";
-import { dayOf, secondsToMidnight, type Limits, type Reserved } from "./ledger.ts";
+import { secondsToMidnight, type Limits, type Reserved } from "./ledger.ts";
 import type { UsageRow } from "./usage.ts";
 
 /**
@@ -47,7 +47,7 @@ export async function reserveBudget(
 ): Promise<Reservation> {
   const accounts = accountsOf(config, charged);
   let reservations = await reserveIn(accounts, id, amount, bound, config);
-  const raised = reservations[0]?.amount ?? amount;
+  const raised = Math.max(...reservations.map((each) => each.amount));
   if (raised > amount && reservations.every(isReserved)) {
     // Only the gateway's account remembers tokens. The others reserve the same amount.
     reservations = await reserveIn(accounts, id, raised, undefined, config);
@@ -110,7 +110,7 @@ function reserveIn(
       try {
         const ofAccount = name === GATEWAY ? bound : undefined;
         const reserved = await accountOf(config, name).reserve(id, amount, limits, ofAccount);
-        // The account of version 0.1.0 returns the outcome alone.
+        // Without a bound, and in version 0.1.0, an account returns the outcome alone.
         return typeof reserved === "string"
           ? { outcome: reserved, amount }
           : { outcome: reserved.outcome, amount: reserved.amount };

@@ -1,8 +1,8 @@
 import { DurableObject } from "cloudflare:workers";
 import type { MicroDollars, ReportedTokens, TokenBound } from "../contract/pricing.ts";
-import { DAY_SECONDS, nowSeconds } from "../lib/clock.ts";
+import { DAY_SECONDS, dayOf, nowSeconds } from "../lib/clock.ts";
 import { LearnedTokens, type LearnedRow } from "./learned-tokens.ts";
-import { dayOf, RETENTION_DAYS, Ledger, type Limits, type Reserved } from "./ledger.ts";
+import { RETENTION_DAYS, Ledger, type Limits, type Reserved } from "./ledger.ts";
 import { UsageTable, type UsageRow } from "./usage.ts";
 
 /** One account: of the gateway, which also stores the usage, of a caller, or of a token. */

@@ -11,7 +11,7 @@ export interface LearnedRow extends ReportedTokens {
 
 /**
  * Stores the most output tokens that an upstream has reported for one image: for each day, by the requested
- * parameters. Upper bounds grow with them, because the tables of prices may be out of date.
+ * parameters. Upper bounds grow with them, because the token tables may be out of date.
  */
 export class LearnedTokens {
   readonly #sql: SqlStorage;
@@ -27,13 +27,15 @@ export class LearnedTokens {
         row TEXT NOT NULL, day TEXT NOT NULL, tokens INTEGER NOT NULL, PRIMARY KEY (row, day)
       );
     `);
-    this.#sql.exec(
+    const { rowsWritten } = this.#sql.exec(
       `INSERT INTO learned (row, day, tokens) VALUES (?, ?, ?)
-         ON CONFLICT (row, day) DO UPDATE SET tokens = MAX(tokens, excluded.tokens)`,
+         ON CONFLICT (row, day) DO UPDATE SET tokens = excluded.tokens
+         WHERE excluded.tokens > learned.tokens`,
       row,
       day,
       tokens,
     );
+    if (rowsWritten === 0) return;
     this.#sql.exec(
       `DELETE FROM learned WHERE row NOT IN
          (SELECT row FROM learned GROUP BY row ORDER BY MAX(day) DESC, MAX(rowid) DESC LIMIT ?)`,

@@ -1,5 +1,5 @@
 import type { MicroDollars } from "../contract/pricing.ts";
-import { DAY_SECONDS } from "../lib/clock.ts";
+import { DAY_SECONDS, dayOf } from "../lib/clock.ts";
 
 /** The retention of entries and usage, in days. */
 export const RETENTION_DAYS = 31;
@@ -161,15 +161,6 @@ export class Ledger {
     this.#sql.exec("DELETE FROM entry WHERE state <> 'open' AND at < ?", beforeSeconds);
     this.#sql.exec("DELETE FROM total WHERE day <> 'life' AND day < ?", dayOf(beforeSeconds));
   }
-}
-
-/**
- * Returns the UTC day of a time, YYYY-MM-DD.
- *
- * @param seconds Unix seconds
- */
-export function dayOf(seconds: number): string {
-  return new Date(seconds * 1000).toISOString().slice(0, 10);
 }
 
 /**

@@ -7,7 +7,7 @@ const encoder = new TextEncoder();
 /** Separates this use of a secret from every other one (RFC 5869, 3.2). */
 const PURPOSE = encoder.encode("darkroom safety identifier");
 
-/** Returns the secret from which identifiers are derived; `undefined` if the upstream is sent none. */
+/** Returns the secret from which identifiers are derived; `undefined` if the gateway adds none. */
 function identifierSecret(
   { spec, upstream }: ImageRequest,
   { tokenSecrets, adminKey, upstream: { apiKey, identifiesCallers } }: Config,

@@ -1,6 +1,6 @@
 import type { Config } from "../config/environment.ts";
 import { invalidType } from "../contract/issues.ts";
-import { WEBHOOK_URL } from "../contract/job.ts";
+import { WEBHOOK_URL } from "../contract/request-body.ts";
 import { GatewayError, secretNotSet } from "../errors/failure.ts";
 import { isPublicUrl } from "../lib/public-url.ts";
 

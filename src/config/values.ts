@@ -1,5 +1,4 @@
 import * as z from "zod";
-import { WEBHOOK_URL } from "../contract/job.ts";
 import { MICRO_PER_DOLLAR, pricesSchema, type Prices } from "../contract/pricing.ts";
 import { isParameter, SENDABLE_DEFAULTS } from "../contract/request-body.ts";
 import { svgModelsSchema, type SvgModels } from "../contract/svg-pricing.ts";
@@ -152,7 +151,7 @@ const EXTRA_NAME = /^[A-Za-z][\w.-]{0,63}$/;
 
 /** A list of parameters that are forwarded as they are. */
 export const extraParameters = list.transform((names, ctx) => {
-  const known = names.find((name) => name === WEBHOOK_URL || isParameter(name));
+  const known = names.find((name) => isParameter(name));
   if (known !== undefined) return problem(ctx, "must not name a parameter of the Images API");
   // A name that every object has, such as `constructor`, would be in every body.
   const isName = (name: string) => EXTRA_NAME.test(name) && !(name in Object.prototype);

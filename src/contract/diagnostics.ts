@@ -23,8 +23,8 @@ export interface DiagnosticCheck {
 }
 
 /**
- * The most output tokens that the upstream has reported for one image in the last 31 days, for some requested
- * parameters. Upper bounds of the cost grow with them.
+ * The most output tokens per image that the upstream has reported in the last 31 days, at most four times
+ * the tables, for some requested parameters. Upper bounds of the cost grow with them.
  */
 export interface LearnedTokensView extends TokenRow {
   output_tokens: number;

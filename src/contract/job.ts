@@ -1,4 +1,5 @@
 import { GatewayError, type Failure } from "../errors/failure.ts";
+import { WEBHOOK_URL } from "./request-body.ts";
 import type { ImageRequest } from "./request.ts";
 
 export const JOB_STATUSES = ["queued", "in_progress", "completed", "failed"] as const;
@@ -72,9 +73,6 @@ export interface PendingJobResponse {
   created: number;
   delivery?: DeliveryView | undefined;
 }
-
-/** The parameter with the URL of a webhook delivery. */
-export const WEBHOOK_URL = "webhook_url";
 
 /** The maximum length of an Idempotency-Key and of a webhook-id. */
 export const KEY_MAX_CHARS = 255;

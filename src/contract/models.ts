@@ -38,7 +38,8 @@ export interface KnownModel {
 }
 
 export const BACKGROUNDS = ["auto", "transparent", "opaque"] as const;
-const STILL_FORMATS: readonly ImageType[] = ["png", "jpeg", "webp"];
+/** The formats of images that are not animated. */
+export const STILL_FORMATS: readonly ImageType[] = ["png", "jpeg", "webp"];
 /** The formats whose compression can be chosen. */
 export const LOSSY_FORMATS: readonly ImageType[] = ["jpeg", "webp"];
 /** The formats that have an alpha channel. */

@@ -1,11 +1,10 @@
 import * as z from "zod";
 import type { FurtherParameters, ImageOptions } from "./image-spec.ts";
-import { baseModelId, MAX_PARTIAL_IMAGES } from "./models.ts";
+import { baseModelId, MAX_PARTIAL_IMAGES, OPTION_DEFAULTS } from "./models.ts";
 import { outputTokens } from "./output-tokens.ts";
-import type { GenerationRecord, Resolved } from "./record.ts";
-import { svgCost, svgUpperBound, type SvgModels } from "./svg-pricing.ts";
+import type { GeneratedImages, GenerationRecord, Resolved } from "./record.ts";
+import { svgCost, svgUpperBound, usd, type SvgModels } from "./svg-pricing.ts";
 import { tokenRowOf } from "./token-row.ts";
-import type { SvgUsage, Usage } from "./usage.ts";
 
 /** Millionths of a US dollar; always whole. */
 export type MicroDollars = number;
@@ -29,15 +28,13 @@ export type Price = TokenPrice | ImagePrice;
 /** Prices by model id. They override the table below. */
 export type Prices = ReadonlyMap<string, Price>;
 
-const money = z.number().min(0).max(10_000);
-
 /** The variable `PRICES`: `{"model": {"text_in", "image_in", "image_out"} or {"per_image"}}`. */
 export const pricesSchema = z
   .record(
     z.string(),
     z.union([
-      z.strictObject({ text_in: money, image_in: money, image_out: money }),
-      z.strictObject({ per_image: money }),
+      z.strictObject({ text_in: usd, image_in: usd, image_out: usd }),
+      z.strictObject({ per_image: usd }),
     ]),
   )
   .transform((prices): Prices => new Map(Object.entries(prices)));
@@ -92,13 +89,7 @@ export interface PriceList {
 }
 
 /** A completed generation, as far as its cost depends on it. */
-export interface ReportedGeneration {
-  usage: Usage;
-  /** True if the usage is that of a chat model, which reports text tokens. */
-  isChatUsage: boolean;
-  svgUsage: SvgUsage | undefined;
-  /** The values that the upstream chose for `auto`. */
-  resolved: Resolved;
+export interface ReportedGeneration extends Omit<GeneratedImages, "images"> {
   /** The number of generated images. */
   images: number;
 }
@@ -129,7 +120,7 @@ export interface Cost {
   reportedTokens: (reported: ReportedGeneration) => ReportedTokens | undefined;
 }
 
-/** More tokens than this multiple of the tables are not remembered: a report must not close a budget. */
+/** More tokens count as this multiple of the tables: a report must not close a budget. */
 const MAX_LEARNED_FACTOR = 4;
 
 /**
@@ -140,13 +131,13 @@ const MAX_LEARNED_FACTOR = 4;
  * images, and the model that writes an SVG.
  *
  * The actual cost is that of the reported tokens. A report of less than half of the tables' tokens is not
- * plausible, and a chat model counts text: then the tables decide. They count the size and the quality that
- * the upstream reports for `auto`, but never more than the upper bound does.
+ * plausible, and a chat model counts text: then the larger of both counts. The tables count the size and the
+ * quality that the upstream reports for `auto`, but never more than the upper bound does.
  */
 export function costOf(request: PricedRequest, partialImages: number, list: PriceList): Cost {
   const { n, size, quality, further } = request;
   const price = priceOf(request, list.prices);
-  const format = request.options?.output_format ?? "png";
+  const format = request.options?.output_format ?? OPTION_DEFAULTS.output_format;
   const isSvg = format === "svg";
   const svgBound = () => (isSvg ? svgUpperBound(further.svg, list.svgModels) : 0);
   const svgActual = ({ svgUsage }: ReportedGeneration) =>

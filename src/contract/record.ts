@@ -55,6 +55,7 @@ export interface GeneratedImages {
   /** True if the usage is that of a chat model, which reports text tokens. */
   isChatUsage: boolean;
   svgUsage: SvgUsage | undefined;
+  /** The values that the upstream chose for `auto`. */
   resolved: Resolved;
 }
 

@@ -48,9 +48,12 @@ const PARAMETERS = [
   "size",
 ] as const;
 
-/** Returns true for a parameter of the Images API, or for `variant`. */
+/** The parameter with the URL of a webhook delivery. */
+export const WEBHOOK_URL = "webhook_url";
+
+/** Returns true for a parameter of the Images API or of this gateway. `EXTRA_PARAMETERS` may name any other. */
 export function isParameter(name: string): boolean {
-  const names: readonly string[] = PARAMETERS;
+  const names: readonly string[] = [...PARAMETERS, WEBHOOK_URL];
   return names.includes(name);
 }
 
@@ -133,19 +136,24 @@ export interface RequestSchemas {
 }
 
 /** One for each family of models, because a schema takes longer to build than to run. */
-const schemas = new WeakMap<RequestLimits, Map<ModelRules, RequestSchemas>>();
+const schemasByLimits = new WeakMap<RequestLimits, Map<ModelRules, RequestSchemas>>();
 
-/** Returns the cached schemas of a request body for a family of models. */
+/**
+ * Returns the schemas of a request body for a family of models.
+ *
+ * @param limits the configuration itself, because the schemas are cached by its identity
+ */
 export function schemasFor(rules: ModelRules, limits: RequestLimits): RequestSchemas {
-  const known = schemas.get(limits) ?? new Map<ModelRules, RequestSchemas>();
-  schemas.set(limits, known);
-  const found = known.get(rules) ?? {
+  const known = schemasByLimits.get(limits) ?? new Map<ModelRules, RequestSchemas>();
+  const found = known.get(rules);
+  if (found !== undefined) return found;
+  const schemas = {
     body: bodySchema(rules, limits),
     extras: extrasSchema(limits),
     optional: optionalParameters(limits),
   };
-  known.set(rules, found);
-  return found;
+  schemasByLimits.set(limits, known.set(rules, schemas));
+  return schemas;
 }
 
 /** OpenAI's limit of `user` and `safety_identifier`. */

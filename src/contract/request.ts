@@ -219,7 +219,8 @@ function withVariable(
       if (failure.param === "svg" && isSvgOff) {
         return { ...failure, model: undefined, variable: "SVG_MODELS" };
       }
-      return isOpen && !isParameter(failure.param)
+      // The name of a nested parameter has a dot.
+      return isOpen && !isParameter(failure.param) && !failure.param.includes(".")
         ? { ...failure, variable: "EXTRA_PARAMETERS" }
         : failure;
     default:
@@ -248,12 +249,12 @@ function furtherParameters(fields: Fields, extras: Record<string, unknown>): Fur
     complexity,
     frame_count: unless(FRAMES.default, frame_count),
     frame_duration_ms: unless(FRAMES.defaultMs, frame_duration_ms),
-    svg: svgAuthor(svg),
+    svg: requestedAuthor(svg),
     variant: unless(0, variant),
   };
 }
 
-function svgAuthor(svg: Fields["svg"]): SvgAuthor | undefined {
+function requestedAuthor(svg: Fields["svg"]): SvgAuthor | undefined {
   const model = svg?.model ?? undefined;
   const effort = svg?.reasoning?.effort ?? undefined;
   if (model === undefined && effort === undefined) return undefined;

@@ -13,15 +13,16 @@ export interface SvgModel {
 /** The models that may write an SVG, by id. */
 export type SvgModels = ReadonlyMap<string, SvgModel>;
 
-const money = z.number().min(0).max(10_000);
+/** A price in USD. */
+export const usd = z.number().min(0).max(10_000);
 
 /** The variable `SVG_MODELS`: `{"model": {"text_in", "text_out", "max_tokens"}}`. */
 export const svgModelsSchema = z
   .record(
     z.string().min(1).max(128),
     z.strictObject({
-      text_in: money,
-      text_out: money,
+      text_in: usd,
+      text_out: usd,
       max_tokens: z.int().min(1).max(MAX_TOKENS),
     }),
   )

@@ -1,6 +1,7 @@
 import * as z from "zod";
 import { valueOfJson } from "../lib/json.ts";
 import type { ImageOptions, ImageSpec } from "./image-spec.ts";
+import { OPTION_DEFAULTS } from "./models.ts";
 
 /** The requested parameters that decide the number of output tokens of an image, in the API's names. */
 export const tokenRow = z.object({
@@ -26,7 +27,7 @@ export function tokenRowOf({ upstreamModel, size, quality, options, further }: R
     size,
     quality,
     complexity: further.complexity ?? null,
-    output_format: options?.output_format ?? "png",
+    output_format: options?.output_format ?? OPTION_DEFAULTS.output_format,
     frame_count: further.frame_count ?? null,
   };
   return JSON.stringify(row);

@@ -1,6 +1,6 @@
 import * as z from "zod";
 
-/** The largest number of tokens that an upstream's report may contain. A larger one is no number. */
+/** The largest number of tokens that an upstream's report may contain. Larger ones are ignored. */
 export const MAX_TOKENS = 10_000_000;
 
 /** Token counts in the API's own names; all 0 if the upstream reports none. */

@@ -20,7 +20,7 @@ import { claimIdempotencyKey, IDEMPOTENCY_SECONDS, type IdempotencyClaim } from 
 import {
   identityOf,
   isAnotherSender,
-  isOfAnotherSender,
+  belongsToAnotherSender,
   sentIdentity,
   type SentIdentity,
 } from "./identity.ts";
@@ -241,7 +241,7 @@ function joinedResult(
   return {
     ...result,
     async restartAfter(failure) {
-      if (!isOfAnotherSender(failure, identity)) return undefined;
+      if (!belongsToAnotherSender(failure, identity)) return undefined;
       const isLast = restarts + 1 === MAX_RESTARTS;
       const isShared = options.isShared && !isLast;
       const next = await joinOrStart(request, { ...options, isShared, restarts: restarts + 1 });

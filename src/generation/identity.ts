@@ -33,7 +33,8 @@ export interface SentIdentity {
 }
 
 /**
- * Returns the identity that the upstream is sent if a request starts a generation.
+ * Returns the identity of the sender of a new generation, from the client's identifiers or from the one that
+ * the gateway adds.
  *
  * @param identity that of the client's own identifiers
  * @param account the name of the caller's account, on which an identifier depends that the gateway adds
@@ -72,16 +73,19 @@ export function failureOfSender(
  *
  * @param identity that of the request that receives the failure
  */
-export function isOfAnotherSender(failure: Failure, identity: string | undefined): boolean {
+export function belongsToAnotherSender(failure: Failure, identity: string | undefined): boolean {
   return isAnotherSender("identity" in failure ? failure.identity : undefined, identity);
 }
 
 /**
  * Returns true if a generation may fail because of a sender that is not the one that waits for it.
  *
- * @param owner the identity that was sent
+ * @param startedBy the identity that was sent
  * @param identity that of the request that waits
  */
-export function isAnotherSender(owner: string | undefined, identity: string | undefined): boolean {
-  return owner !== undefined && owner !== identity;
+export function isAnotherSender(
+  startedBy: string | undefined,
+  identity: string | undefined,
+): boolean {
+  return startedBy !== undefined && startedBy !== identity;
 }

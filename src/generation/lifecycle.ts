@@ -1,5 +1,5 @@
 import type { Reservation } from "../access/accounts.ts";
-import { isOfAnotherSender } from "./identity.ts";
+import { belongsToAnotherSender } from "./identity.ts";
 import type { PartialImage, Progress, StartRequest, StartResponse } from "./protocol.ts";
 import type { StoredGeneration } from "./storage.ts";
 
@@ -131,7 +131,7 @@ export function isJoinable(
 /**
  * Returns the moderation block of the last minute, the newest; `undefined` if there is none.
  *
- * @param identity of the sender that asks: a block of another sender does not count
+ * @param identity of the sender of the request: a block of another sender does not count
  */
 export function recentModerationBlock(
   generations: readonly StoredGeneration[],
@@ -141,7 +141,7 @@ export function recentModerationBlock(
   return generations.findLast(
     ({ failure, endedMs = 0 }) =>
       failure?.code === "moderation_blocked" &&
-      !isOfAnotherSender(failure, identity) &&
+      !belongsToAnotherSender(failure, identity) &&
       endedMs >= nowMs - BLOCK_MS,
   );
 }

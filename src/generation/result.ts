@@ -113,21 +113,34 @@ const POLL_MS = 30_000;
 
 /** How to wait for a generation to complete. */
 export interface WaitOptions {
-  /** Infinite if absent. The client bounds the time in any case. */
-  waitMs?: number;
+  /** May be infinite. The client bounds the time in any case. */
+  waitMs: number;
   /** True if the images will be read. */
   withImages: boolean;
 }
 
 /**
- * Waits until a generation has completed. Returns it as it is then: completed, or still pending if the time
- * passes first.
+ * Waits until a generation has completed.
  *
  * @throws {GatewayError} the failure of the generation; `generation_not_found` if it was deleted
  */
 export async function awaitCompletion(
   pending: PendingGeneration,
-  { waitMs = Number.POSITIVE_INFINITY, withImages }: WaitOptions,
+  { withImages }: Pick<WaitOptions, "withImages">,
+): Promise<CompletedGeneration> {
+  const result = await awaitAtMost(pending, { waitMs: Number.POSITIVE_INFINITY, withImages });
+  if (result.kind === "pending") throw new GatewayError({ code: "upstream_outcome_unknown" });
+  return result;
+}
+
+/**
+ * Waits until a generation has completed, or until the time passes. Returns it as it is then.
+ *
+ * @throws {GatewayError} the failure of the generation; `generation_not_found` if it was deleted
+ */
+export async function awaitAtMost(
+  pending: PendingGeneration,
+  { waitMs, withImages }: WaitOptions,
 ): Promise<GenerationResult> {
   let result: GenerationResult = pending;
   const waiting = { partialImages: false, withImages, waitMs, pollMs: POLL_MS };

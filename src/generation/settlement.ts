@@ -42,7 +42,7 @@ export async function reserve(
 function unpricedFailure({ spec }: ImageRequest, { svgModels }: Config): Failure | undefined {
   if (spec.options?.output_format !== "svg" || svgModels.size > 0) return undefined;
   const allowed = outputFormats(rulesOf(spec), svgModels);
-  return { code: "invalid_value", param: "output_format", allowed };
+  return { code: "invalid_value", param: "output_format", allowed, variable: "SVG_MODELS" };
 }
 
 /** Returns the record of a generation that the upstream has completed, and the tokens to remember. */

@@ -21,7 +21,7 @@ export interface StoredGeneration {
   /** The reserved amount, in micro-dollars. Absent in rows of version 0.1.0. */
   reserved?: MicroDollars | undefined;
   record: GenerationRecord | undefined;
-  /** The tokens of an image to remember for later upper bounds, until the settlement. */
+  /** The tokens of an image to remember for later upper bounds, which the settlement stores. */
   reported?: ReportedTokens | undefined;
   /** The slot of each image, in order. */
   slots: number[];

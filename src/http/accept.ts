@@ -1,6 +1,6 @@
 import type { Context } from "hono";
 import { parseAccept } from "hono/utils/accept";
-import { OPTION_DEFAULTS, rulesOf } from "../contract/models.ts";
+import { OPTION_DEFAULTS, rulesOf, STILL_FORMATS } from "../contract/models.ts";
 import type { ImageRequest } from "../contract/request.ts";
 import { GatewayError, type Failure } from "../errors/failure.ts";
 import { IMAGE_TYPES, mediaTypeOf, type ImageType } from "../lib/image-type.ts";
@@ -9,13 +9,10 @@ import type { AppEnv } from "./context.ts";
 const ANY = "*/*";
 const ANY_IMAGE = "image/*";
 
-/** The still images. They are preferred to GIF, which is animated, and to types that few upstreams generate. */
-const STILL: readonly ImageType[] = ["png", "jpeg", "webp"];
-
 /**
- * Returns the image types that the client prefers to JSON, the preferred one first. A header prefers an
- * image if all its types are image types, with or without the wildcard for any type. Every other header
- * means JSON: `undefined`.
+ * Returns the image types that the client prefers to JSON: still images first, each group by preference. GIF
+ * is animated, and few upstreams generate the other types. A header prefers an image if all its types are
+ * image types, with or without the wildcard for any type. Every other header means JSON: `undefined`.
  *
  * @throws {GatewayError} `not_acceptable` if the client accepts only images that are never served
  */
@@ -30,8 +27,8 @@ export function preferredImages(c: Context<AppEnv>): readonly ImageType[] | unde
   );
   const hasWildcard = accepted.includes(ANY_IMAGE) || accepted.includes(ANY);
   const types = [
-    ...named.filter((type) => STILL.includes(type)),
-    ...(hasWildcard ? STILL : []),
+    ...named.filter((type) => STILL_FORMATS.includes(type)),
+    ...(hasWildcard ? STILL_FORMATS : []),
     ...named,
   ].filter((type) => !rejected.includes(mediaTypeOf(type)));
   if (types.length === 0) throw notAcceptable("images are PNG, JPEG, WebP, GIF, AVIF or SVG");
@@ -46,11 +43,12 @@ export function acceptFailure(
   { spec, delivery }: ImageRequest,
   c: Context<AppEnv>,
 ): Failure | undefined {
+  if (!delivery.asImage) return undefined;
   const { accepted, rejected } = rangesOf(c);
-  if (!delivery.asImage || accepted.includes(ANY)) return undefined;
+  if (accepted.includes(ANY)) return undefined;
   if (spec.n > 1) return SEVERAL_IMAGES;
   // Models without the parameter generate PNG.
-  const format = spec.options?.output_format ?? "png";
+  const format = spec.options?.output_format ?? OPTION_DEFAULTS.output_format;
   if (format === OPTION_DEFAULTS.output_format && rulesOf(spec).isOpen) return undefined;
   const type = mediaTypeOf(format);
   const isAccepted = accepted.includes(type) || accepted.includes(ANY_IMAGE);

@@ -10,6 +10,7 @@ import { imageUrl } from "../contract/response.ts";
 import { GatewayError } from "../errors/failure.ts";
 import type { GenerationContext } from "../generation/context.ts";
 import {
+  awaitAtMost,
   awaitCompletion,
   generationIdOf,
   isCollapsed,
@@ -74,7 +75,7 @@ export async function generationResponse(
   const waitMs = waitSeconds === undefined ? defaultMs : waitSeconds * 1000;
   const withImages = imageFormat(delivery) === "b64_json";
   const awaited = await options.context.event.time("upstream", () =>
-    awaitCompletion(result, { waitMs, withImages }),
+    awaitAtMost(result, { waitMs, withImages }),
   );
   const isPending = awaited.kind === "pending";
   const response = isPending
@@ -104,7 +105,6 @@ export async function imageFileResponse(
     result.kind === "completed"
       ? result
       : await event.time("upstream", () => awaitCompletion(result, { withImages: true }));
-  if (completed.kind === "pending") throw new GatewayError({ code: "generation_not_found" });
   const { image, open } = firstImage(completed);
   const identity = { etag: `"${completed.record.id}/0"`, cacheControl };
   const file = { type: image.type, sizeBytes: image.bytes, body: await open() };

@@ -5,7 +5,7 @@ import type { ImageRequest } from "../contract/request.ts";
 import { toStoredRequest } from "../contract/stored-request.ts";
 import { GatewayError } from "../errors/failure.ts";
 import { lookupById } from "../generation/generate.ts";
-import { isOfAnotherSender } from "../generation/identity.ts";
+import { belongsToAnotherSender } from "../generation/identity.ts";
 import { requestIdentity, requestKeys } from "../generation/key.ts";
 import { jobBatchOf, submitJobs } from "../jobs/submit.ts";
 import type { JobSubmission } from "../jobs/submission.ts";
@@ -121,7 +121,7 @@ export async function jobResponse(id: string, options: ResponseOptions): Promise
     }
     // The job's Workflow does not know of this failure yet. It may retry, or start again if the failure
     // belongs to another sender.
-    return isRetryable(error.failure) || isOfAnotherSender(error.failure, undefined)
+    return isRetryable(error.failure) || belongsToAnotherSender(error.failure, undefined)
       ? pendingResponse({ id, created, ...fields, status: "queued" }, c)
       : failureResponse(error.failure, c, { ...fields, status: "failed" });
   }

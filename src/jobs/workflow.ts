@@ -163,9 +163,7 @@ async function runGeneration(
     if (recording !== undefined) waitUntil(recording);
     const completed =
       result.kind === "completed" ? result : await awaitCompletion(result, { withImages: false });
-    return completed.kind === "pending"
-      ? { failure: { code: "upstream_outcome_unknown" } }
-      : { record: completed.record };
+    return { record: completed.record };
   } catch (error) {
     const failure = failureOf(error);
     if (failure.code === "internal_error") {

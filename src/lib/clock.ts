@@ -5,3 +5,12 @@ export const YEAR_SECONDS = 365 * DAY_SECONDS;
 export function nowSeconds(): number {
   return Math.floor(Date.now() / 1000);
 }
+
+/**
+ * Returns the UTC day of a time, YYYY-MM-DD.
+ *
+ * @param seconds Unix seconds
+ */
+export function dayOf(seconds: number): string {
+  return new Date(seconds * 1000).toISOString().slice(0, 10);
+}

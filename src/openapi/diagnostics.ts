@@ -66,7 +66,7 @@ export const resetLearnedTokens: Route = {
   operationId: "resetLearnedTokens",
   summary: "Delete the learned tokens",
   description:
-    "The budget then reserves what the price tables say, until the upstream reports more.",
+    "The budget then reserves what the token tables say, until the upstream reports more.",
   tags: ["Operator"],
   security: ADMIN_KEY,
   responses: {

@@ -58,7 +58,7 @@ const preferences = z.object({
     .string()
     .optional()
     .describe(
-      "`image/*`, `image/png` …: the response is the image itself. With `n` above 1 it is 406.",
+      "`image/*`, `image/png` …: the response is the image itself. A new generation with `n` above 1 is 406, unless the header has `*/*`. Several images that exist are JSON.",
     ),
 });
 

@@ -2,8 +2,8 @@ import * as z from "zod";
 import { MAX_TOKENS, NO_USAGE, type SvgUsage, type Usage } from "../contract/usage.ts";
 
 /**
- * A number of tokens, rounded to an integer. A number that is negative, too large or not finite is no
- * number, and neither is any other value: then it is `undefined`.
+ * Parses a number of tokens and rounds it. Returns `undefined` for other types, and for numbers that are
+ * negative, not finite or above `MAX_TOKENS`.
  */
 const count = z.number().min(0).max(MAX_TOKENS).transform(Math.round).optional().catch(undefined);
 

@@ -9,7 +9,8 @@ import {
   usageOf,
   type ChargedAccounts,
 } from "../../src/access/accounts.ts";
-import { dayOf, Ledger, type Limits } from "../../src/access/ledger.ts";
+import { Ledger, type Limits } from "../../src/access/ledger.ts";
+import { dayOf } from "../../src/lib/clock.ts";
 import { parseImageRequest } from "../../src/contract/request.ts";
 import { toStoredRequest } from "../../src/contract/stored-request.ts";
 import { eventually } from "../support/eventually.ts";
