@@ -50,9 +50,15 @@ interface DeliveryAttempt {
   status?: number | undefined;
 }
 
+const RETRYABLE: readonly Failure["code"][] = [
+  "rate_limit_exceeded",
+  "upstream_rate_limited",
+  "shared_generation_rejected",
+];
+
 /** Returns true if a failed job may be retried: nothing was generated, and waiting may help. */
 export function isRetryable({ code }: Failure): boolean {
-  return code === "rate_limit_exceeded" || code === "upstream_rate_limited";
+  return RETRYABLE.includes(code);
 }
 
 /** The fields of a job in every response about it. */

@@ -109,6 +109,6 @@ function sheetTokens({ size, frameCount }: TokenParameters, patches: number): nu
 }
 
 function patchTokens([width, height]: Edges, long: number): number {
-  const short = Math.round((long * Math.min(width, height)) / Math.max(width, height));
+  const short = Math.max(1, Math.round((long * Math.min(width, height)) / Math.max(width, height)));
   return Math.ceil((long * short * (2_000_000 + width * height)) / 4_000_000);
 }

@@ -131,8 +131,8 @@ const MAX_LEARNED_FACTOR = 4;
  * images, and the model that writes an SVG.
  *
  * The actual cost is that of the reported tokens. A report of less than half of the tables' tokens is not
- * plausible, and a chat model counts text: then the larger of both counts. The tables count the size and the
- * quality that the upstream reports for `auto`, but never more than the upper bound does.
+ * plausible, and a chat model counts text: then the tables decide. They count the size and the quality that
+ * the upstream reports for `auto`, but never more than the upper bound does.
  */
 export function costOf(request: PricedRequest, partialImages: number, list: PriceList): Cost {
   const { n, size, quality, further } = request;
@@ -176,10 +176,12 @@ export function costOf(request: PricedRequest, partialImages: number, list: Pric
         !isChatUsage && usage.output_tokens >= (Math.min(least, bound) * charged) / 2;
       const output = isPlausible
         ? usage.output_tokens
-        : Math.max(Math.min(most, bound) * charged + partialTokens, usage.output_tokens);
-      const imageIn = usage.input_tokens_details?.["image_tokens"] ?? 0;
-      const textIn =
-        usage.input_tokens === 0 ? textTokens() : Math.max(0, usage.input_tokens - imageIn);
+        : Math.min(most, bound) * charged + partialTokens;
+      const imageIn = Math.min(
+        usage.input_tokens,
+        usage.input_tokens_details?.["image_tokens"] ?? 0,
+      );
+      const textIn = usage.input_tokens === 0 ? textTokens() : usage.input_tokens - imageIn;
       return (
         Math.ceil(textIn * price.text_in + imageIn * price.image_in + output * price.image_out) +
         svgActual(reported)

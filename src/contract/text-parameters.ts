@@ -36,7 +36,7 @@ export function bodyOfText(
 }
 
 function valueOf(name: string, text: string, isExtra: boolean): unknown {
-  if (NUMBERS.has(name) && /^-?\d+$/.test(text)) return Number(text);
+  if (NUMBERS.has(name) && /^(?:0|-?[1-9]\d*)$/.test(text)) return Number(text);
   if (BOOLEANS.has(name) && /^(?:true|false)$/.test(text)) return text === "true";
   if (!isExtra) return text;
   const value = valueOfJson(text);

@@ -49,7 +49,16 @@ export type Failure =
   | { code: "misconfigured"; problems: readonly string[] }
   /** `identity` is a hash of the sender's identifiers, if the failure may be because of them. */
   | { code: "moderation_blocked"; details: unknown; identity?: string }
-  | { code: "upstream_rejected"; status: number; error: UpstreamError; identity?: string }
+  /** `isAboutSender` is true if the error is about the identifier of the end user. */
+  | {
+      code: "upstream_rejected";
+      status: number;
+      error: UpstreamError;
+      isAboutSender?: boolean;
+      identity?: string;
+    }
+  /** The generations that a request joined failed because of their senders, one after the other. */
+  | { code: "shared_generation_rejected" }
   | { code: "upstream_unauthorized" }
   | { code: "upstream_rate_limited"; retryAfterSeconds: number | undefined }
   /** Without a status if it failed during streaming. */

@@ -126,9 +126,6 @@ export class GenerationClient {
   }
 }
 
-/** The name of a generation's Durable Object; `fresh` for a new one. */
-export type ObjectName = { named: string } | "fresh";
-
 /** The attempts to start, and the pause between them, while the caller has too many generations in progress. */
 const TURN_ATTEMPTS = 60;
 const TURN_PAUSE_MS = 1000;
@@ -136,16 +133,17 @@ const TURN_PAUSE_MS = 1000;
 /**
  * Starts a generation in its Durable Object, or joins the current one.
  *
+ * @param name of the object; `undefined` for a new one
  * @param waitsForTurn true to retry while the caller has too many generations in progress
  */
 export async function startGeneration(
   config: Config,
-  name: ObjectName,
+  name: string | undefined,
   request: StartRequest,
   { waitsForTurn }: { waitsForTurn: boolean },
 ): Promise<{ started: StartResponse; client: GenerationClient }> {
   const objects = config.generations;
-  const objectId = name === "fresh" ? objects.newUniqueId() : objects.idFromName(name.named);
+  const objectId = name === undefined ? objects.newUniqueId() : objects.idFromName(name);
   const attempts = waitsForTurn ? TURN_ATTEMPTS : 1;
   for (let attempt = 1; ; attempt += 1) {
     const started = await retryRpc(() => objects.get(objectId).start(request));

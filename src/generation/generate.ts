@@ -8,13 +8,7 @@ import { toStoredRequest } from "../contract/stored-request.ts";
 import { GatewayError, mayHaveCharged } from "../errors/failure.ts";
 import type { CacheDirectives } from "../lib/cache-control.ts";
 import { lookupByKey, lookupCachedById } from "./cache-lookup.ts";
-import {
-  clientOf,
-  lookupInObject,
-  startGeneration,
-  type GenerationClient,
-  type ObjectName,
-} from "./client.ts";
+import { clientOf, lookupInObject, startGeneration, type GenerationClient } from "./client.ts";
 import type { GenerationContext } from "./context.ts";
 import { claimIdempotencyKey, IDEMPOTENCY_SECONDS, type IdempotencyClaim } from "./idempotency.ts";
 import {
@@ -31,6 +25,7 @@ import {
   generationIdOf,
   hitOutcome,
   type GenerationResult,
+  type Joiner,
 } from "./result.ts";
 
 /** The options of a request that its spec does not have. */
@@ -92,8 +87,17 @@ export async function generate(
           // "bypass": the request does not read the cache, or does not accept the cached record.
           kind: cached?.kind === "miss" ? "miss" : "bypass",
         });
-  await claim?.bind(generationIdOf(result));
+  await bindUnlessJoiner(claim, result);
   return result;
+}
+
+/** Binds an Idempotency-Key, except to a generation that may still fail because of another sender. */
+async function bindUnlessJoiner(
+  claim: IdempotencyClaim | undefined,
+  result: GenerationResult,
+): Promise<void> {
+  if (result.kind === "pending" && result.joiner !== undefined) return;
+  await claim?.bind(generationIdOf(result));
 }
 
 /**
@@ -171,7 +175,7 @@ async function joinOrStart(
   const joined = isShared ? await lookupInObjects(request, sent, options) : undefined;
   if (joined !== undefined) return joined;
   if (directives.onlyIfCached) throw new GatewayError({ code: "not_cached" });
-  await limitRate(config, "generations", caller.rateKey);
+  if (options.restarts === undefined) await limitRate(config, "generations", caller.rateKey);
   const start = {
     key: keys.key,
     request: toStoredRequest(request),
@@ -182,7 +186,7 @@ async function joinOrStart(
     // A generation that is not shared is joined only by repetitions of its own request.
     maxAgeSeconds: isShared ? maxAgeSeconds : IDEMPOTENCY_SECONDS,
   };
-  const name = objectName(isShared, keys.key, claim);
+  const name = isShared ? keys.key : claim?.name;
   const { waitsForTurn = false } = options;
   const { started, client } = await startGeneration(config, name, start, { waitsForTurn });
   if (started.failure !== undefined) throw new GatewayError(started.failure);
@@ -215,15 +219,12 @@ async function lookupInObjects(
   return undefined;
 }
 
-/**
- * How often a request starts again. It may join another sender's generation each time, because several
- * senders may start again at once. The last time it joins none.
- */
-const MAX_RESTARTS = 3;
+/** How often a request starts again: it may join the generation of another rejected sender each time. */
+const MAX_RESTARTS = 5;
 
 /**
  * Returns the result for a request that joined a generation. If another sender started it and it fails
- * because of that sender, the request starts again.
+ * because of that sender, the request joins or starts the next one.
  *
  * @throws {GatewayError} the failure of the generation
  */
@@ -234,21 +235,22 @@ function joinedResult(
   { identity }: SentIdentity,
   options: StartOptions,
 ): GenerationResult {
-  const { context, kind, claim, restarts = 0 } = options;
+  const { context, kind, claim, isShared, restarts = 0 } = options;
   const result = resultOfProgress(joined, client, context, kind);
-  const mayRestart = restarts < MAX_RESTARTS && isAnotherSender(joined.identity, identity);
-  if (result.kind === "completed" || !mayRestart) return result;
-  return {
-    ...result,
-    async restartAfter(failure) {
+  // A generation that is not shared is joined under one Idempotency-Key only, by the same caller.
+  const isOther = isShared && isAnotherSender(joined.identity, identity);
+  if (result.kind === "completed" || !isOther) return result;
+  const joiner: Joiner = {
+    async onFailure(failure) {
       if (!belongsToAnotherSender(failure, identity)) return undefined;
-      const isLast = restarts + 1 === MAX_RESTARTS;
-      const isShared = options.isShared && !isLast;
-      const next = await joinOrStart(request, { ...options, isShared, restarts: restarts + 1 });
-      await claim?.bind(generationIdOf(next));
+      if (restarts === MAX_RESTARTS) throw new GatewayError({ code: "shared_generation_rejected" });
+      const next = await joinOrStart(request, { ...options, restarts: restarts + 1 });
+      await bindUnlessJoiner(claim, next);
       return next;
     },
+    onCompletion: async () => claim?.bind(client.id),
   };
+  return { ...result, joiner };
 }
 
 /**
@@ -260,16 +262,6 @@ const HANDOVER_MS = 60 * 60 * 1000;
 function isJustRetired({ retiredModel }: ImageSpec, nowMs: number): boolean {
   const retirement = retiredModel === undefined ? undefined : retirementOf(retiredModel);
   return retirement !== undefined && msSinceShutdown(retirement, nowMs) < HANDOVER_MS;
-}
-
-/** Names the object: by key if it is shared, else by the Idempotency-Key, else a new one. */
-function objectName(
-  isShared: boolean,
-  key: string,
-  claim: IdempotencyClaim | undefined,
-): ObjectName {
-  if (isShared) return { named: key };
-  return claim === undefined ? "fresh" : { named: claim.name };
 }
 
 /**

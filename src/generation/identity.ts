@@ -50,9 +50,6 @@ export async function sentIdentity(
   return { identity: automatic, isAutomatic: true };
 }
 
-/** The parameters whose errors are those of the sender. An error that names none may be about the sender. */
-const OF_SENDER: ReadonlySet<string | null> = new Set(["user", "safety_identifier", null]);
-
 /**
  * Returns a failure of the upstream with the identity that it belongs to. A moderation block belongs to an
  * identity that the client sent, because the upstream may have blocked the sender and not the prompt.
@@ -64,7 +61,7 @@ export function failureOfSender(
   if (identity === undefined) return failure;
   const isOfSender =
     (failure.code === "moderation_blocked" && !isAutomatic) ||
-    (failure.code === "upstream_rejected" && OF_SENDER.has(failure.error.param));
+    (failure.code === "upstream_rejected" && failure.isAboutSender === true);
   return isOfSender ? { ...failure, identity } : failure;
 }
 

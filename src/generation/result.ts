@@ -28,11 +28,15 @@ export interface PendingGeneration {
   created: number;
   client: GenerationClient;
   outcome: CacheOutcome;
-  /**
-   * Starts a generation of its own if a failure of this one belongs to another sender. Absent if no other
-   * sender started it, or if a restart is no longer possible.
-   */
-  restartAfter?: (failure: Failure) => Promise<GenerationResult | undefined>;
+  /** Present if another sender started it. */
+  joiner?: Joiner;
+}
+
+/** How a request goes on that joined the generation of another sender. */
+export interface Joiner {
+  /** Starts again if the failure belongs to the other sender; otherwise `undefined`. */
+  onFailure(failure: Failure): Promise<GenerationResult | undefined>;
+  onCompletion(): Promise<void>;
 }
 
 /** A response from the cache. */
@@ -75,7 +79,7 @@ export type ResultUpdate =
  * @throws {GatewayError} the failure of the generation; `generation_not_found` if it was deleted
  */
 export async function* updatesOf(
-  { client, outcome, restartAfter }: PendingGeneration,
+  { client, outcome, joiner }: PendingGeneration,
   options: UpdateOptions,
 ): AsyncGenerator<ResultUpdate, void> {
   const untilMs = Date.now() + options.waitMs;
@@ -91,13 +95,14 @@ export async function* updatesOf(
           break;
         }
         case "completed": {
+          await joiner?.onCompletion();
           const generation = completedGeneration(update, client, outcome);
           yield { kind: "completed", generation };
         }
       }
     }
   } catch (error) {
-    const next = await restartAfter?.(failureOf(error));
+    const next = await joiner?.onFailure(failureOf(error));
     if (next === undefined) throw error;
     if (next.kind === "completed") {
       yield { kind: "completed", generation: next };

@@ -13,8 +13,6 @@ const ANY_IMAGE = "image/*";
  * Returns the image types that the client prefers to JSON: still images first, each group by preference. GIF
  * is animated, and few upstreams generate the other types. A header prefers an image if all its types are
  * image types, with or without the wildcard for any type. Every other header means JSON: `undefined`.
- *
- * @throws {GatewayError} `not_acceptable` if the client accepts only images that are never served
  */
 export function preferredImages(c: Context<AppEnv>): readonly ImageType[] | undefined {
   const { accepted, rejected } = rangesOf(c);
@@ -26,13 +24,11 @@ export function preferredImages(c: Context<AppEnv>): readonly ImageType[] | unde
     (range) => IMAGE_TYPES.find((type) => mediaTypeOf(type) === range) ?? [],
   );
   const hasWildcard = accepted.includes(ANY_IMAGE) || accepted.includes(ANY);
-  const types = [
+  return [
     ...named.filter((type) => STILL_FORMATS.includes(type)),
     ...(hasWildcard ? STILL_FORMATS : []),
     ...named,
   ].filter((type) => !rejected.includes(mediaTypeOf(type)));
-  if (types.length === 0) throw notAcceptable("images are PNG, JPEG, WebP, GIF, AVIF or SVG");
-  return types;
 }
 
 /**
@@ -79,8 +75,4 @@ function rangesOf(c: Context<AppEnv>): { accepted: string[]; rejected: string[] 
     accepted: typesOf(ranges.filter(({ q }) => q > 0)),
     rejected: typesOf(ranges.filter(({ q }) => q === 0)),
   };
-}
-
-function notAcceptable(reason: string): GatewayError {
-  return new GatewayError({ code: "not_acceptable", reason });
 }

@@ -167,7 +167,7 @@ async function pendingGenerationResponse(
   result: PendingGeneration,
   { job, submitJob, c }: ResponseOptions,
 ): Promise<Response> {
-  if (result.restartAfter !== undefined && submitJob !== undefined) return submitJob();
+  if (result.joiner !== undefined && submitJob !== undefined) return submitJob();
   const status = result.isRunning ? ("in_progress" as const) : ("queued" as const);
   const body = { id: job?.job ?? result.client.id, created: result.created, ...job, status };
   return withOutcome(pendingResponse(body, c), result, c);

@@ -47,7 +47,7 @@ export function generationsRoutes(app: Hono<AppEnv>): void {
     }
     const options = { caller, directives, idempotencyKey, nowMs };
     const result =
-      unacceptable === undefined
+      unacceptable === undefined || directives.onlyIfCached
         ? await generate(request, options, context)
         : await cachedOrFail(unacceptable, request, options, context);
     recordResult(result, request.spec, caller.payer, c);
@@ -58,7 +58,8 @@ export function generationsRoutes(app: Hono<AppEnv>): void {
       delivery,
       defaultWaitMs,
       safetyIdentifier,
-      submitJob: () => submittedJobResponse(job, idempotencyKey, c),
+      // Without the Idempotency-Key, which belongs to the generation: a repetition joins the same one.
+      submitJob: () => submittedJobResponse(job, undefined, c),
       context,
       c,
     });
@@ -126,7 +127,9 @@ async function cachedOrFail(
 ): Promise<GenerationResult> {
   const directives = { ...options.directives, onlyIfCached: true };
   try {
-    return await generate(request, { ...options, directives }, context);
+    // Without the Idempotency-Key, which a request that starts nothing must not claim.
+    const lookup = { ...options, directives, idempotencyKey: undefined };
+    return await generate(request, lookup, context);
   } catch (error) {
     if (failureOf(error).code !== "not_cached") throw error;
     throw new GatewayError(unacceptable);

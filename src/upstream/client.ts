@@ -5,7 +5,7 @@ import type { ImageRequest } from "../contract/request.ts";
 import { GatewayError } from "../errors/failure.ts";
 import { extractBase64 } from "../lib/extract-base64.ts";
 import { readChunks, TooManyBytes, type ReadMode } from "../lib/streams.ts";
-import { classifyErrorResponse } from "./error-response.ts";
+import { classifyErrorResponse, type SentTexts } from "./error-response.ts";
 import { readEventStream, type PartialImageEvent } from "./event-stream.ts";
 import {
   ImageCollector,
@@ -69,11 +69,11 @@ export async function dispatch(
   const timer = setTimeout(() => timeout.abort(), timeoutSeconds * 1000);
   try {
     const response = await send(request, options.config, apiKey, { signal, deadlineMs });
-    const secrets = [apiKey, request.spec.prompt];
+    const sent = sentTexts(request, apiKey);
     const acceptsSvg = request.spec.options?.output_format === "svg";
     const collector = new ImageCollector(options.sink, acceptsSvg);
     return isEventStream(response)
-      ? await readStreamedGeneration(response, { ...options, collector, secrets })
+      ? await readStreamedGeneration(response, { ...options, collector, sent })
       : await readGeneration(response, request.spec.n, { ...options, collector, signal });
   } catch (error) {
     // After the timeout, every error is a consequence of the abort.
@@ -82,6 +82,14 @@ export async function dispatch(
   } finally {
     clearTimeout(timer);
   }
+}
+
+function sentTexts({ spec, upstream }: ImageRequest, apiKey: string): SentTexts {
+  const identifiers = [upstream.user, upstream.safetyIdentifier];
+  return {
+    secrets: [apiKey, spec.prompt],
+    identifiers: identifiers.filter((identifier) => identifier !== undefined),
+  };
 }
 
 /** Returns true for an event stream. A server may respond to `stream: true` with JSON. */
@@ -125,8 +133,8 @@ async function send(
       retryAfter: response.headers.get("retry-after"),
       text: await readErrorBody(response),
     };
-    const secrets = [apiKey, request.spec.prompt];
-    const { failure, retryable } = classifyErrorResponse(errorResponse, secrets, Date.now());
+    const sent = sentTexts(request, apiKey);
+    const { failure, retryable } = classifyErrorResponse(errorResponse, sent, Date.now());
     const retryAfterSeconds =
       failure.code === "upstream_rate_limited" ? failure.retryAfterSeconds : undefined;
     const delayMs = retryable
@@ -166,10 +174,10 @@ async function readGeneration(
 
 async function readStreamedGeneration(
   response: Response,
-  { collector, onPartialImage, secrets }: ReadOptions & { secrets: readonly string[] },
+  { collector, onPartialImage, sent }: ReadOptions & { sent: SentTexts },
 ): Promise<UpstreamGeneration> {
   const { image, usage, resolved } = await withReadErrors(
-    readEventStream(bodyChunks(response, "live"), { collector, onPartialImage, secrets }),
+    readEventStream(bodyChunks(response, "live"), { collector, onPartialImage, sent }),
   );
   const images = [{ ...image, revisedPrompt: undefined }];
   return { images, usage, isChatUsage: false, svgUsage: undefined, resolved };

@@ -56,16 +56,23 @@ const errorBodySchema = z.object({
   ]),
 });
 
+/** The texts of a request that decide what of an error is passed on, and to whom. */
+export interface SentTexts {
+  /** Texts that no message may contain: the key and the prompt. */
+  secrets: readonly string[];
+  /** The identifiers of the end user. An error that contains one is about the sender. */
+  identifiers: readonly string[];
+}
+
 /**
  * Maps an upstream error response to the failure that the client receives. The status decides.
  * Of the body, only a short cleaned message is passed on.
  *
- * @param secrets texts that no message may contain: the key and the prompt
  * @param nowMs milliseconds since the epoch
  */
 export function classifyErrorResponse(
   response: UpstreamErrorResponse,
-  secrets: readonly string[],
+  { secrets, identifiers }: SentTexts,
   nowMs: number,
 ): ClassifiedError {
   const { status } = response;
@@ -86,7 +93,11 @@ export function classifyErrorResponse(
     if (code !== null && MODERATION_CODES.has(code)) {
       return { failure: { code: "moderation_blocked", details }, retryable: false };
     }
-    return { failure: { code: "upstream_rejected", status, error }, retryable: false };
+    const isAboutSender = error.param === "user" || namesIdentifier(response.text, identifiers);
+    return {
+      failure: { code: "upstream_rejected", status, error, isAboutSender },
+      retryable: false,
+    };
   }
   if (status < 400) {
     // A redirect is not followed, because it would send the key to another host.
@@ -161,6 +172,15 @@ function cleanMessage(text: string, secrets: readonly string[]): string {
     .slice(0, MESSAGE_MAX_CHARS);
   if (line === "" || containsSecret(line, secrets)) return NO_REASON;
   return line.replaceAll(KEY_LIKE, "[key]");
+}
+
+/** Returns true if an error names the parameter `safety_identifier`, an identifier, or the value of one. */
+function namesIdentifier(text: string, identifiers: readonly string[]): boolean {
+  const words = text.split(/\W+/);
+  return (
+    /identifier/i.test(text) ||
+    identifiers.some((each) => (/^\w+$/.test(each) ? words.includes(each) : text.includes(each)))
+  );
 }
 
 /** The length from which a part of a secret counts as the secret. */

@@ -4,7 +4,7 @@ import type { Resolved } from "../contract/record.ts";
 import type { Usage } from "../contract/usage.ts";
 import { GatewayError } from "../errors/failure.ts";
 import { decodeBase64 } from "../lib/extract-base64.ts";
-import { classifyErrorResponse } from "./error-response.ts";
+import { classifyErrorResponse, type SentTexts } from "./error-response.ts";
 import {
   invalidResponse,
   requireImage,
@@ -38,8 +38,7 @@ const imageEventSchema = z.looseObject({
 interface StreamOptions {
   collector: ImageCollector;
   onPartialImage: (event: PartialImageEvent) => void;
-  /** Texts that no error message may contain. */
-  secrets: readonly string[];
+  sent: SentTexts;
 }
 
 /**
@@ -70,12 +69,12 @@ export async function readEventStream(
 /** Returns the completed image if the event carries it. Reports a partial image. */
 function readEvent(
   { event: name, data }: EventSourceMessage,
-  { collector, onPartialImage, secrets }: StreamOptions,
+  { collector, onPartialImage, sent }: StreamOptions,
 ): CompletedImageEvent | undefined {
   if (data === "[DONE]") return undefined;
   const json = parseEvent(data);
   const type = z.object({ type: z.string() }).safeParse(json).data?.type ?? name;
-  if (type === "error") throw errorEvent(json, secrets);
+  if (type === "error") throw errorEvent(json, sent);
   const isPartial = type?.endsWith(".partial_image") ?? false;
   if (!isPartial && !type?.endsWith(".completed")) return undefined;
 
@@ -102,11 +101,11 @@ function parseEvent(data: string): unknown {
  * Returns the failure for an error event: a moderation block, or an upstream failure that may have
  * been charged because generation had started.
  */
-function errorEvent(json: unknown, secrets: readonly string[]): GatewayError {
+function errorEvent(json: unknown, sent: SentTexts): GatewayError {
   const nested = z.object({ error: z.looseObject({}) }).safeParse(json);
   const text = JSON.stringify(nested.success ? json : { error: json });
   const response = { status: 400, retryAfter: null, text };
-  const { failure } = classifyErrorResponse(response, secrets, Date.now());
+  const { failure } = classifyErrorResponse(response, sent, Date.now());
   if (failure.code === "moderation_blocked") return new GatewayError(failure);
   return new GatewayError({ code: "upstream_failed", status: undefined, mayHaveCharged: true });
 }

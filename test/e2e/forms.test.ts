@@ -96,6 +96,8 @@ describe("the Accept header of a generation", () => {
     // Another format than requested.
     ["png", "[upstream type=jpeg]", "image/jpeg"],
     ["webp", "[upstream delay=0]", "image/png"],
+    ["png", "[upstream delay=0]", "image/heic"],
+    ["png", "[upstream delay=0]", "image/*, image/png;q=0, image/jpeg;q=0, image/webp;q=0"],
   ])(
     "returns an image that exists, requested as %s from %s, to %s",
     async (format, directive, accept) => {
@@ -110,6 +112,20 @@ describe("the Accept header of a generation", () => {
       expect(Buffer.from(await response.arrayBuffer()).toString("base64")).toBe(data[0]?.b64_json);
     },
   );
+
+  it("rejects a request with 406 without claiming its Idempotency-Key", async () => {
+    const body = { prompt: newPrompt(), quality: "low", output_format: "png" };
+    const key = { "idempotency-key": crypto.randomUUID() };
+    expect((await stage.post(body, { ...key, accept: "image/webp" })).status).toBe(406);
+    const another = { ...body, output_format: "webp" };
+    expect((await stage.post(another, { ...key, accept: "image/webp" })).status).toBe(200);
+  });
+
+  it("with only-if-cached is 504, not 406", async () => {
+    const headers = { accept: "image/webp", "cache-control": "only-if-cached" };
+    const response = await stage.post({ prompt: newPrompt(), output_format: "png" }, headers);
+    expect(response.status).toBe(504);
+  });
 
   it("never rejects an image that exists, whatever its format", async () => {
     const { id } = await read(await stage.post({ ...SMALL, prompt: newPrompt() }));
@@ -151,7 +167,8 @@ describe("the Accept header of a generation", () => {
     [{}, "image/gif", "the image is image/png"],
     [{ model: "gpt-image-2.6-flare" }, "image/svg+xml", "the image is image/png"],
     [{}, "image/avif", "the image is image/png"],
-    [{}, "image/tiff", "images are PNG, JPEG, WebP"],
+    [{}, "image/tiff", "the image is image/png"],
+    [{}, "image/*, image/png;q=0, image/jpeg;q=0, image/webp;q=0", "the image is image/png"],
     [{ n: 2 }, "image/*", "several images"],
   ])("for %o with %s returns 406 without calling the upstream", async (body, accept, reason) => {
     const prompt = newPrompt();

@@ -217,27 +217,110 @@ describe("another error of a request with an identifier", () => {
     expect(calls).toBe(1);
   });
 
-  it("may be about the sender if it names no parameter, so a request that joined starts again", async () => {
+  it("reaches every request that joined if it names no parameter and no identifier", async () => {
     const unnamed = "status=400 code=some_code";
     const { ofFirst, ofSecond, calls } = await joined({ user: "ann" }, {}, unnamed);
     expect(await errorOf(ofFirst)).toEqual([400, "some_code", null]);
-    expect(ofSecond.status).toBe(200);
-    expect(calls).toBe(2);
+    expect(await errorOf(ofSecond)).toEqual([400, "some_code", null]);
+    expect(calls).toBe(1);
   });
 });
 
-describe("a request that joins the generations of several rejected senders", () => {
-  it("starts again after each of them", async () => {
+describe("requests that join the generation of a rejected sender", () => {
+  /** Sends requests one after the other, so that each joins the generation of the first one. */
+  async function sendAll(users: readonly (string | undefined)[], prompt: string) {
     const progress = vi.spyOn(GenerationClient.prototype, "progress");
-    const prompt = newPrompt("[upstream reject=user delay=400]");
-    const senders = ["ann", "bob", "cas", "dan", "eve", undefined];
     const responses: Promise<Response>[] = [];
-    for (const user of senders) {
-      responses.push(post({ ...SMALL, prompt, user }));
+    for (const user of users) {
+      responses.push(post({ ...SMALL, prompt, user, response_format: "url" }));
       await eventually(() => expect(progress.mock.calls.length).toBe(responses.length));
     }
-    const statuses = (await Promise.all(responses)).map(({ status }) => status);
+    return Promise.all(responses);
+  }
+
+  it("start again after each rejected sender, and share one image", async () => {
+    const prompt = newPrompt("[upstream reject=user delay=400]");
+    const senders = ["ann", "bob", "cas", undefined, undefined, undefined];
+    const responses = await sendAll(senders, prompt);
+    const statuses = responses.map(({ status }) => status);
     expect(statuses.at(0)).toBe(400);
-    expect(statuses.at(-1)).toBe(200);
+    expect(statuses.slice(3)).toEqual([200, 200, 200]);
+    const bodies = await Promise.all(
+      responses.slice(3).map((response) => response.json<{ id: string }>()),
+    );
+    expect(new Set(bodies.map(({ id }) => id)).size).toBe(1);
+  });
+
+  it("count against the limit of generations once", async () => {
+    const limit = vi.spyOn(bindings().RATE_LIMIT_GENERATIONS, "limit");
+    const prompt = newPrompt("[upstream reject=user delay=400]");
+    const responses = await sendAll(["ann", "bob", undefined], prompt);
+    expect(responses.at(-1)?.status).toBe(200);
+    expect(limit).toHaveBeenCalledTimes(3);
+  });
+
+  it("fail with a retryable error, not that of a sender, after six rejected senders", async () => {
+    const prompt = newPrompt("[upstream reject=user delay=400]");
+    const senders = ["ann", "bob", "cas", "dan", "eve", "fay", "gus"];
+    const codes = await Promise.all((await sendAll(senders, prompt)).map(errorOf));
+    expect(codes.filter(([, , param]) => param === "user")).toHaveLength(6);
+    expect(codes.filter(([status]) => status === 502)).toEqual([[502, "upstream_failed", null]]);
+    expect(await upstreamCalls(prompt)).toBe(6);
+  });
+});
+
+describe("a repeated Idempotency-Key of a request that joined another sender's generation", () => {
+  it("starts again with it, and then returns its image", async () => {
+    const progress = vi.spyOn(GenerationClient.prototype, "progress");
+    const prompt = newPrompt("[upstream hold times=1]");
+    const ofAnn = post({ ...SMALL, prompt, user: "ann" });
+    await eventually(() => expect(progress).toHaveBeenCalledTimes(1));
+    const bob = { ...SMALL, prompt, user: "bob", response_format: "url" };
+    const key = { "idempotency-key": crypto.randomUUID() };
+    const first = post(bob, key);
+    await eventually(() => expect(progress).toHaveBeenCalledTimes(2));
+    const repeated = post(bob, key);
+    await eventually(() => expect(progress).toHaveBeenCalledTimes(3));
+    await release(prompt, "block=ann");
+    expect(await errorOf(await ofAnn)).toEqual(BLOCKED);
+    const responses = [await first, await repeated, await post(bob, key)];
+    const bodies = await Promise.all(responses.map((each) => each.json<{ id: string }>()));
+    expect(responses.map(({ status }) => status)).toEqual([200, 200, 200]);
+    expect(new Set(bodies.map(({ id }) => id)).size).toBe(1);
+    expect(await upstreamCalls(prompt)).toBe(2);
+  });
+
+  it("is bound to the image that the other sender's generation completed", async () => {
+    const progress = vi.spyOn(GenerationClient.prototype, "progress");
+    const prompt = newPrompt("[upstream hold times=1]");
+    const ofAnn = post({ ...SMALL, prompt, user: "ann", response_format: "url" });
+    await eventually(() => expect(progress).toHaveBeenCalledTimes(1));
+    const bob = { ...SMALL, prompt, user: "bob", response_format: "url" };
+    const key = { "idempotency-key": crypto.randomUUID() };
+    const ofBob = post(bob, key);
+    await eventually(() => expect(progress).toHaveBeenCalledTimes(2));
+    await release(prompt, "delay=0");
+    const { id } = await (await ofAnn).json<{ id: string }>();
+    expect(await (await ofBob).json()).toMatchObject({ id });
+    // Without the binding, `no-cache` would start another generation.
+    const again = await post(bob, { ...key, "cache-control": "no-cache" });
+    expect(await again.json()).toMatchObject({ id });
+    expect(await upstreamCalls(prompt)).toBe(1);
+  });
+
+  it("shares its own generation, which no cache has, whatever the identifiers", async () => {
+    const prompt = newPrompt("[upstream delay=400]");
+    const key = { "idempotency-key": crypto.randomUUID(), "cache-control": "no-store" };
+    const responses = await Promise.all(
+      ["ann", "bob"].map((user) =>
+        post({ ...SMALL, prompt, user }, { ...key, prefer: "respond-async" }),
+      ),
+    );
+    const locations = responses.map(({ headers }) => headers.get("location"));
+    expect(new Set(locations).size).toBe(1);
+    await eventually(async () =>
+      expect((await fetchWorker(String(locations[0]))).status).toBe(200),
+    );
+    expect(await upstreamCalls(prompt)).toBe(1);
   });
 });

@@ -46,14 +46,6 @@ export const IMAGE_ROWS = {
     message: ({ reason }) => `The response does not match the Accept header: ${reason}.`,
     causes: [
       {
-        example: {
-          code: "not_acceptable",
-          reason: "images are PNG, JPEG, WebP, GIF, AVIF or SVG",
-        },
-        cause: "`Accept` allows only image formats that no model generates.",
-        fix: "Accept PNG, JPEG, WebP or JSON.",
-      },
-      {
         example: { code: "not_acceptable", reason: "several images require JSON" },
         cause:
           "`n` is larger than 1, but `Accept` or a signed URL requests the response as one image file.",

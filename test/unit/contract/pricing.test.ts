@@ -119,6 +119,13 @@ describe("the upper bound of the cost", () => {
     expect(upperBound({ ...body, prompt: "🦊" })).toBe((TEXT + 3) * 5 + 272 * 32);
   });
 
+  it("counts at least one patch for each edge of a very long image", () => {
+    const config = testConfig({ MODELS: "m", DEFAULT_MODEL: "m" });
+    const reserved = cost({ size: "64x8192", quality: "low" }, NONE, config).upperBound();
+    const tokens = Math.ceil(patchTokens(16, 1, 64 * 8192) * 4.5);
+    expect(reserved).toBe(TEXT * 5 + tokens * 40);
+  });
+
   it("covers for size auto every size with at most the pixels of 1536x1024", () => {
     const auto = upperBound({ model: "gpt-image-2" });
     fc.assert(
@@ -256,17 +263,19 @@ describe("the actual cost", () => {
     expect(actual(reportedGeneration(usageOf(reported)))).toBe(10 * 5 + charged * 32);
   });
 
-  it.each([
-    [TABLE - 1, TABLE],
-    [TABLE + 1, TABLE + 1],
-  ])(
-    "of a chat response with %i tokens is that of %i tokens: at least the table's",
-    (reported, charged) => {
+  it.each([1, TABLE - 1, TABLE + 1, 10_000_000])(
+    "of a chat response with %i tokens is that of the table, because they are text",
+    (reported) => {
       expect(actual(reportedGeneration(usageOf(reported), { isChatUsage: true }))).toBe(
-        10 * 5 + charged * 32,
+        10 * 5 + TABLE * 32,
       );
     },
   );
+
+  it("prices no more input tokens than the upstream reports, whatever their kinds", () => {
+    const usage = { ...usageOf(TABLE), input_tokens_details: { image_tokens: 10_000_000 } };
+    expect(actual(reportedGeneration(usage))).toBe(10 * 8 + TABLE * 32);
+  });
 
   it("uses the size and the quality that the upstream chose for auto, but no others", () => {
     const { actual: ofAuto } = cost({ model: "gpt-image-1.5" });
@@ -328,7 +337,7 @@ describe("the actual cost", () => {
       fc.property(tokens, fc.boolean(), (output, isChatUsage) => {
         const charged = actual(reportedGeneration(usageOf(output), { isChatUsage }));
         expect(charged).toBeGreaterThanOrEqual((TABLE / 2) * 32);
-        expect(charged).toBeGreaterThanOrEqual(output * 32);
+        expect(charged).toBeGreaterThanOrEqual(isChatUsage ? TABLE * 32 : output * 32);
       }),
     );
   });

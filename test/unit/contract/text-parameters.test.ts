@@ -6,9 +6,12 @@ describe("bodyOfText", () => {
     expect(
       bodyOfText({ prompt: "7", n: "2", variant: "3", frame_count: "4", stream: "false" }, []),
     ).toEqual({ prompt: "7", n: 2, variant: 3, frame_count: 4, stream: false });
-    expect(bodyOfText({ n: "2.0", variant: "-1", stream: "yes", size: "" }, [])).toEqual({
+    expect(
+      bodyOfText({ n: "2.0", variant: "-1", frame_count: "04", stream: "yes", size: "" }, []),
+    ).toEqual({
       n: "2.0",
       variant: -1,
+      frame_count: "04",
       stream: "yes",
       size: "",
     });

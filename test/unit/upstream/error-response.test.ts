@@ -6,11 +6,11 @@ import { wireOf } from "../../support/failures.ts";
 
 const KEY = "sk-proj-0123456789abcdefghij";
 const PROMPT = "a rather private portrait of my neighbour";
-const SECRETS = [KEY, PROMPT];
+const SENT = { secrets: [KEY, PROMPT], identifiers: ["bob", "ann@example.com"] };
 
 function classified(status: number, body: unknown, retryAfter: string | null = null) {
   const text = typeof body === "string" ? body : JSON.stringify(body);
-  return classifyErrorResponse({ status, retryAfter, text }, SECRETS, Date.now());
+  return classifyErrorResponse({ status, retryAfter, text }, SENT, Date.now());
 }
 
 function envelope(fields: object) {
@@ -69,6 +69,21 @@ describe("an error response of the upstream", () => {
 
   it("keeps its Retry-After if it is a rate limit", () => {
     expect(classified(429, "", "17").failure).toMatchObject({ retryAfterSeconds: 17 });
+  });
+});
+
+describe("an upstream error response", () => {
+  it.each([
+    [{ param: "user" }, true],
+    [{ param: "safety_identifier" }, true],
+    [{ message: "The end user bob is blocked." }, true],
+    [{ message: "ann@example.com is blocked." }, true],
+    [{ code: "identifier_blocked" }, true],
+    [{ message: "The bobsled is not allowed." }, false],
+    [{ param: "prompt" }, false],
+    [{}, false],
+  ])("with %o is about the sender: %s", (fields, isAboutSender) => {
+    expect(classified(400, envelope(fields)).failure).toMatchObject({ isAboutSender });
   });
 });
 
@@ -134,7 +149,7 @@ describe("the message of an upstream error response", () => {
   it("never contains 12 or more consecutive characters of a secret", () => {
     const around = fc.string({ maxLength: 100 });
     const run = fc
-      .tuple(fc.constantFrom(...SECRETS), fc.nat(10), fc.integer({ min: 12, max: 40 }))
+      .tuple(fc.constantFrom(...SENT.secrets), fc.nat(10), fc.integer({ min: 12, max: 40 }))
       .map(([secret, start, length]) => secret.slice(start, start + length))
       .filter((text) => text.length >= 12 && text.trim() === text);
     fc.assert(

@@ -32,7 +32,7 @@ async function read(text: string) {
   const result = await readEventStream(bytesOf(text), {
     collector: new ImageCollector((slot) => slots.push(slot), false),
     onPartialImage: (each) => partials.push(each),
-    secrets: [SECRET],
+    sent: { secrets: [SECRET], identifiers: [] },
   });
   return { result, partials, slots };
 }
