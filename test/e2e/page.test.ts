@@ -18,6 +18,11 @@ const OPEN_MODEL = "stablediffusion";
 /** Every model of the table, and one with open rules. */
 const MODELS = [...KNOWN_MODELS.map(({ id }) => id), OPEN_MODEL].join(",");
 
+/** Returns a prompt for which the simulator does not wait as long as an upstream does. */
+function quickPrompt(): string {
+  return newPrompt("a man walks [upstream delay=0 gap=0]");
+}
+
 const isRequired = process.env["CI"] !== undefined;
 
 if (browserPath === undefined) {
@@ -36,29 +41,40 @@ describe("the browser", () => {
 describe.skipIf(browserPath === undefined)("in a real browser", { timeout: 30_000 }, () => {
   let local: Local;
   let browser: Browser;
+  /** The page of tests without browser options. A page of its own takes a second more. */
+  let sharedPage: Page;
   let page: Page;
   /** Console errors and uncaught exceptions of the page. */
   let pageErrors: string[];
 
   beforeAll(async () => {
     [local, browser] = await Promise.all([startLocal({ SVG_MODELS, MODELS }), startBrowser()]);
+    sharedPage = await (await browser.newContext()).newPage();
   }, 90_000);
   afterAll(async () => {
     await browser.close();
     await local.close();
   });
   afterEach(async () => {
-    await Promise.all(browser.contexts().map((context) => context.close()));
+    const others = browser.contexts().filter((context) => context !== sharedPage.context());
+    await Promise.all(others.map((context) => context.close()));
+    await sharedPage.unrouteAll();
+    sharedPage.removeAllListeners();
+    // The next test starts without a history, and without the requests of this one.
+    if (sharedPage.url().startsWith(local.url)) await sharedPage.evaluate("localStorage.clear()");
+    await sharedPage.goto("about:blank");
   });
 
-  async function open(options: BrowserContextOptions = {}, url = local.url): Promise<void> {
-    const context = await browser.newContext(options);
-    page = await context.newPage();
+  async function open(options?: BrowserContextOptions, url = local.url): Promise<void> {
+    page =
+      options === undefined
+        ? sharedPage
+        : await browser.newContext(options).then((context) => context.newPage());
     pageErrors = errorsOf(page);
     await page.goto(url);
   }
 
-  async function openPage(options: BrowserContextOptions = {}): Promise<void> {
+  async function openPage(options?: BrowserContextOptions): Promise<void> {
     await open(options);
     await page.locator("#model option").first().waitFor({ state: "attached" });
   }
@@ -145,7 +161,7 @@ describe.skipIf(browserPath === undefined)("in a real browser", { timeout: 30_00
         await page.selectOption("#model", model);
         await page.selectOption("#output_format", output_format);
         await page.fill("#size", size);
-        await generate(newPrompt());
+        await generate(quickPrompt());
         await expectState(cost);
         const edges = size.split("x");
         expect(await naturalWidth(page, "#images img")).toBe(Number(edges[0]));
@@ -164,15 +180,15 @@ describe.skipIf(browserPath === undefined)("in a real browser", { timeout: 30_00
     );
 
     it.each<[string, string, Record<string, string>]>([
-      ["shows no cost if the upstream reports no tokens", "[upstream usage=none]", {}],
+      ["shows no cost if the upstream reports no tokens", "[upstream usage=none gap=0]", {}],
       [
         "shows no cost of another size at a price per image",
-        "",
+        "[upstream delay=0]",
         { model: "dall-e-2", size: "256x256" },
       ],
       [
         "shows no cost of another quality at a price per image",
-        "",
+        "[upstream delay=0]",
         { model: "dall-e-3", quality: "hd" },
       ],
     ])("%s", async (_, directives, form) => {
@@ -187,7 +203,7 @@ describe.skipIf(browserPath === undefined)("in a real browser", { timeout: 30_00
       await page.selectOption("#model", "dall-e-2");
       await page.fill("#size", "256x256");
       await page.fill("#n", "3");
-      await generate(newPrompt());
+      await generate(quickPrompt());
       await expectState(/: cache miss/);
       expect(await page.locator("#images img").count()).toBe(3);
     });
@@ -236,7 +252,7 @@ describe.skipIf(browserPath === undefined)("in a real browser", { timeout: 30_00
       expect(await page.textContent("#curl")).not.toContain("frame");
       await fillForm({ size: GIF.size, frame_count: "17", frame_duration_ms: "50" });
       expect(await page.textContent("#curl")).toContain('"frame_count":17,"frame_duration_ms":50');
-      await generate(newPrompt());
+      await generate(quickPrompt());
       await page.locator("#error-frame_count").filter({ hasText: "at most 16" }).waitFor();
       await page.selectOption("#output_format", "png");
       expect(await page.isVisible("#frame_count")).toBe(false);
@@ -250,7 +266,7 @@ describe.skipIf(browserPath === undefined)("in a real browser", { timeout: 30_00
       expect(await page.textContent("#size-rule")).toBe("auto, or WIDTHxHEIGHT, up to 8192");
       const [request] = await Promise.all([
         page.waitForRequest((request) => request.method() === "POST"),
-        generate(newPrompt("[upstream reject=stream]")),
+        generate(newPrompt("[upstream reject=stream delay=0]")),
       ]);
       expect(request.postDataJSON()).toMatchObject({ quality: "draft" });
       await expectState(/: cache miss/);
@@ -296,7 +312,7 @@ describe.skipIf(browserPath === undefined)("in a real browser", { timeout: 30_00
     it("shows an error next to the field that caused it", async () => {
       await openPage();
       await page.fill("#size", "1x1");
-      await generate(newPrompt());
+      await generate(quickPrompt());
       await page.locator("#error-size").filter({ hasText: "not supported" }).waitFor();
       expect(await page.getAttribute("#size", "aria-invalid")).toBe("true");
       expect(await focused()).toBe("size");
@@ -390,7 +406,7 @@ describe.skipIf(browserPath === undefined)("in a real browser", { timeout: 30_00
       expect(await page.textContent("#curl")).toContain('"complexity":"low"');
       const [request] = await Promise.all([
         page.waitForRequest((request) => request.method() === "POST"),
-        generate(newPrompt()),
+        generate(quickPrompt()),
       ]);
       expect(request.postDataJSON()).toMatchObject({ complexity: "low", stream: true });
       await expectState(/: cache miss/);
@@ -398,7 +414,7 @@ describe.skipIf(browserPath === undefined)("in a real browser", { timeout: 30_00
 
     it("keeps an image that fails to load in its history, until the gateway no longer has it", async () => {
       await openPage();
-      await generate(newPrompt());
+      await generate(quickPrompt());
       await expectState(/: cache miss/);
       const history = page.locator("#history");
       const reload = async (respond: (route: Route) => Promise<void>) => {
@@ -424,7 +440,7 @@ describe.skipIf(browserPath === undefined)("in a real browser", { timeout: 30_00
     it("adds a generated image to its history even if the file fails to load", async () => {
       await openPage();
       await page.route("**/v1/images/gen_*/*", (route) => route.abort());
-      await generate(newPrompt());
+      await generate(quickPrompt());
       await expectState(/: cache miss/);
       expect(await page.textContent(".image-info .hint")).toBe("Not loaded.");
       expect(await page.locator("#history li").count()).toBe(1);
@@ -433,7 +449,7 @@ describe.skipIf(browserPath === undefined)("in a real browser", { timeout: 30_00
     it("shows an SVG of its history on the page instead of a download", async () => {
       await openPage();
       await fillForm(SVG);
-      await generate(newPrompt());
+      await generate(quickPrompt());
       await expectState(/: cache miss/);
       const source = await page.getAttribute("#images img", "src");
       await page.reload();
@@ -448,7 +464,7 @@ describe.skipIf(browserPath === undefined)("in a real browser", { timeout: 30_00
 
     it("deletes its history when the user clears it", async () => {
       await openPage();
-      await generate(newPrompt());
+      await generate(quickPrompt());
       await expectState(/: cache miss/);
       await page.click("#clear");
       expect(await page.locator("#history img").count()).toBe(0);
@@ -458,7 +474,7 @@ describe.skipIf(browserPath === undefined)("in a real browser", { timeout: 30_00
 
     it("generates on Ctrl+Enter, without a mouse", async () => {
       await openPage();
-      await page.keyboard.type(newPrompt());
+      await page.keyboard.type(quickPrompt());
       await page.keyboard.press("Control+Enter");
       await expectState(/: cache miss/);
     });
@@ -469,7 +485,7 @@ describe.skipIf(browserPath === undefined)("in a real browser", { timeout: 30_00
       ["a phone", { viewport: { width: 360, height: 740 } }],
     ])("has no serious accessibility violations: %s", async (_, options) => {
       await openPage(options);
-      await generate(newPrompt());
+      await generate(quickPrompt());
       await expectState(/: cache miss/);
       await page.fill("#size", "1x1");
       await page.click("#generate");
@@ -529,7 +545,7 @@ describe.skipIf(browserPath === undefined)("in a real browser", { timeout: 30_00
     }
 
     it("generates with fetch, reads the response headers and shows the image in an <img>", async () => {
-      await open({}, origin);
+      await open(undefined, origin);
       const result = await page.evaluate(
         async ([url, prompt]) => {
           const response = await fetch(`${url}/v1/images/generations`, {
@@ -547,7 +563,7 @@ describe.skipIf(browserPath === undefined)("in a real browser", { timeout: 30_00
             cacheStatus: response.headers.get("cache-status"),
           };
         },
-        [local.url, newPrompt()] as const,
+        [local.url, quickPrompt()] as const,
       );
       expect(result).toEqual({
         width: 256,
@@ -558,7 +574,7 @@ describe.skipIf(browserPath === undefined)("in a real browser", { timeout: 30_00
     });
 
     it("reads the code of an error response", async () => {
-      await open({}, origin);
+      await open(undefined, origin);
       const code = await page.evaluate(async (url) => {
         const response = await fetch(`${url}/v1/images/generations`, { method: "POST", body: "x" });
         const { error } = (await response.json()) as { error: { code: string } };
@@ -568,7 +584,7 @@ describe.skipIf(browserPath === undefined)("in a real browser", { timeout: 30_00
     });
 
     it("generates, streams and reads errors with the OpenAI SDK", async () => {
-      await open({}, origin);
+      await open(undefined, origin);
       const content = 'import OpenAI from "/openai/index.mjs"; globalThis.OpenAI = OpenAI;';
       await page.addScriptTag({ type: "module", content });
       await page.waitForFunction(() => "OpenAI" in globalThis);
@@ -594,7 +610,7 @@ describe.skipIf(browserPath === undefined)("in a real browser", { timeout: 30_00
             .catch((error: unknown) => (error as { code: string }).code);
           return { start: generated.data?.[0]?.b64_json?.slice(0, 11), types, errorCode };
         },
-        [local.url, newPrompt()] as const,
+        [local.url, quickPrompt()] as const,
       );
       expect(result).toEqual({
         start: "iVBORw0KGgo",
