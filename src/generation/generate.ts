@@ -58,6 +58,7 @@ export async function generate(
 ): Promise<GenerationResult> {
   const { config, event } = context;
   const { directives } = options;
+  const { account } = options.caller.payer;
   const format = imageFormat(request.delivery);
   const keys = await requestKeys(request.spec, config.upstream.baseUrl);
   const identity = await identityOf(request.upstream, keys.key);
@@ -79,7 +80,7 @@ export async function generate(
       : await joinOrStart(request, {
           ...options,
           keys,
-          identity,
+          sent: await sentIdentity(request, { identity, account, key: keys.key }, config),
           claim,
           isShared,
           maxAgeSeconds,
@@ -151,8 +152,8 @@ async function lookupBoundGeneration(
 
 interface StartOptions extends GenerateOptions {
   keys: RequestKeys;
-  /** The identity of the sender, if the client sent identifiers. */
-  identity: string | undefined;
+  /** The identity that the upstream is sent if this request starts a generation. */
+  sent: SentIdentity;
   /** How often the request has started again, after the failure of another sender. */
   restarts?: number;
   claim: IdempotencyClaim | undefined;
@@ -168,11 +169,9 @@ async function joinOrStart(
   request: ImageRequest,
   options: StartOptions,
 ): Promise<GenerationResult> {
-  const { keys, identity, claim, directives, isShared, maxAgeSeconds, caller, context } = options;
+  const { keys, sent, claim, directives, isShared, maxAgeSeconds, caller, context } = options;
   const { config } = context;
-  const { account } = caller.payer;
-  const sent = await sentIdentity(request, { identity, account, key: keys.key }, config);
-  const joined = isShared ? await lookupInObjects(request, sent, options) : undefined;
+  const joined = isShared ? await lookupInObjects(request, options) : undefined;
   if (joined !== undefined) return joined;
   if (directives.onlyIfCached) throw new GatewayError({ code: "not_cached" });
   if (options.restarts === undefined) await limitRate(config, "generations", caller.rateKey);
@@ -190,7 +189,7 @@ async function joinOrStart(
   const { waitsForTurn = false } = options;
   const { started, client } = await startGeneration(config, name, start, { waitsForTurn });
   if (started.failure !== undefined) throw new GatewayError(started.failure);
-  if (started.joined) return joinedResult(started, client, request, sent, options);
+  if (started.joined) return joinedResult(started, client, request, options);
   const outcome = { kind: options.kind, collapsed: false, stored: !directives.noStore };
   return { kind: "pending", isRunning: false, created: started.created, client, outcome };
 }
@@ -201,7 +200,6 @@ async function joinOrStart(
  */
 async function lookupInObjects(
   request: ImageRequest,
-  sent: SentIdentity,
   options: StartOptions,
 ): Promise<GenerationResult | undefined> {
   const { keys, maxAgeSeconds, directives, nowMs, context } = options;
@@ -213,7 +211,7 @@ async function lookupInObjects(
     const acceptable = { maxAgeSeconds, orInProgress: !onlyIfCached };
     const lookup = await lookupInObject(context.config, name, acceptable);
     if (lookup !== undefined) {
-      return joinedResult(lookup.found, lookup.client, request, sent, options);
+      return joinedResult(lookup.found, lookup.client, request, options);
     }
   }
   return undefined;
@@ -232,10 +230,10 @@ function joinedResult(
   joined: StartResponse,
   client: GenerationClient,
   request: ImageRequest,
-  { identity }: SentIdentity,
   options: StartOptions,
 ): GenerationResult {
   const { context, kind, claim, isShared, restarts = 0 } = options;
+  const { identity } = options.sent;
   const result = resultOfProgress(joined, client, context, kind);
   // A generation that is not shared is joined under one Idempotency-Key only, by the same caller.
   const isOther = isShared && isAnotherSender(joined.identity, identity);

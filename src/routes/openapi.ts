@@ -15,16 +15,14 @@ export function openApiRoute(app: Hono<AppEnv>): void {
     const { origin } = new URL(c.req.url);
     // OpenAI shuts a model down at the start of a day.
     const name = `${origin} ${dayOf(nowSeconds())}`;
-    const known = documents.get(config);
-    const document = known?.name === name ? known.document : await newDocument(origin, config);
-    documents.set(config, { name, document });
+    let latest = documents.get(config);
+    if (latest?.name !== name) {
+      // Loaded on demand: building the schemas at start-up would delay the first request of an instance.
+      const { openApiDocument } = await import("../openapi/document.ts");
+      latest = { name, document: openApiDocument(origin, config, Date.now()) };
+      documents.set(config, latest);
+    }
     c.header("cache-control", `public, max-age=${MAX_AGE_SECONDS}`);
-    return c.json(document);
+    return c.json(latest.document);
   });
-}
-
-async function newDocument(origin: string, config: Config): Promise<object> {
-  // Loaded on demand: building the schemas at start-up would delay the first request of an instance.
-  const { openApiDocument } = await import("../openapi/document.ts");
-  return openApiDocument(origin, config, Date.now());
 }

@@ -68,8 +68,8 @@ export async function dispatch(
   const { signal } = timeout;
   const timer = setTimeout(() => timeout.abort(), timeoutSeconds * 1000);
   try {
-    const response = await send(request, options.config, apiKey, { signal, deadlineMs });
     const sent = sentTexts(request, apiKey);
+    const response = await send(request, options.config, apiKey, { signal, deadlineMs, sent });
     const acceptsSvg = request.spec.options?.output_format === "svg";
     const collector = new ImageCollector(options.sink, acceptsSvg);
     return isEventStream(response)
@@ -103,7 +103,7 @@ async function send(
   request: ImageRequest,
   config: UpstreamConfig,
   apiKey: string,
-  { signal, deadlineMs }: { signal: AbortSignal; deadlineMs: number },
+  { signal, deadlineMs, sent }: { signal: AbortSignal; deadlineMs: number; sent: SentTexts },
 ): Promise<Response> {
   const { baseUrl, maxRetries } = config;
   const body = JSON.stringify(upstreamBody(request, config));
@@ -133,7 +133,6 @@ async function send(
       retryAfter: response.headers.get("retry-after"),
       text: await readErrorBody(response),
     };
-    const sent = sentTexts(request, apiKey);
     const { failure, retryable } = classifyErrorResponse(errorResponse, sent, Date.now());
     const retryAfterSeconds =
       failure.code === "upstream_rate_limited" ? failure.retryAfterSeconds : undefined;

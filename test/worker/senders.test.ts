@@ -24,10 +24,16 @@ const BLOCKED = [400, "moderation_blocked", null];
 
 /** Releases the call that the upstream holds for a prompt. */
 async function release(prompt: string, directives: string): Promise<void> {
+  const url = releaseUrl(prompt, directives);
+  await eventually(async () => expect((await fetch(url)).status).toBe(204));
+}
+
+/** Returns the URL that releases a call. Its response is 404 if the upstream holds none for the prompt. */
+function releaseUrl(prompt: string, directives: string): URL {
   const url = new URL("/release", inject("upstreamUrl"));
   url.searchParams.set("prompt", prompt);
   url.searchParams.set("as", directives);
-  await eventually(async () => expect((await fetch(url)).status).toBe(204));
+  return url;
 }
 
 /**
@@ -227,7 +233,10 @@ describe("another error of a request with an identifier", () => {
 });
 
 describe("requests that join the generation of a rejected sender", () => {
-  /** Sends requests one after the other, so that each joins the generation of the first one. */
+  /**
+   * Sends requests, each of which joins the generation of the first one, while the upstream holds every call.
+   * Then the upstream rejects each call with a `user`, and generates an image for any other.
+   */
   async function sendAll(users: readonly (string | undefined)[], prompt: string) {
     const progress = vi.spyOn(GenerationClient.prototype, "progress");
     const responses: Promise<Response>[] = [];
@@ -235,11 +244,17 @@ describe("requests that join the generation of a rejected sender", () => {
       responses.push(post({ ...SMALL, prompt, user, response_format: "url" }));
       await eventually(() => expect(progress.mock.calls.length).toBe(responses.length));
     }
-    return Promise.all(responses);
+    let ended: Response[] | undefined;
+    const all = Promise.all(responses).then((each) => (ended = each));
+    await eventually(async () => {
+      await fetch(releaseUrl(prompt, "reject=user"));
+      expect(ended).toBeDefined();
+    });
+    return all;
   }
 
   it("start again after each rejected sender, and share one image", async () => {
-    const prompt = newPrompt("[upstream reject=user delay=400]");
+    const prompt = newPrompt("[upstream hold]");
     const senders = ["ann", "bob", "cas", undefined, undefined, undefined];
     const responses = await sendAll(senders, prompt);
     const statuses = responses.map(({ status }) => status);
@@ -253,14 +268,14 @@ describe("requests that join the generation of a rejected sender", () => {
 
   it("count against the limit of generations once", async () => {
     const limit = vi.spyOn(bindings().RATE_LIMIT_GENERATIONS, "limit");
-    const prompt = newPrompt("[upstream reject=user delay=400]");
+    const prompt = newPrompt("[upstream hold]");
     const responses = await sendAll(["ann", "bob", undefined], prompt);
     expect(responses.at(-1)?.status).toBe(200);
     expect(limit).toHaveBeenCalledTimes(3);
   });
 
   it("fail with a retryable error, not that of a sender, after six rejected senders", async () => {
-    const prompt = newPrompt("[upstream reject=user delay=400]");
+    const prompt = newPrompt("[upstream hold]");
     const senders = ["ann", "bob", "cas", "dan", "eve", "fay", "gus"];
     const codes = await Promise.all((await sendAll(senders, prompt)).map(errorOf));
     expect(codes.filter(([, , param]) => param === "user")).toHaveLength(6);
@@ -309,7 +324,7 @@ describe("a repeated Idempotency-Key of a request that joined another sender's g
   });
 
   it("shares its own generation, which no cache has, whatever the identifiers", async () => {
-    const prompt = newPrompt("[upstream delay=400]");
+    const prompt = newPrompt("[upstream hold]");
     const key = { "idempotency-key": crypto.randomUUID(), "cache-control": "no-store" };
     const responses = await Promise.all(
       ["ann", "bob"].map((user) =>
@@ -318,6 +333,7 @@ describe("a repeated Idempotency-Key of a request that joined another sender's g
     );
     const locations = responses.map(({ headers }) => headers.get("location"));
     expect(new Set(locations).size).toBe(1);
+    await release(prompt, "delay=0");
     await eventually(async () =>
       expect((await fetchWorker(String(locations[0]))).status).toBe(200),
     );
