@@ -32,10 +32,11 @@ export interface PendingGeneration {
   joiner?: Joiner;
 }
 
-/** How a request goes on that joined the generation of another sender. */
+/** The callbacks of a request that joined the generation of another sender. */
 export interface Joiner {
-  /** Starts again if the failure belongs to the other sender; otherwise `undefined`. */
+  /** Joins or starts the next generation if the failure belongs to the other sender; otherwise `undefined`. */
   onFailure(failure: Failure): Promise<GenerationResult | undefined>;
+  /** Binds the request's Idempotency-Key, if it has one, to the generation. */
   onCompletion(): Promise<void>;
 }
 

@@ -58,8 +58,8 @@ export interface ResponseOptions {
  * Returns the response for a generation, in the requested form: events, an image, or JSON. If the client
  * does not wait for the end, the response is 202 with the URL for polling.
  *
- * If the generation may fail because of another sender, that URL is a job's. The job starts another
- * generation then, which nothing would do for a request that has ended.
+ * If the generation may fail because of another sender, that URL is a job's: after the response, only a job
+ * can start another generation for this request.
  *
  * @throws {GatewayError} the failure of the generation
  */
