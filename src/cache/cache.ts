@@ -25,20 +25,19 @@ export interface Cache {
    */
   image(id: string, index: number, ageSeconds: number): Promise<CachedImage | undefined>;
   /**
-   * Stores the images, then the record, so that a stored record never names an image that is not.
+   * Stores the bytes of one image.
    *
-   * @param readImage returns the bytes of one image; called for one image at a time
+   * @throws {Error} if the record has no such image of this size
    */
-  store(
-    key: string,
-    record: GenerationRecord,
-    readImage: (index: number) => Uint8Array,
-  ): Promise<void>;
-  /**
-   * Deletes a generation with its images, and the record of its request key unless that record
-   * belongs to another generation.
-   */
-  delete(key: string, record: GenerationRecord): Promise<void>;
+  storeImage(record: GenerationRecord, index: number, bytes: Uint8Array): Promise<void>;
+  /** Stores a record by its id. Its images must be stored already. */
+  storeById(record: GenerationRecord, key: string): Promise<void>;
+  /** Stores a record under its request key. Only the key's Generation object may do so. */
+  storeByKey(key: string, record: GenerationRecord): Promise<void>;
+  /** Deletes a generation by its id, with its images. */
+  deleteById(record: GenerationRecord): Promise<void>;
+  /** Deletes the record under a request key. Only the key's Generation object may do so. */
+  deleteByKey(key: string): Promise<void>;
 }
 
 /** An image, with its bytes as a native stream. */
@@ -125,34 +124,43 @@ export function kvCache({ cache: kv, cacheTtlSeconds }: Config): Cache {
       return undefined;
     },
 
-    async store(key, record, readImage) {
-      const expirationTtl = cacheTtlSeconds + IMAGE_GRACE_SECONDS;
-      for (const [index, { type, bytes: sizeBytes }] of record.images.entries()) {
-        const bytes = readImage(index);
-        if (bytes.byteLength !== sizeBytes) throw new Error("an image does not match its record");
-        const metadata = { type, sizeBytes };
-        await kv.put(`image/${record.id}/${index}`, bytes, { expirationTtl, metadata });
+    async storeImage({ id, images }, index, bytes) {
+      const image = images[index];
+      if (image?.bytes !== bytes.byteLength) {
+        throw new Error("an image does not match its record");
       }
-      const json = JSON.stringify(record);
-      await kv.put(`generation/${record.id}`, json, { expirationTtl, metadata: { key } });
-      await kv.put(`request/${key}`, json, { expirationTtl: cacheTtlSeconds });
+      const metadata = { type: image.type, sizeBytes: image.bytes };
+      const expirationTtl = cacheTtlSeconds + IMAGE_GRACE_SECONDS;
+      await kv.put(`image/${id}/${index}`, bytes, { expirationTtl, metadata });
     },
 
-    async delete(key, { id, images }) {
-      const current = parseRecord(await kv.get(`request/${key}`, "json"));
-      // Without a record too: this location may have cached a miss before the record was written.
-      if (current === undefined || current.id === id) await deleteKey(kv, `request/${key}`);
-      await Promise.all(images.map((_, index) => deleteKey(kv, `image/${id}/${index}`)));
-      // Deleted last, so that a deletion that failed halfway can be retried by id.
-      await deleteKey(kv, `generation/${id}`);
+    async storeById(record, key) {
+      const expirationTtl = cacheTtlSeconds + IMAGE_GRACE_SECONDS;
+      const json = JSON.stringify(record);
+      await kv.put(`generation/${record.id}`, json, { expirationTtl, metadata: { key } });
     },
+
+    async storeByKey(key, record) {
+      const json = JSON.stringify(record);
+      await retryWrite(() => kv.put(`request/${key}`, json, { expirationTtl: cacheTtlSeconds }));
+    },
+
+    async deleteById({ id, images }) {
+      const names = images.map((_, index) => `image/${id}/${index}`);
+      await Promise.all(names.map((name) => retryWrite(() => kv.delete(name))));
+      // Deleted last, so that a deletion that failed halfway can be retried by id.
+      await retryWrite(() => kv.delete(`generation/${id}`));
+    },
+
+    deleteByKey: (key) => retryWrite(() => kv.delete(`request/${key}`)),
   };
 }
 
-async function deleteKey(kv: KVNamespace, key: string): Promise<void> {
+/** Writes to KV, retrying twice: another write to the key may have been less than a second ago. */
+async function retryWrite(write: () => Promise<void>): Promise<void> {
   for (let attempt = 1; ; attempt += 1) {
     try {
-      await kv.delete(key);
+      await write();
       return;
     } catch (error) {
       if (attempt === WRITE_ATTEMPTS) throw error;

@@ -70,6 +70,7 @@ export type Failure =
   | { code: "upstream_outcome_unknown" }
   | { code: "idempotency_key_reused" }
   | { code: "generation_not_found" }
+  | { code: "generation_in_progress" }
   | { code: "batch_not_found" }
   /** `failure` is that of one request of a batch, and `at` is its position: `requests[0]`. */
   | { code: "invalid_batch_request"; at: string; failure: Failure }

@@ -1,6 +1,6 @@
 import { defaultResponseFormat, type ResponseFormat } from "../contract/models.ts";
 import type { GenerationRecord } from "../contract/record.ts";
-import { GatewayError } from "../errors/failure.ts";
+import type { Failure } from "../errors/failure.ts";
 import { errorFields, log } from "../telemetry/log.ts";
 import type { GenerationContext } from "./context.ts";
 import { moderationBlockOf } from "./moderation-block.ts";
@@ -12,6 +12,8 @@ export type CacheLookup =
   | { kind: "hit"; generation: CompletedGeneration }
   /** The record is older than the request accepts. */
   | { kind: "stale" }
+  /** The upstream has recently blocked the request. */
+  | { kind: "blocked"; failure: Failure }
   | { kind: "miss" };
 
 /**
@@ -19,7 +21,6 @@ export type CacheLookup =
  * keys of a request whose model is retired are read at the same time, and the first one wins.
  *
  * @param identity of the sender: only its own moderation blocks count, and those of requests without one
- * @throws {GatewayError} `moderation_blocked` if the upstream has recently blocked the request
  */
 export async function lookupByKey(
   { key, retiredKey }: RequestKeys,
@@ -36,8 +37,7 @@ export async function lookupByKey(
   const records = read.filter((record) => record !== undefined);
   if (records.length === 0) {
     const block = await readOrMiss(context, () => moderationBlockOf(key, identity, cache));
-    if (block !== undefined) throw new GatewayError(block);
-    return { kind: "miss" };
+    return block === undefined ? { kind: "miss" } : { kind: "blocked", failure: block };
   }
   const fresh = records.filter((record) => hitOutcome(record, config).ageSeconds <= maxAgeSeconds);
   if (fresh.length === 0) return { kind: "stale" };

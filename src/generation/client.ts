@@ -131,7 +131,15 @@ const TURN_ATTEMPTS = 60;
 const TURN_PAUSE_MS = 1000;
 
 /**
- * Starts a generation in its Durable Object, or joins the current one.
+ * How many objects a start tries whose generation it does not accept, one after the other. After them it
+ * starts in a new one.
+ */
+const MAX_OBJECTS = 5;
+
+/**
+ * Starts a generation in its Durable Object, or joins the current one. If the request does not accept the one
+ * that the object has, tries the object that is named after that one. So all requests that do not accept it
+ * share one generation, and nothing that was paid for is replaced before its successor exists.
  *
  * @param name of the object; `undefined` for a new one
  * @param waitsForTurn true to retry while the caller has too many generations in progress
@@ -143,11 +151,19 @@ export async function startGeneration(
   { waitsForTurn }: { waitsForTurn: boolean },
 ): Promise<{ started: StartResponse; client: GenerationClient }> {
   const objects = config.generations;
-  const objectId = name === undefined ? objects.newUniqueId() : objects.idFromName(name);
-  const attempts = waitsForTurn ? TURN_ATTEMPTS : 1;
-  for (let attempt = 1; ; attempt += 1) {
+  let objectId = name === undefined ? objects.newUniqueId() : objects.idFromName(name);
+  let tries = 1;
+  let turns = waitsForTurn ? TURN_ATTEMPTS : 1;
+  for (;;) {
     const started = await retryRpc(() => objects.get(objectId).start(request));
-    if (started.failure?.code !== "rate_limit_exceeded" || attempt >= attempts) {
+    if (started.isUnacceptable === true) {
+      const next = `${request.key}/${started.id}`;
+      objectId = tries < MAX_OBJECTS ? objects.idFromName(next) : objects.newUniqueId();
+      tries += 1;
+      continue;
+    }
+    turns -= 1;
+    if (started.failure?.code !== "rate_limit_exceeded" || turns === 0) {
       return { started, client: new GenerationClient(config, objectId, started.id) };
     }
     await scheduler.wait(TURN_PAUSE_MS);
@@ -173,6 +189,12 @@ export async function lookupInObject(
   const found = await retryRpc(() => objects.get(objectId).made(maxAgeSeconds, orInProgress));
   if (found === undefined) return undefined;
   return { found, client: new GenerationClient(config, objectId, found.id) };
+}
+
+/** Deletes the record of a generation under its request key in KV, unless another one was written since. */
+export async function withdrawRecord(config: Config, key: string, id: string): Promise<void> {
+  const objects = config.generations;
+  await retryRpc(() => objects.get(objects.idFromName(key)).withdraw(key, id));
 }
 
 /** Returns the client of the Durable Object that an id belongs to; `undefined` for another kind of id. */

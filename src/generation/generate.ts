@@ -1,16 +1,20 @@
 import type { Caller } from "../access/caller.ts";
-import { limitRate } from "../access/rate-limit.ts";
-import type { ResponseFormat } from "../contract/models.ts";
 import type { ImageSpec } from "../contract/image-spec.ts";
 import { imageFormat, type ImageRequest } from "../contract/request.ts";
 import { msSinceShutdown, retirementOf } from "../contract/retirement.ts";
 import { toStoredRequest } from "../contract/stored-request.ts";
-import { GatewayError, mayHaveCharged } from "../errors/failure.ts";
+import { GatewayError } from "../errors/failure.ts";
 import type { CacheDirectives } from "../lib/cache-control.ts";
-import { lookupByKey, lookupCachedById } from "./cache-lookup.ts";
-import { clientOf, lookupInObject, startGeneration, type GenerationClient } from "./client.ts";
+import { lookupByKey, type CacheLookup } from "./cache-lookup.ts";
+import { lookupInObject, startGeneration, type GenerationClient } from "./client.ts";
 import type { GenerationContext } from "./context.ts";
-import { claimIdempotencyKey, IDEMPOTENCY_SECONDS, type IdempotencyClaim } from "./idempotency.ts";
+import {
+  claimOf,
+  IDEMPOTENCY_SECONDS,
+  keyState,
+  type KeyClaim,
+  type KeyState,
+} from "./idempotency.ts";
 import {
   identityOf,
   isAnotherSender,
@@ -19,14 +23,9 @@ import {
   type SentIdentity,
 } from "./identity.ts";
 import { requestIdentity, requestKeys, type RequestKeys } from "./key.ts";
-import { WITHOUT_WAITING, type Progress, type StartResponse } from "./protocol.ts";
-import {
-  completedGeneration,
-  generationIdOf,
-  hitOutcome,
-  type GenerationResult,
-  type Joiner,
-} from "./result.ts";
+import { lookupBound, resultOfProgress } from "./lookup.ts";
+import type { StartResponse } from "./protocol.ts";
+import { closeImages, type GenerationResult, type Joiner } from "./result.ts";
 
 /** The options of a request that its spec does not have. */
 export interface GenerateOptions {
@@ -46,6 +45,8 @@ const RETENTION_SECONDS = 10 * 60;
  * Returns the generation for a request: from KV if a cached copy is acceptable, otherwise from the key's
  * Durable Object, which starts it unless it is already running.
  *
+ * A request that starts nothing claims no Idempotency-Key, and counts against no limit.
+ *
  * @throws {GatewayError} `not_cached` if the client forbids to generate; `moderation_blocked` if the
  *   upstream has recently blocked the request; `idempotency_key_reused`; `rate_limit_exceeded` and
  *   `budget_exceeded` if the caller has reached a limit; the failure of the generation that it joins or that
@@ -61,93 +62,51 @@ export async function generate(
   const { account } = options.caller.payer;
   const format = imageFormat(request.delivery);
   const keys = await requestKeys(request.spec, config.upstream.baseUrl);
-  const identity = await identityOf(request.upstream, keys.key);
-  const claim = await claimKey(request.spec, keys, options, context);
-  const bound = await lookupBoundGeneration(claim, format, context);
-  if (bound !== undefined) return bound;
-
+  const [identity, claim] = await Promise.all([
+    identityOf(request.upstream, keys.key),
+    claimOfRequest(request.spec, keys, options),
+  ]);
   const isShared = !directives.noStore && !directives.noCache;
   const maxAgeSeconds = Math.min(
     directives.maxAgeSeconds ?? Number.MAX_SAFE_INTEGER,
     config.cacheTtlSeconds - 1,
   );
-  const cached = isShared
-    ? await event.time("cache", () => lookupByKey(keys, identity, format, maxAgeSeconds, context))
-    : undefined;
-  const result =
-    cached?.kind === "hit"
-      ? cached.generation
-      : await joinOrStart(request, {
-          ...options,
-          keys,
-          sent: await sentIdentity(request, { identity, account, key: keys.key }, config),
-          claim,
-          isShared,
-          maxAgeSeconds,
-          context,
-          // "bypass": the request does not read the cache, or does not accept the cached record.
-          kind: cached?.kind === "miss" ? "miss" : "bypass",
-        });
-  await bindUnlessJoiner(claim, result);
-  return result;
+  const [cached, key] = await Promise.all([
+    isShared
+      ? event.time("cache", () => lookupByKey(keys, identity, format, maxAgeSeconds, context))
+      : BYPASS,
+    claim === undefined ? FREE : keyState(config, claim),
+  ]);
+  const bound = await lookupBound(key, format, context);
+  if (bound !== undefined) {
+    if (cached.kind === "hit") await closeImages(cached.generation);
+    return bound;
+  }
+  if (cached.kind === "hit") return cached.generation;
+  if (cached.kind === "blocked") throw new GatewayError(cached.failure);
+  return joinOrStart(request, {
+    ...options,
+    keys,
+    sent: await sentIdentity(request, { identity, account, key: keys.key }, config),
+    claim: claim && { ...claim, replaces: key.kind === "held" ? key.generationId : undefined },
+    isShared,
+    maxAgeSeconds,
+    context,
+    // "bypass": the request does not read the cache, or does not accept the cached record.
+    kind: cached.kind === "miss" ? "miss" : "bypass",
+  });
 }
 
-/** Binds an Idempotency-Key, except to a generation that may still fail because of another sender. */
-async function bindUnlessJoiner(
-  claim: IdempotencyClaim | undefined,
-  result: GenerationResult,
-): Promise<void> {
-  if (result.kind === "pending" && result.joiner !== undefined) return;
-  await claim?.bind(generationIdOf(result));
-}
+const BYPASS: CacheLookup = { kind: "stale" };
+const FREE: KeyState = { kind: "free" };
 
-/**
- * Returns the generation of an id, from KV or from its Durable Object; `undefined` if neither has it.
- *
- * @param format how its images are delivered; the model's default if absent
- * @throws {GatewayError} the failure of the generation
- */
-export async function lookupById(
-  id: string,
-  format: ResponseFormat | undefined,
-  context: GenerationContext,
-): Promise<GenerationResult | undefined> {
-  const { config, event } = context;
-  const cached = await event.time("cache", () => lookupCachedById(id, format, context));
-  if (cached !== undefined) return cached;
-  const client = clientOf(config, id);
-  const progress = await client?.progress(WITHOUT_WAITING);
-  if (client === undefined || progress === undefined) return undefined;
-  return resultOfProgress(progress, client, context, "miss");
-}
-
-async function claimKey(
+async function claimOfRequest(
   spec: ImageSpec,
   keys: RequestKeys,
   { caller, idempotencyKey }: GenerateOptions,
-  { config }: GenerationContext,
-): Promise<IdempotencyClaim | undefined> {
+): Promise<KeyClaim | undefined> {
   if (idempotencyKey === undefined) return undefined;
-  const identity = await requestIdentity(spec, keys);
-  return claimIdempotencyKey(config, caller.principal, idempotencyKey, identity);
-}
-
-/**
- * Returns the generation that the Idempotency-Key is bound to. If that generation failed, the request
- * may start another one only if that cannot pay twice.
- */
-async function lookupBoundGeneration(
-  claim: IdempotencyClaim | undefined,
-  format: ResponseFormat,
-  context: GenerationContext,
-): Promise<GenerationResult | undefined> {
-  if (claim?.generationId === undefined) return undefined;
-  try {
-    return await lookupById(claim.generationId, format, context);
-  } catch (error) {
-    if (error instanceof GatewayError && !mayHaveCharged(error.failure)) return undefined;
-    throw error;
-  }
+  return claimOf(caller.principal, idempotencyKey, await requestIdentity(spec, keys));
 }
 
 interface StartOptions extends GenerateOptions {
@@ -156,13 +115,19 @@ interface StartOptions extends GenerateOptions {
   sent: SentIdentity;
   /** How often the request has started again, after the failure of another sender. */
   restarts?: number;
-  claim: IdempotencyClaim | undefined;
+  claim: KeyClaim | undefined;
   /** True if a generation of another request is acceptable. */
   isShared: boolean;
   maxAgeSeconds: number;
   context: GenerationContext;
   kind: "miss" | "bypass";
 }
+
+/**
+ * How often a request starts while another one with its Idempotency-Key starts too, and is then refused or
+ * fails.
+ */
+const MAX_CLAIMS = 5;
 
 /** Joins a generation in a Durable Object, or starts one there. */
 async function joinOrStart(
@@ -171,10 +136,10 @@ async function joinOrStart(
 ): Promise<GenerationResult> {
   const { keys, sent, claim, directives, isShared, maxAgeSeconds, caller, context } = options;
   const { config } = context;
+  const { waitsForTurn = false } = options;
   const joined = isShared ? await lookupInObjects(request, options) : undefined;
   if (joined !== undefined) return joined;
   if (directives.onlyIfCached) throw new GatewayError({ code: "not_cached" });
-  if (options.restarts === undefined) await limitRate(config, "generations", caller.rateKey);
   const start = {
     key: keys.key,
     request: toStoredRequest(request),
@@ -182,16 +147,28 @@ async function joinOrStart(
     payer: caller.payer,
     store: !directives.noStore,
     keepSeconds: claim === undefined ? RETENTION_SECONDS : IDEMPOTENCY_SECONDS,
-    // A generation that is not shared is joined only by repetitions of its own request.
-    maxAgeSeconds: isShared ? maxAgeSeconds : IDEMPOTENCY_SECONDS,
+    maxAgeSeconds,
+    isOwn: !isShared,
   };
-  const name = isShared ? keys.key : claim?.name;
-  const { waitsForTurn = false } = options;
-  const { started, client } = await startGeneration(config, name, start, { waitsForTurn });
-  if (started.failure !== undefined) throw new GatewayError(started.failure);
-  if (started.joined) return joinedResult(started, client, request, options);
-  const outcome = { kind: options.kind, collapsed: false, stored: !directives.noStore };
-  return { kind: "pending", isRunning: false, created: started.created, client, outcome };
+  const name = isShared ? keys.key : undefined;
+  let replaces = claim?.replaces;
+  for (let attempt = 1; attempt <= MAX_CLAIMS; attempt += 1) {
+    const wanted = { ...start, claim: claim && { ...claim, replaces } };
+    const { started, client } = await startGeneration(config, name, wanted, { waitsForTurn });
+    if (started.failure !== undefined) throw new GatewayError(started.failure);
+    if (started.heldBy === undefined) {
+      if (started.joined) return joinedResult(started, client, request, options);
+      const outcome = { kind: options.kind, collapsed: false, stored: !directives.noStore };
+      const { created } = started;
+      return { kind: "pending", isRunning: false, created, client, outcome, n: request.spec.n };
+    }
+    // Another request with the same Idempotency-Key was first.
+    replaces = started.heldBy;
+    const held = { kind: "held", generationId: replaces } as const;
+    const bound = await lookupBound(held, imageFormat(request.delivery), context);
+    if (bound !== undefined) return bound;
+  }
+  throw new GatewayError({ code: "shared_generation_rejected" });
 }
 
 /**
@@ -232,21 +209,18 @@ function joinedResult(
   request: ImageRequest,
   options: StartOptions,
 ): GenerationResult {
-  const { context, kind, claim, isShared, restarts = 0 } = options;
+  const { context, kind, isShared, restarts = 0 } = options;
   const { identity } = options.sent;
   const result = resultOfProgress(joined, client, context, kind);
-  // A generation that is not shared is joined under one Idempotency-Key only, by the same caller.
+  // A generation that is not shared is joined by a repeated call of its own request only.
   const isOther = isShared && isAnotherSender(joined.identity, identity);
   if (result.kind === "completed" || !isOther) return result;
   const joiner: Joiner = {
     async onFailure(failure) {
       if (!belongsToAnotherSender(failure, identity)) return undefined;
       if (restarts === MAX_RESTARTS) throw new GatewayError({ code: "shared_generation_rejected" });
-      const next = await joinOrStart(request, { ...options, restarts: restarts + 1 });
-      await bindUnlessJoiner(claim, next);
-      return next;
+      return joinOrStart(request, { ...options, restarts: restarts + 1 });
     },
-    onCompletion: async () => claim?.bind(client.id),
   };
   return { ...result, joiner };
 }
@@ -260,24 +234,4 @@ const HANDOVER_MS = 60 * 60 * 1000;
 function isJustRetired({ retiredModel }: ImageSpec, nowMs: number): boolean {
   const retirement = retiredModel === undefined ? undefined : retirementOf(retiredModel);
   return retirement !== undefined && msSinceShutdown(retirement, nowMs) < HANDOVER_MS;
-}
-
-/**
- * Returns the result for a request that did not start the generation.
- *
- * @throws {GatewayError} the failure of the generation
- */
-function resultOfProgress(
-  progress: Progress,
-  client: GenerationClient,
-  { config }: GenerationContext,
-  kind: "miss" | "bypass",
-): GenerationResult {
-  const { record, failure, images, created, state } = progress;
-  if (failure !== undefined) throw new GatewayError(failure);
-  if (record === undefined) {
-    const outcome = { kind, collapsed: true, stored: false };
-    return { kind: "pending", isRunning: state === "in_progress", created, client, outcome };
-  }
-  return completedGeneration({ record, images }, client, hitOutcome(record, config));
 }

@@ -1,6 +1,5 @@
 import { DurableObject } from "cloudflare:workers";
 import type { Config } from "../config/environment.ts";
-import { GatewayError } from "../errors/failure.ts";
 import { DAY_SECONDS } from "../lib/clock.ts";
 import { retryRpc } from "../lib/retry-rpc.ts";
 import type { RequestIdentity } from "./key.ts";
@@ -8,7 +7,7 @@ import type { RequestIdentity } from "./key.ts";
 /** How long a key stays bound to its generation. */
 export const IDEMPOTENCY_SECONDS = DAY_SECONDS;
 
-/** The first request with a key. Version 0.1.0 stored no fingerprint. */
+/** The request that holds a key. Version 0.1.0 stored no fingerprint, and claimed a key before it started. */
 interface StoredClaim {
   requestKey: string;
   fingerprint?: string;
@@ -16,60 +15,141 @@ interface StoredClaim {
   generationId?: string;
 }
 
-/** Stores which request and which generation an Idempotency-Key is bound to. */
+/** Stores which request and which generation hold an Idempotency-Key. */
 export class IdempotencyKey extends DurableObject<object> {
-  /** Claims the key for a request. Returns the claim, which may be that of another request. */
+  /** Returns the claim on the key; `undefined` if it is free. */
+  read(): Promise<StoredClaim | undefined> {
+    return this.ctx.storage.get<StoredClaim>("claim");
+  }
+
+  /**
+   * Claims the key for a generation that is about to start; idempotent.
+   *
+   * @param replaces the generation that held the key, and failed or was deleted
+   * @returns the claim that holds the key now, which may be another one
+   */
+  async hold(claim: Required<StoredClaim>, replaces?: string): Promise<StoredClaim> {
+    const held = await this.read();
+    const isFree =
+      held === undefined ||
+      (isOfRequest(held, claim) &&
+        [undefined, replaces, claim.generationId].includes(held.generationId));
+    if (!isFree) return held;
+    await this.ctx.storage.put<StoredClaim>("claim", claim);
+    await this.ctx.storage.setAlarm(Date.now() + IDEMPOTENCY_SECONDS * 1000);
+    return claim;
+  }
+
+  /** Frees the key if the generation holds it, because it did not start. */
+  async free(generationId: string): Promise<void> {
+    const held = await this.read();
+    if (held?.generationId === generationId) await this.#clear();
+  }
+
+  /** Claims the key for a request. Version 0.1.0 calls this method before it starts a generation. */
   async claim(requestKey: string, fingerprint: string): Promise<StoredClaim> {
-    const claim = await this.ctx.storage.get<StoredClaim>("claim");
-    if (claim !== undefined) return claim;
-    await this.ctx.storage.put<StoredClaim>("claim", { requestKey, fingerprint });
+    const held = await this.read();
+    if (held !== undefined) return held;
+    await this.bind(requestKey, undefined, fingerprint);
     await this.ctx.storage.setAlarm(Date.now() + IDEMPOTENCY_SECONDS * 1000);
     return { requestKey, fingerprint };
   }
 
-  async bind(requestKey: string, generationId: string, fingerprint: string): Promise<void> {
-    await this.ctx.storage.put<StoredClaim>("claim", { requestKey, generationId, fingerprint });
+  /** Binds the key to a generation. Version 0.1.0 calls this method after it has started one. */
+  async bind(
+    requestKey: string,
+    generationId: string | undefined,
+    fingerprint: string,
+  ): Promise<void> {
+    const bound = generationId === undefined ? {} : { generationId };
+    await this.ctx.storage.put<StoredClaim>("claim", { requestKey, ...bound, fingerprint });
   }
 
-  override async alarm(): Promise<void> {
+  override alarm(): Promise<void> {
+    return this.#clear();
+  }
+
+  async #clear(): Promise<void> {
+    await this.ctx.storage.deleteAlarm();
     await this.ctx.storage.deleteAll();
   }
 }
 
-/** The claim of a request on an Idempotency-Key. */
-export interface IdempotencyClaim {
-  /** The name of the Durable Object for a generation that no other request shares. */
+/** An Idempotency-Key, and the request that a client sends with it. Generation objects store it. */
+export interface KeyClaim extends RequestIdentity {
+  /** The name of the key's Durable Object. */
   name: string;
-  /** The generation that the key is bound to. */
-  generationId: string | undefined;
-  bind(generationId: string): Promise<void>;
+  /** The generation that held the key, and failed or was deleted. */
+  replaces?: string | undefined;
+}
+
+/** The state of an Idempotency-Key for a request. */
+export type KeyState =
+  | { kind: "free" }
+  /** A generation of the same request holds it. */
+  | { kind: "held"; generationId: string }
+  /** Another request holds it. */
+  | { kind: "reused" };
+
+/**
+ * Returns the claim of a request on an Idempotency-Key. Claims nothing yet.
+ *
+ * @param namespace of the caller: two callers may choose the same key
+ */
+export function claimOf(
+  namespace: string,
+  idempotencyKey: string,
+  identity: RequestIdentity,
+): KeyClaim {
+  return { name: `${namespace}/${idempotencyKey}`, ...identity };
+}
+
+/** Returns the state of a request's Idempotency-Key. Claims nothing. */
+export async function keyState(config: Config, claim: KeyClaim): Promise<KeyState> {
+  const held = await retryRpc(() => objectOf(config, claim).read());
+  if (held === undefined) return { kind: "free" };
+  if (!isOfRequest(held, claim)) return { kind: "reused" };
+  const { generationId } = held;
+  return generationId === undefined ? { kind: "free" } : { kind: "held", generationId };
 }
 
 /**
- * Claims an Idempotency-Key for a request.
+ * Claims an Idempotency-Key for a generation that is about to start.
  *
- * @param namespace of the caller: two callers may choose the same key
- * @throws {GatewayError} `idempotency_key_reused` if another request has claimed it
+ * @returns `free` if the generation holds it now
  */
-export async function claimIdempotencyKey(
+export async function holdKey(
   config: Config,
-  namespace: string,
-  idempotencyKey: string,
-  { requestKey, fingerprint }: RequestIdentity,
-): Promise<IdempotencyClaim> {
-  const objects = config.idempotencyKeys;
-  const name = `${namespace}/${idempotencyKey}`;
-  const objectId = objects.idFromName(name);
-  const claim = await retryRpc(() => objects.get(objectId).claim(requestKey, fingerprint));
-  const isSame =
-    claim.fingerprint === undefined
-      ? claim.requestKey === requestKey
-      : claim.fingerprint === fingerprint;
-  if (!isSame) throw new GatewayError({ code: "idempotency_key_reused" });
-  return {
-    name: `idempotent/${name}`,
-    generationId: claim.generationId,
-    bind: (generationId) =>
-      retryRpc(() => objects.get(objectId).bind(requestKey, generationId, fingerprint)),
-  };
+  claim: KeyClaim,
+  generationId: string,
+): Promise<KeyState> {
+  const { requestKey, fingerprint, replaces } = claim;
+  const wanted = { requestKey, fingerprint, generationId };
+  const held = await retryRpc(() => objectOf(config, claim).hold(wanted, replaces));
+  if (!isOfRequest(held, claim)) return { kind: "reused" };
+  if (held.generationId === undefined || held.generationId === generationId) {
+    return { kind: "free" };
+  }
+  return { kind: "held", generationId: held.generationId };
+}
+
+/** Frees an Idempotency-Key whose generation did not start; idempotent. */
+export async function freeKey(
+  config: Config,
+  claim: KeyClaim,
+  generationId: string,
+): Promise<void> {
+  await retryRpc(() => objectOf(config, claim).free(generationId));
+}
+
+/** Returns true if a claim is that of the same request. */
+function isOfRequest(held: StoredClaim, { requestKey, fingerprint }: RequestIdentity): boolean {
+  return held.fingerprint === undefined
+    ? held.requestKey === requestKey
+    : held.fingerprint === fingerprint;
+}
+
+/** Returns a new stub for each call: a stub fails for good once its object has broken. */
+function objectOf({ idempotencyKeys }: Config, { name }: KeyClaim) {
+  return idempotencyKeys.get(idempotencyKeys.idFromName(name));
 }

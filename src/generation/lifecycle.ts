@@ -1,13 +1,15 @@
-import type { Reservation } from "../access/accounts.ts";
+import type { MicroDollars } from "../contract/pricing.ts";
+import type { GenerationRecord } from "../contract/record.ts";
 import { belongsToAnotherSender } from "./identity.ts";
+import type { Decision, NewestRecord, Reserving, Tombstone } from "./notes.ts";
 import type { PartialImage, Progress, StartRequest, StartResponse } from "./protocol.ts";
 import type { StoredGeneration } from "./storage.ts";
 
 /*
  * The life of a generation, as rules: stored state and time in, next step out. No I/O, no clock.
  *
- * queued → dispatched → done | failed. Settling and copying to KV follow the end, and the alarm retries
- * them. When all generations have ended and expired, the object deletes everything.
+ * reserving → queued → dispatched → done | failed. Settling and copying to KV follow the end, and the alarm
+ * retries them. When all generations have ended and expired, the object deletes everything.
  */
 
 /** A failed settlement or copy is retried after 1 s, 2 s, 4 s …, for about nine minutes. */
@@ -17,26 +19,30 @@ const MAX_ATTEMPTS = 10;
 /** The time for which a location of KV may report a moderation block as missing after an early lookup. */
 const BLOCK_MS = 60_000;
 
+/** How long the object remembers what it has written to KV or deleted: longer than KV caches a read. */
+export const MEMORY_MS = 10 * 60 * 1000;
+
 /**
- * Returns a new generation: queued, or failed if an account rejects it.
+ * Returns a new generation, which is queued.
  *
+ * @param amount the reserved amount
  * @param created Unix seconds
  */
 export function newGeneration(
   id: string,
   request: StartRequest,
-  { failure, amount }: Reservation,
+  amount: MicroDollars,
   created: number,
 ): StoredGeneration {
   return {
     id,
     created,
-    state: failure === undefined ? "queued" : "failed",
+    state: "queued",
     job: request,
     reserved: amount,
     record: undefined,
     slots: [],
-    failure,
+    failure: undefined,
     endedMs: undefined,
     settled: false,
     copied: !request.store,
@@ -44,12 +50,25 @@ export function newGeneration(
   };
 }
 
+/** What the object stores, as far as its next step depends on it. */
+export interface ObjectState {
+  generations: readonly StoredGeneration[];
+  /** The starts of earlier instances that were never decided. */
+  reserving: readonly Reserving[];
+  tombstones: readonly Tombstone[];
+  newest: NewestRecord | undefined;
+}
+
 /** The next step of an alarm. */
 export type Step =
-  | { kind: "dispatch" | "settle" | "copy"; generation: StoredGeneration }
+  | { kind: "dispatch" | "settle" | "copy"; item: StoredGeneration }
+  /** Release what an undecided start may have reserved. */
+  | { kind: "release"; item: Reserving }
+  /** Delete the entries of a deleted generation in KV. */
+  | { kind: "purge"; item: Tombstone }
   /** Wait for the alarm at this time, Unix milliseconds. */
   | { kind: "sleep"; untilMs: number }
-  /** Another request has started a generation meanwhile and has set the alarm for it. */
+  /** Another request has started a generation meanwhile and has set the alarm for it, or it is in progress. */
   | { kind: "stop" }
   /** Everything has expired. */
   | { kind: "delete" };
@@ -57,53 +76,65 @@ export type Step =
 /**
  * Returns the next step of an alarm.
  *
- * @param generations all that the object stores
  * @param tried the steps of this alarm so far, by `stepName`: each is tried once
  * @param nowMs Unix milliseconds
  */
 export function nextStep(
-  generations: readonly StoredGeneration[],
+  { generations, reserving, tombstones, newest }: ObjectState,
   tried: ReadonlySet<string>,
   nowMs: number,
 ): Step {
+  const isUntried = (kind: Step["kind"]) => (item: { id: string }) =>
+    !tried.has(stepName(kind, item));
+  const undecided = reserving.find(isUntried("release"));
+  if (undecided !== undefined) return { kind: "release", item: undecided };
   const current = generations.find(({ state }) => state !== "failed");
+  const isQueued = current?.state === "queued";
   // One upstream call for each alarm: two may take longer than an alarm may run.
-  if (current?.state === "queued" && tried.size === 0) {
-    return { kind: "dispatch", generation: current };
-  }
+  const hasDispatched = [...tried].some((name) => name.startsWith(stepName("dispatch", NO_ID)));
+  if (isQueued && !hasDispatched) return { kind: "dispatch", item: current };
   const unsettled = generations.filter(({ endedMs, settled }) => endedMs !== undefined && !settled);
-  const due = unsettled.find((generation) => !tried.has(stepName("settle", generation)));
-  if (due !== undefined) return { kind: "settle", generation: due };
-  if (current?.state === "queued") return { kind: "stop" };
-  const needsCopy = current !== undefined && !current.copied;
-  if (needsCopy && current.state === "done" && !tried.has(stepName("copy", current))) {
-    return { kind: "copy", generation: current };
-  }
-  const unfinished = needsCopy ? [current, ...unsettled] : unsettled;
-  if (unfinished.length > 0) {
-    const attempts = Math.max(...unfinished.map((generation) => generation.attempts));
-    return { kind: "sleep", untilMs: nowMs + FIRST_RETRY_DELAY_MS * 2 ** (attempts - 1) };
-  }
-  const expiresMs = expiresAtMs(generations);
-  return expiresMs !== undefined && nowMs < expiresMs
-    ? { kind: "sleep", untilMs: expiresMs }
-    : { kind: "delete" };
+  const due = unsettled.find(isUntried("settle"));
+  if (due !== undefined) return { kind: "settle", item: due };
+  if (current !== undefined && !hasEnded(current)) return { kind: "stop" };
+  const uncopied = current === undefined || current.copied ? [] : [current];
+  const toCopy = uncopied.find(isUntried("copy"));
+  if (toCopy !== undefined) return { kind: "copy", item: toCopy };
+  const toPurge = tombstones.filter(({ dueMs }) => dueMs <= nowMs).find(isUntried("purge"));
+  if (toPurge !== undefined) return { kind: "purge", item: toPurge };
+  const attempts = [...unsettled, ...uncopied, ...reserving].map((each) => each.attempts);
+  const times = [
+    ...attempts.map((each) => retryAtMs(each, nowMs)),
+    ...tombstones.map(({ dueMs }) => dueMs),
+  ];
+  if (times.length > 0) return { kind: "sleep", untilMs: Math.max(nowMs + 1, Math.min(...times)) };
+  const expiresMs = expiresAtMs(generations, newest);
+  return nowMs < expiresMs ? { kind: "sleep", untilMs: expiresMs } : { kind: "delete" };
 }
 
-/** Names a step of a generation. */
-export function stepName(kind: Step["kind"], { id }: StoredGeneration): string {
+const NO_ID = { id: "" };
+
+function retryAtMs(attempts: number, nowMs: number): number {
+  return nowMs + FIRST_RETRY_DELAY_MS * 2 ** Math.max(0, attempts - 1);
+}
+
+/** Names a step for a generation. */
+export function stepName(kind: Step["kind"], { id }: { id: string }): string {
   return `${kind} ${id}`;
 }
 
 /**
- * Returns when the last generation expires, Unix milliseconds; `undefined` if none has ended. The time
- * counts from the copy to KV, because until then only this object can serve it.
+ * Returns when everything has expired, Unix milliseconds. The time of a generation counts from the copy to KV,
+ * because until then only this object can serve it.
  */
-function expiresAtMs(generations: readonly StoredGeneration[]): number | undefined {
+function expiresAtMs(
+  generations: readonly StoredGeneration[],
+  newest: NewestRecord | undefined,
+): number {
   const times = generations.flatMap(({ endedMs, copiedMs = 0, job }) =>
     endedMs === undefined ? [] : Math.max(endedMs, copiedMs) + job.keepSeconds * 1000,
   );
-  return times.length === 0 ? undefined : Math.max(...times);
+  return Math.max(0, ...times, newest === undefined ? 0 : newest.writtenMs + MEMORY_MS);
 }
 
 /**
@@ -119,13 +150,25 @@ export function isOrphaned(
   return current?.state === "dispatched" && current.id !== dispatchingId;
 }
 
-/** Returns true if a request may join a generation: it is in progress, or not older than accepted. */
+/**
+ * Returns true if a request may join a generation: it is in progress, or complete and not older than accepted.
+ * One with fewer images than requested is joined by its own request only.
+ */
 export function isJoinable(
-  { record }: StoredGeneration,
-  maxAgeSeconds: number,
+  { record, job }: StoredGeneration,
+  { maxAgeSeconds, isOwn = false }: Pick<StartRequest, "maxAgeSeconds" | "isOwn">,
   nowSeconds: number,
 ): boolean {
-  return record === undefined || nowSeconds - record.created <= maxAgeSeconds;
+  if (record === undefined || isOwn) return true;
+  return !isPartial(record, job) && nowSeconds - record.created <= maxAgeSeconds;
+}
+
+/** Returns true if the upstream has generated fewer images than were requested. */
+export function isPartial(
+  { images }: { images: readonly unknown[] },
+  { request }: Pick<StartRequest, "request">,
+): boolean {
+  return images.length < request.n;
 }
 
 /**
@@ -163,6 +206,53 @@ export function afterFailure(
   };
 }
 
+/** Returns the tombstone of a generation that is deleted now. Its entries in KV are deleted at once. */
+export function newTombstone(
+  { id, job }: StoredGeneration,
+  record: GenerationRecord,
+  nowMs: number,
+): Tombstone {
+  const { key } = job;
+  return { id, key, record, deletedMs: nowMs, dueMs: nowMs, isLast: false, attempts: 0 };
+}
+
+/**
+ * Returns a tombstone after a deletion in KV; `undefined` once it has expired. The entries are deleted again ten
+ * minutes later, because a write of an instance that died may have arrived meanwhile.
+ *
+ * @param succeeded false if KV rejected a deletion
+ */
+export function afterPurge(
+  tombstone: Tombstone,
+  succeeded: boolean,
+  nowMs: number,
+): Tombstone | undefined {
+  const { deletedMs, isLast } = tombstone;
+  const attempts = succeeded ? 0 : tombstone.attempts + 1;
+  if (!succeeded && attempts < MAX_ATTEMPTS) {
+    return { ...tombstone, attempts, dueMs: retryAtMs(attempts, nowMs) };
+  }
+  if (isLast) return undefined;
+  return { ...tombstone, attempts: 0, isLast: true, dueMs: deletedMs + MEMORY_MS };
+}
+
+/** Returns an undecided start after a failed release; `undefined` after the last attempt. */
+export function afterFailedRelease(reserving: Reserving): Reserving | undefined {
+  const attempts = reserving.attempts + 1;
+  return attempts < MAX_ATTEMPTS ? { ...reserving, attempts } : undefined;
+}
+
+/** Returns true if one record replaces another under their request key: it is newer. */
+export function isNewer(
+  record: Pick<GenerationRecord, "id" | "created">,
+  other: Pick<GenerationRecord, "id" | "created"> | undefined,
+): boolean {
+  if (other === undefined || record.created !== other.created) {
+    return record.created > (other?.created ?? -1);
+  }
+  return record.id > other.id;
+}
+
 export function hasEnded({ state }: StoredGeneration): boolean {
   return state === "done" || state === "failed";
 }
@@ -188,4 +278,20 @@ export function progressOf(generation: StoredGeneration, partials: PartialImage[
 export function startResponse(generation: StoredGeneration, joined: boolean): StartResponse {
   const { identity } = generation.job;
   return { ...progressOf(generation, []), joined, ...(identity === undefined ? {} : { identity }) };
+}
+
+/**
+ * Returns the response to a start that was rejected.
+ *
+ * @param created Unix seconds
+ */
+export function rejectedStart(
+  id: string,
+  decision: Exclude<Decision, { kind: "begun" }>,
+  created: number,
+): StartResponse {
+  const rejected = { id, created, state: "failed" as const, partials: [], joined: false };
+  return decision.kind === "held"
+    ? { ...rejected, heldBy: decision.generationId }
+    : { ...rejected, failure: decision.failure };
 }

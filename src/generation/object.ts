@@ -1,19 +1,13 @@
 import { DurableObject } from "cloudflare:workers";
-import { withSafetyIdentifier } from "../access/safety-identifier.ts";
 import { kvCache } from "../cache/cache.ts";
-import { configOf, type Config } from "../config/environment.ts";
-import { costOfRecord, MICRO_PER_DOLLAR } from "../contract/pricing.ts";
+import { configOf } from "../config/environment.ts";
 import type { GenerationRecord } from "../contract/record.ts";
-import { withSuccessor, type ImageRequest } from "../contract/request.ts";
-import { fromStoredRequest, toStoredRequest } from "../contract/stored-request.ts";
-import { failureOf, type Failure } from "../errors/failure.ts";
 import { nowSeconds } from "../lib/clock.ts";
 import { newIdInObject } from "../lib/object-id.ts";
-import { errorFields, log } from "../telemetry/log.ts";
-import { dispatch } from "../upstream/client.ts";
-import { failureOfSender } from "./identity.ts";
+import { attemptStep } from "./attempt.ts";
+import { copyToCache, purgeFromCache } from "./copy.ts";
 import * as lifecycle from "./lifecycle.ts";
-import { storeModerationBlock } from "./moderation-block.ts";
+import { ObjectNotes, type Tombstone } from "./notes.ts";
 import type {
   ObjectImage,
   Progress,
@@ -21,41 +15,50 @@ import type {
   StartRequest,
   StartResponse,
 } from "./protocol.ts";
-import { completed, reserve, settle } from "./settlement.ts";
+import { RequestKeyRecord } from "./request-key-record.ts";
+import { decideStart, releaseStart } from "./reservation.ts";
+import { settle } from "./settlement.ts";
 import { GenerationStorage, type StoredGeneration } from "./storage.ts";
+import { callUpstream } from "./upstream-call.ts";
 import { Waiters } from "./waiters.ts";
+
+/** After this time, the alarm releases what the start of an instance that died may have reserved. */
+const RESERVING_MS = 30_000;
 
 /**
  * Owns the generation of one key, so that no client can cancel it. Its alarm calls the upstream. It stores
  * the images in SQLite before it wakes a client.
  *
- * It runs one generation at a time. Requests that arrive meanwhile join it.
+ * It runs one generation at a time. Requests that arrive meanwhile join it. A completed one stays until it has
+ * expired or is deleted: a request that does not accept it starts another one in another object.
+ *
+ * The object of a request key also writes the record under that key in KV, for itself and for others.
  */
 export class Generation extends DurableObject<object> {
   readonly #storage = new GenerationStorage(this.ctx.storage.sql);
+  readonly #notes = new ObjectNotes(this.ctx.storage.kv);
+  readonly #keyRecord = new RequestKeyRecord(this.#notes);
   readonly #waiters = new Waiters();
   /** The id of the generation whose upstream call is in flight in this instance. */
   #dispatching: string | undefined;
-  /** Resolves once it is known whether a generation may start. */
-  #starting: Promise<void> | undefined;
+  /** The start that this instance is deciding. */
+  #starting: { id: string; decided: Promise<void> } | undefined;
 
   /**
-   * Starts a generation, or joins the current one. Returns a failure if the accounts reject it.
+   * Starts a generation, or joins the current one. Returns a failure if the accounts reject it, and the holder
+   * of the Idempotency-Key if that is another generation.
    *
    * A failed generation is not joined: the next request starts another one. A moderation block is
    * returned for its first minute, until every location of KV has it.
    */
   async start(request: StartRequest): Promise<StartResponse> {
-    // Concurrent starts wait for the accounts' decision. Then they join, or start their own if the first
-    // one was rejected.
-    while (this.#starting !== undefined) await this.#starting;
-    const current = this.#joinable(request.maxAgeSeconds);
+    // Concurrent starts wait for the decision. Then they join, or start their own if the first one was rejected.
+    while (this.#starting !== undefined) await this.#starting.decided;
+    const current = this.#current();
     if (current !== undefined) {
-      const { keepSeconds } = request;
-      if (keepSeconds > current.job.keepSeconds) {
-        this.#storage.update(current.id, { job: { ...current.job, keepSeconds } });
-      }
-      return lifecycle.startResponse(current, true);
+      const response = lifecycle.startResponse(current, true);
+      const isAccepted = lifecycle.isJoinable(current, request, nowSeconds());
+      return isAccepted ? response : { ...response, isUnacceptable: true };
     }
     const block = lifecycle.recentModerationBlock(
       this.#storage.generations(),
@@ -63,26 +66,32 @@ export class Generation extends DurableObject<object> {
       Date.now(),
     );
     if (block !== undefined) return lifecycle.startResponse(block, true);
+    const id = newIdInObject("gen", this.ctx.id.toString());
     const { promise, resolve } = Promise.withResolvers<void>();
-    this.#starting = promise;
+    this.#starting = { id, decided: promise };
     try {
-      return lifecycle.startResponse(await this.#start(request), false);
+      return await this.#begin(id, request);
     } finally {
+      // Decides whether a generation runs, releases, or deletes an object that stores nothing.
+      await this.ctx.storage.setAlarm(Date.now());
       this.#starting = undefined;
       resolve();
     }
   }
 
-  /** Returns the new generation: queued, or failed if an account rejects it. */
-  async #start(request: StartRequest): Promise<StoredGeneration> {
-    const id = newIdInObject("gen", this.ctx.id.toString());
-    const reservation = await reserve(configOf(this.env), id, request);
-    const generation = lifecycle.newGeneration(id, request, reservation, nowSeconds());
-    if (reservation.failure !== undefined) return generation;
-    this.#storage.clear();
-    this.#storage.save(generation);
-    await this.ctx.storage.setAlarm(Date.now());
-    return generation;
+  /** Queues a generation, unless an account or the Idempotency-Key rejects it. */
+  async #begin(id: string, request: StartRequest): Promise<StartResponse> {
+    const { payer, claim } = request;
+    this.#notes.saveReserving({ id, payer, claim, attempts: 0 });
+    await this.ctx.storage.setAlarm(Date.now() + RESERVING_MS);
+    const decision = await decideStart(configOf(this.env), id, request);
+    this.#notes.deleteReserving(id);
+    if (decision.kind === "begun") {
+      const generation = lifecycle.newGeneration(id, request, decision.amount, nowSeconds());
+      this.#storage.save(generation);
+      return lifecycle.startResponse(generation, false);
+    }
+    return lifecycle.rejectedStart(id, decision, nowSeconds());
   }
 
   /**
@@ -92,10 +101,11 @@ export class Generation extends DurableObject<object> {
    * @param orInProgress true to return one that is queued or in progress as well
    */
   async made(maxAgeSeconds: number, orInProgress = false): Promise<StartResponse | undefined> {
-    while (this.#starting !== undefined) await this.#starting;
-    const current = this.#joinable(maxAgeSeconds);
+    while (this.#starting !== undefined) await this.#starting.decided;
+    const current = this.#current();
     if (current === undefined || (current.record === undefined && !orInProgress)) return undefined;
-    return lifecycle.startResponse(current, true);
+    const isAccepted = lifecycle.isJoinable(current, { maxAgeSeconds }, nowSeconds());
+    return isAccepted ? lifecycle.startResponse(current, true) : undefined;
   }
 
   /**
@@ -106,6 +116,7 @@ export class Generation extends DurableObject<object> {
     id: string,
     { seen, waitMs, withImages }: ProgressQuery,
   ): Promise<Progress | undefined> {
+    if (this.#starting?.id === id) await this.#starting.decided;
     const { generation, partials } = await this.#waiters.until(
       () => {
         this.#failOrphan();
@@ -133,16 +144,37 @@ export class Generation extends DurableObject<object> {
   }
 
   /**
-   * Deletes a completed generation, so that the next request regenerates it. A running one is left alone.
+   * Deletes a completed generation, so that the next request regenerates it. One in progress is left alone.
    * Version 0.1.0 calls this method by its name.
    *
    * @returns the deleted record and its request key in KV; `undefined` if nothing was deleted
+   * @throws if its cost cannot be settled; then nothing is deleted
    */
-  forget(id: string): { key: string; record: GenerationRecord } | undefined {
-    const current = this.#storage.current();
-    if (current?.id !== id || current.record === undefined) return undefined;
+  async forget(id: string): Promise<{ key: string; record: GenerationRecord } | undefined> {
+    const unsettled = this.#completed(id);
+    if (unsettled?.settled === false) {
+      // Its reservation would stay open.
+      await settle(configOf(this.env), unsettled);
+      this.#storage.update(id, { settled: true });
+    }
+    const current = this.#completed(id);
+    if (current?.record === undefined) return undefined;
+    const { job, record } = current;
+    this.#notes.saveTombstone(lifecycle.newTombstone(current, record, Date.now()));
     this.#storage.clear();
-    return { key: current.job.key, record: current.record };
+    await this.#wakeBy(Date.now());
+    return { key: job.key, record };
+  }
+
+  /** Writes a record under the key of this object in KV, unless a newer one was written. */
+  async publish(key: string, record: GenerationRecord): Promise<void> {
+    await this.#keyRecord.write(key, record, kvCache(configOf(this.env)));
+    await this.#wakeBy(Date.now() + lifecycle.MEMORY_MS);
+  }
+
+  /** Deletes the record under the key of this object in KV, unless it is that of another generation. */
+  withdraw(key: string, id: string): Promise<void> {
+    return this.#keyRecord.delete(key, id, kvCache(configOf(this.env)));
   }
 
   /** Performs the due steps: calls the upstream, settles the cost, copies to KV, deletes. */
@@ -150,120 +182,85 @@ export class Generation extends DurableObject<object> {
     this.#failOrphan();
     const tried = new Set<string>();
     for (;;) {
-      const step = lifecycle.nextStep(this.#storage.generations(), tried, Date.now());
+      const step = lifecycle.nextStep(this.#state(), tried, Date.now());
       switch (step.kind) {
         case "stop":
           return;
         case "sleep":
-          await this.ctx.storage.setAlarm(step.untilMs);
-          return;
         case "delete":
-          await this.ctx.storage.deleteAll();
-          this.#storage.reset();
+          // A start that is being decided sets the alarm itself.
+          if (this.#starting !== undefined) return;
+          if (step.kind === "sleep") {
+            await this.ctx.storage.setAlarm(step.untilMs);
+          } else {
+            await this.ctx.storage.deleteAll();
+            this.#storage.reset();
+          }
           return;
+        case "release":
+          await releaseStart(configOf(this.env), step.item, this.#notes);
+          break;
+        case "purge":
+          await this.#purge(step.item);
+          break;
         case "dispatch":
-          await this.#dispatch(step.generation);
+          await this.#dispatch(step.item);
           break;
         case "settle":
-          await this.#settle(step.generation);
+          await this.#settle(step.item);
           break;
         case "copy":
-          await this.#copy(step.generation);
+          await this.#copy(step.item);
           break;
       }
-      tried.add(lifecycle.stepName(step.kind, step.generation));
+      tried.add(lifecycle.stepName(step.kind, step.item));
     }
   }
 
-  #joinable(maxAgeSeconds: number): StoredGeneration | undefined {
-    this.#failOrphan();
+  #state(): lifecycle.ObjectState {
+    return {
+      generations: this.#storage.generations(),
+      reserving: this.#notes.reserving().filter(({ id }) => id !== this.#starting?.id),
+      tombstones: this.#notes.tombstones(),
+      newest: this.#notes.newest(),
+    };
+  }
+
+  #completed(id: string): StoredGeneration | undefined {
     const current = this.#storage.current();
-    if (current === undefined) return undefined;
-    return lifecycle.isJoinable(current, maxAgeSeconds, nowSeconds()) ? current : undefined;
+    return current?.id === id && current.record !== undefined ? current : undefined;
+  }
+
+  #current(): StoredGeneration | undefined {
+    this.#failOrphan();
+    return this.#storage.current();
+  }
+
+  /** Sets the alarm, unless it is set for an earlier time. */
+  async #wakeBy(timeMs: number): Promise<void> {
+    const alarmMs = await this.ctx.storage.getAlarm();
+    if (alarmMs === null || alarmMs > timeMs) await this.ctx.storage.setAlarm(timeMs);
   }
 
   async #dispatch(generation: StoredGeneration): Promise<void> {
-    const { id, job } = generation;
-    this.#dispatching = id;
-    const startedMs = Date.now();
-    let request = fromStoredRequest(job.request);
-    let failure: Failure | undefined;
+    this.#dispatching = generation.id;
     try {
-      const config = configOf(this.env);
-      // The model may have been retired since the generation was queued.
-      request = { ...request, spec: withSuccessor(request.spec, config, startedMs) };
-      const sent = { ...job, request: toStoredRequest(request) };
-      this.#storage.save({ ...generation, job: sent, state: "dispatched" });
-      const identified = await withSafetyIdentifier(request, job.payer.account, config);
-      await this.#callUpstream(id, identified, config);
-    } catch (error) {
-      failure = failureOfSender(failureOf(error), job);
-      if (failure.code === "internal_error") {
-        log("error", "generation_broke", { id, ...errorFields(error) });
-        // The request may have been sent, so a fault of our own may have been charged.
-        failure = { code: "upstream_outcome_unknown" };
-      }
-      this.#fail(id, failure);
+      const parts = { storage: this.#storage, waiters: this.#waiters, env: this.env };
+      await callUpstream(generation, parts);
     } finally {
       this.#dispatching = undefined;
     }
-    this.#logEnd(id, request, startedMs, failure);
-    this.#waiters.wake();
-    if (failure?.code === "moderation_blocked") {
-      const config = configOf(this.env);
-      await storeModerationBlock(job, failure, kvCache(config), config);
-    }
-  }
-
-  async #callUpstream(id: string, request: ImageRequest, config: Config): Promise<void> {
-    const generated = await dispatch(request, {
-      config: config.upstream,
-      localDevelopment: config.localDevelopment,
-      sink: (slot, bytes) => this.#storage.writeImage(id, slot, bytes),
-      onPartialImage: ({ index, image, resolved }) => {
-        this.#storage.addPartial(id, { index, ...image, resolved, created: nowSeconds() });
-        this.#waiters.wake();
-      },
-    });
-    this.#storage.update(id, {
-      state: "done",
-      ...completed(id, request, generated, config),
-      slots: generated.images.map((image) => image.slot),
-      endedMs: Date.now(),
-    });
-  }
-
-  #logEnd(
-    id: string,
-    { spec }: ImageRequest,
-    startedMs: number,
-    failure: Failure | undefined,
-  ): void {
-    const record = this.#storage.byId(id)?.record;
-    log("info", "generation", {
-      id,
-      model: spec.upstreamModel,
-      n: spec.n,
-      upstream_ms: Date.now() - startedMs,
-      cost_usd: record && costOfRecord(record, configOf(this.env)) / MICRO_PER_DOLLAR,
-      error: failure?.code,
-    });
   }
 
   #failOrphan(): void {
     const current = this.#storage.current();
     if (!lifecycle.isOrphaned(current, this.#dispatching)) return;
-    this.#fail(current.id, { code: "upstream_outcome_unknown" });
+    this.#storage.fail(current.id, { code: "upstream_outcome_unknown" });
     this.#waiters.wake();
   }
 
-  #fail(id: string, failure: Failure): void {
-    this.#storage.update(id, { state: "failed", failure, endedMs: Date.now() });
-    this.#storage.deleteOldFailures();
-  }
-
   #settle(generation: StoredGeneration): Promise<void> {
-    return this.#attempt("settle", generation, async () => {
+    return attemptStep("settle", generation, this.#storage, async () => {
       await settle(configOf(this.env), generation);
       return { settled: true };
     });
@@ -271,28 +268,31 @@ export class Generation extends DurableObject<object> {
 
   #copy(generation: StoredGeneration): Promise<void> {
     const { id, job, record, slots } = generation;
-    return this.#attempt("copy", generation, async () => {
-      const readImage = (index: number) => this.#storage.readImage(id, slots[index]);
-      if (record !== undefined) await kvCache(configOf(this.env)).store(job.key, record, readImage);
+    return attemptStep("copy", generation, this.#storage, async () => {
+      if (record !== undefined) {
+        await copyToCache(record, job, {
+          cache: kvCache(configOf(this.env)),
+          readImage: (index) => this.#storage.readImage(id, slots[index]),
+          isDeleted: () => this.#storage.byId(id) === undefined,
+          publish: (...copied) => this.#objectOfKey(job.key).publish(...copied),
+        });
+      }
       return { copied: true, copiedMs: Date.now() };
     });
   }
 
-  /** Performs a step and stores its changes, or the changes after a failure. */
-  async #attempt(
-    kind: keyof typeof FAILURE_EVENTS,
-    generation: StoredGeneration,
-    step: () => Promise<Partial<StoredGeneration>>,
-  ): Promise<void> {
-    const { id, attempts } = generation;
-    try {
-      this.#storage.update(id, await step());
-    } catch (error) {
-      log("error", FAILURE_EVENTS[kind], { id, attempt: attempts + 1, ...errorFields(error) });
-      this.#storage.update(id, lifecycle.afterFailure(kind, generation, Date.now()));
-    }
+  #purge(tombstone: Tombstone): Promise<void> {
+    return purgeFromCache(tombstone, {
+      cache: kvCache(configOf(this.env)),
+      notes: this.#notes,
+      withdraw: (...deleted) => this.#objectOfKey(tombstone.key).withdraw(...deleted),
+    });
+  }
+
+  /** Returns the object that writes the record under a request key: this one, or another. */
+  #objectOfKey(key: string): Pick<Generation, "publish" | "withdraw"> {
+    const { generations } = configOf(this.env);
+    const id = generations.idFromName(key);
+    return id.equals(this.ctx.id) ? this : generations.get(id);
   }
 }
-
-/** The log events of a failed step. */
-const FAILURE_EVENTS = { settle: "budget_settle_failed", copy: "cache_write_failed" };

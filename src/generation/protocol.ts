@@ -4,6 +4,7 @@ import type { GenerationRecord, Resolved } from "../contract/record.ts";
 import type { StoredRequest } from "../contract/stored-request.ts";
 import type { Failure } from "../errors/failure.ts";
 import type { ImageType } from "../lib/image-type.ts";
+import type { KeyClaim } from "./idempotency.ts";
 import type { SentIdentity } from "./identity.ts";
 
 /*
@@ -24,6 +25,10 @@ export interface StartRequest extends SentIdentity {
   keepSeconds: number;
   /** The maximum age of a completed generation that may be joined. */
   maxAgeSeconds: number;
+  /** The Idempotency-Key that is claimed if this request starts the generation. */
+  claim?: KeyClaim | undefined;
+  /** True if no other request shares the object. */
+  isOwn?: boolean;
 }
 
 /** The state of a generation, as clients see it. */
@@ -64,6 +69,10 @@ export interface StartResponse extends Progress {
   joined: boolean;
   /** The identity of the sender that started it, if the upstream is sent an identifier. */
   identity?: string;
+  /** True if the request does not accept the generation: it is too old, or has fewer images than requested. */
+  isUnacceptable?: boolean;
+  /** The id of another generation, which holds the Idempotency-Key. Then nothing was started. */
+  heldBy?: string;
 }
 
 /** An image that an object stores. */

@@ -28,16 +28,16 @@ export interface PendingGeneration {
   created: number;
   client: GenerationClient;
   outcome: CacheOutcome;
+  /** The number of requested images. Absent if the request is not known, and for one that joined. */
+  n?: number;
   /** Present if another sender started it. */
   joiner?: Joiner;
 }
 
-/** The callbacks of a request that joined the generation of another sender. */
+/** A request that joined the generation of another sender. */
 export interface Joiner {
   /** Joins or starts the next generation if the failure belongs to the other sender; otherwise `undefined`. */
   onFailure(failure: Failure): Promise<GenerationResult | undefined>;
-  /** Binds the request's Idempotency-Key, if it has one, to the generation. */
-  onCompletion(): Promise<void>;
 }
 
 /** A response from the cache. */
@@ -80,7 +80,7 @@ export type ResultUpdate =
  * @throws {GatewayError} the failure of the generation; `generation_not_found` if it was deleted
  */
 export async function* updatesOf(
-  { client, outcome, joiner }: PendingGeneration,
+  { client, outcome, n, joiner }: PendingGeneration,
   options: UpdateOptions,
 ): AsyncGenerator<ResultUpdate, void> {
   const untilMs = Date.now() + options.waitMs;
@@ -96,8 +96,10 @@ export async function* updatesOf(
           break;
         }
         case "completed": {
-          await joiner?.onCompletion();
-          const generation = completedGeneration(update, client, outcome);
+          // With fewer images than requested, the record is not stored under the request key.
+          const isPartial = n !== undefined && update.record.images.length < n;
+          const ended = isPartial ? { ...outcome, stored: false } : outcome;
+          const generation = completedGeneration(update, client, ended);
           yield { kind: "completed", generation };
         }
       }
@@ -173,6 +175,11 @@ export function completedGeneration(
     return body;
   });
   return { kind: "completed", record, images, outcome };
+}
+
+/** Closes the images of a generation that is not returned. */
+export async function closeImages({ images }: CompletedGeneration): Promise<void> {
+  await Promise.all(images.map(async (open) => (await open()).cancel()));
 }
 
 /** Returns the outcome of a response from a stored record. */

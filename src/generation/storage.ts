@@ -97,7 +97,7 @@ export class GenerationStorage {
     if (stored !== undefined) this.save({ ...stored, ...changes });
   }
 
-  /** Deletes the current generation. Failed ones stay, for lookups by id. */
+  /** Deletes the current generation. Failed ones stay, for lookups by id and until they are settled. */
   clear(): void {
     this.#current = { generation: undefined };
     if (!this.#hasTables) return;
@@ -117,10 +117,16 @@ export class GenerationStorage {
     return this.#generations("ORDER BY rowid");
   }
 
-  /** Deletes all but the newest failed generations: a request may fail any number of times. */
-  deleteOldFailures(): void {
+  /** Stores the failure of a generation. */
+  fail(id: string, failure: Failure): void {
+    this.update(id, { state: "failed", failure, endedMs: Date.now() });
+    this.#deleteOldFailures();
+  }
+
+  /** Deletes all but the newest failed generations that are settled: a request may fail any number of times. */
+  #deleteOldFailures(): void {
     this.#write(
-      `DELETE FROM generation WHERE state = 'failed' AND rowid NOT IN
+      `DELETE FROM generation WHERE state = 'failed' AND json_extract(json, '$.settled') AND rowid NOT IN
          (SELECT rowid FROM generation WHERE state = 'failed' ORDER BY rowid DESC LIMIT ?)`,
       MAX_FAILURES,
     );

@@ -4,7 +4,7 @@ import { isRetryable, requireNoStream } from "../contract/job.ts";
 import type { ImageRequest } from "../contract/request.ts";
 import { toStoredRequest } from "../contract/stored-request.ts";
 import { GatewayError } from "../errors/failure.ts";
-import { lookupById } from "../generation/generate.ts";
+import { lookupById } from "../generation/lookup.ts";
 import { belongsToAnotherSender } from "../generation/identity.ts";
 import { requestIdentity, requestKeys } from "../generation/key.ts";
 import { jobBatchOf, submitJobs } from "../jobs/submit.ts";

@@ -152,9 +152,9 @@ export const deleteGeneration: Route = {
   request: { params: z.object({ id: z.string() }) },
   responses: {
     204: {
-      description: "Deleted. A generation that is in progress or failed is left alone.",
+      description: "Deleted. A failed generation has nothing to delete.",
       headers: responseHeaders(),
     },
-    ...errorResponses("generation_not_found", ...OPERATOR),
+    ...errorResponses("generation_not_found", "generation_in_progress", ...OPERATOR),
   },
 };

@@ -6,10 +6,10 @@ import { splitWebhookUrl } from "../contract/job.ts";
 import { RESPONSE_FORMATS } from "../contract/models.ts";
 import { imageFormat, safetyIdentifierOf, type ImageRequest } from "../contract/request.ts";
 import { failureOf, GatewayError, type Failure } from "../errors/failure.ts";
-import { clientOf } from "../generation/client.ts";
 import type { GenerationContext } from "../generation/context.ts";
-import { generate, lookupById, type GenerateOptions } from "../generation/generate.ts";
-import { WITHOUT_WAITING } from "../generation/protocol.ts";
+import { deleteGeneration } from "../generation/delete.ts";
+import { generate, type GenerateOptions } from "../generation/generate.ts";
+import { lookupById } from "../generation/lookup.ts";
 import type { GenerationResult } from "../generation/result.ts";
 import { acceptFailure, preferredImages } from "../http/accept.ts";
 import { admitImageRequest, admitLookup } from "../http/admit.ts";
@@ -79,17 +79,7 @@ export function generationsRoutes(app: Hono<AppEnv>): void {
   app.delete(`${GENERATIONS_PATH}/:id`, async (c) => {
     const { config, cache } = generationContext(c);
     await requireAdmin(c.req.header("authorization"), config.adminKey);
-    const id = c.req.param("id");
-    const cached = await cache.recordById(id);
-    const client = clientOf(config, id);
-    const progress = await client?.progress(WITHOUT_WAITING);
-    if (cached === undefined && progress === undefined) {
-      throw new GatewayError({ code: "generation_not_found" });
-    }
-    const deleted = await client?.delete();
-    // KV may report the record as missing here. Then the Durable Object's record names the entries to delete.
-    const stored = cached ?? deleted;
-    if (stored !== undefined) await cache.delete(stored.key, stored.record);
+    await deleteGeneration(c.req.param("id"), config, cache);
     return c.body(null, 204);
   });
 }

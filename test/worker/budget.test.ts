@@ -14,7 +14,6 @@ import { dayOf } from "../../src/lib/clock.ts";
 import { parseImageRequest } from "../../src/contract/request.ts";
 import { toStoredRequest } from "../../src/contract/stored-request.ts";
 import { eventually } from "../support/eventually.ts";
-import { passKvTime } from "../support/worker/edge-kv.ts";
 import {
   ADMIN,
   bindings,
@@ -355,32 +354,6 @@ describe("a generation", () => {
     };
     const config = testConfig({ BUDGET: broken });
     await expect(reserveBudget(config, ANN, "gen_1", 1)).rejects.toThrow("down");
-  });
-});
-
-describe("the rate limit on cache misses", () => {
-  it("counts a request that may generate, and neither a cache hit nor `only-if-cached`", async () => {
-    const body = { ...LOW, prompt: newPrompt() };
-    await post(body);
-    await copied();
-    // For a minute the Durable Object responds instead of KV, and such a request counts.
-    passKvTime(60);
-    const counted: string[] = [];
-    const limit = ({ key }: { key: string }) => {
-      counted.push(key);
-      return Promise.resolve({ success: false });
-    };
-    const env = environment({ RATE_LIMIT_GENERATIONS: { limit } });
-    expect((await post(body, {}, env)).status).toBe(200);
-    const onlyCached = { "cache-control": "only-if-cached" };
-    const other = { ...LOW, prompt: newPrompt() };
-    expect((await post(other, onlyCached, env)).status).toBe(504);
-    expect(counted).toEqual([]);
-    const limited = await post(other, {}, env);
-    expect(limited.headers.get("ratelimit")).toBe('"generations";r=0;t=60');
-    expect(await codeOf(limited)).toBe("rate_limit_exceeded");
-    expect(counted).toEqual(["network/local"]);
-    expect(await upstreamCalls(other.prompt)).toBe(0);
   });
 });
 

@@ -12,6 +12,11 @@ const PLAY_MS = 180_000;
  * they read only the defaults of `quality` and `style` (`upstreamBody` in src/upstream/request.ts).
  */
 const NEVER_READ = /\.request\.rules\.(?!qualities\b|styles\b)/;
+/**
+ * Earlier versions name the object of a `no-store` request after its Idempotency-Key. They find the generation
+ * of this version by its id, which the key's row holds.
+ */
+const FOUND_BY_ID = /^GENERATION Generation named idempotent\/public\/\* is missing$/;
 
 /** Plays a scene. An error names the scene that failed. */
 async function playedScene(name: string, scene: (stage: Stage) => Promise<void>): Promise<Scene> {
@@ -35,7 +40,8 @@ describe("the storage of this version", () => {
 
   it.each(VERSIONS)("has every field that version %s reads, with its type", (_, scenes) => {
     const problems = problemsFor(shapeOf(Object.values(scenes)), shapeOf(played));
-    expect(problems.filter((problem) => !NEVER_READ.test(problem))).toEqual([]);
+    const isKnown = (problem: string) => NEVER_READ.test(problem) || FOUND_BY_ID.test(problem);
+    expect(problems.filter((problem) => !isKnown(problem))).toEqual([]);
   });
 
   it.each(VERSIONS)("has the Workflow steps of version %s", (_, scenes) => {

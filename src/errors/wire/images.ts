@@ -14,6 +14,18 @@ export const IMAGE_ROWS = {
       },
     ],
   },
+  generation_in_progress: {
+    status: 409,
+    type: "invalid_request_error",
+    message: "This generation is in progress. Delete it when it has ended.",
+    causes: [
+      {
+        example: { code: "generation_in_progress" },
+        cause: "`DELETE` of a generation that is in progress. Its image is paid for already.",
+        fix: "Poll the generation, and delete it when it has ended.",
+      },
+    ],
+  },
   model_not_found: {
     ...NOT_FOUND,
     param: "model",

@@ -41,6 +41,19 @@ const KV_STALE_S = 60;
 const RETENTION_S = 600;
 const MAX_ATTEMPTS = 10;
 
+/** A start whose reservation failed, so that the object must release what may be reserved. */
+interface Undecided {
+  attempts: number;
+  /** True if the current alarm has tried to release it. */
+  isTried: boolean;
+}
+
+/** A deleted generation, whose entries in KV are deleted at once and ten minutes later. */
+interface Tombstone {
+  deletedS: number;
+  isPurged: boolean;
+}
+
 function must(rule: string, actual: unknown, expected: unknown): void {
   expect(actual, rule).toEqual(expected);
 }
@@ -56,6 +69,8 @@ export class LifecycleModel {
   /** Every id that a client has received. */
   readonly ids: string[] = [];
   #rows: Row[] = [];
+  #undecided: Undecided[] = [];
+  #tombstones: Tombstone[] = [];
   /** In KV: the id under the request's key, the ids with a record of their own, the moderation block. */
   #kv = { request: undefined as string | undefined, records: new Set<string>(), isBlocked: false };
   readonly #deletedS = new Map<string, number>();
@@ -131,6 +146,7 @@ export class LifecycleModel {
         status: 500,
         code: "internal_error",
       });
+      this.#undecided.push({ attempts: 0, isTried: false });
       return;
     }
     const { id = "none" } = response;
@@ -183,22 +199,35 @@ export class LifecycleModel {
 
   /** Checks the response to a DELETE of a generation by its id. */
   deleted(id: string, response: ModelResponse): void {
+    this.#failOrphan();
     if (this.troubles.has("kvReads")) {
       must("a DELETE fails if KV cannot be read", response.status, 500);
       return;
     }
     const isInKv = this.#kv.records.has(id);
-    this.#failOrphan();
     const row = this.#rows.find((each) => each.id === id);
     if (!isInKv && row === undefined) {
       const statuses = this.#isStale(id) ? [204, 404] : [404];
       must("an unknown generation cannot be deleted", statuses.includes(response.status), true);
       return;
     }
+    if (row?.state === "queued" || row?.state === "dispatched") {
+      must("a generation in progress cannot be deleted", response, {
+        status: 409,
+        code: "generation_in_progress",
+      });
+      return;
+    }
+    const mustSettle = row?.state === "done" && !row.isSettled;
+    if (mustSettle && this.troubles.has("accounts")) {
+      must("a DELETE fails if the cost cannot be settled", response.status, 500);
+      return;
+    }
     must("a generation that exists is deleted", response.status, 204);
+    if (mustSettle) this.#settle(row);
     if (row?.state === "done") {
       this.#rows = this.#rows.filter((each) => each !== row);
-      if (!row.isSettled) this.leaks.set(id, "deleted before it was settled");
+      this.#tombstones.push({ deletedS: this.nowS, isPurged: false });
     }
     if (row?.state === "done" || isInKv) this.#deleteInKv(id);
   }
@@ -206,6 +235,8 @@ export class LifecycleModel {
   /** Runs the alarm of the object up to the upstream call. Returns true if it waits for the response. */
   alarmed(): boolean {
     this.#failOrphan();
+    for (const undecided of this.#undecided) undecided.isTried = false;
+    this.#release();
     const current = this.#current();
     if (current?.state === "queued") {
       current.state = "dispatched";
@@ -251,14 +282,36 @@ export class LifecycleModel {
   }
 
   #finishAlarm(): void {
+    this.#release();
     for (const row of this.#rows) {
       if (row.endedS > Number.NEGATIVE_INFINITY && !row.isSettled) this.#settle(row);
     }
     const current = this.#current();
     if (current?.state === "done" && !current.isCopied) this.#copy(current);
-    if (current?.state === "queued" || this.isUnfinished()) return;
+    if (current?.state === "queued") return;
+    this.#purge();
+    if (this.isUnfinished() || this.#undecided.length + this.#tombstones.length > 0) return;
     const expiryS = this.#rows.map((row) => Math.max(row.endedS, row.copiedS) + RETENTION_S);
     if (this.nowS >= Math.max(...expiryS)) this.#rows = [];
+  }
+
+  #release(): void {
+    for (const undecided of this.#undecided.filter(({ isTried }) => !isTried)) {
+      undecided.isTried = true;
+      undecided.attempts += 1;
+    }
+    const fails = this.troubles.has("accounts");
+    this.#undecided = this.#undecided.filter(({ isTried, attempts }) =>
+      isTried ? fails && attempts < MAX_ATTEMPTS : true,
+    );
+  }
+
+  #purge(): void {
+    const isDue = ({ deletedS, isPurged }: Tombstone) =>
+      !isPurged || this.nowS - deletedS >= RETENTION_S;
+    // The second purge is in a later alarm than the first one.
+    this.#tombstones = this.#tombstones.filter((each) => !(each.isPurged && isDue(each)));
+    for (const tombstone of this.#tombstones) tombstone.isPurged = true;
   }
 
   #settle(row: Row): void {

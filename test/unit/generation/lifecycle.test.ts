@@ -1,16 +1,22 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import {
+  afterFailedRelease,
   afterFailure,
+  afterPurge,
   isJoinable,
+  isNewer,
   isOrphaned,
   newGeneration,
+  newTombstone,
   nextStep,
   progressOf,
   recentModerationBlock,
   stepName,
+  type ObjectState,
   type Step,
 } from "../../../src/generation/lifecycle.ts";
+import type { Tombstone } from "../../../src/generation/notes.ts";
 import type { StoredGeneration } from "../../../src/generation/storage.ts";
 import { parseImageRequest } from "../../../src/contract/request.ts";
 import { toStoredRequest } from "../../../src/contract/stored-request.ts";
@@ -41,7 +47,7 @@ const RECORD = {
 } as const satisfies object;
 
 function generation(changes: Partial<StoredGeneration> = {}): StoredGeneration {
-  return { ...newGeneration("gen_a", REQUEST, { amount: 1000 }, NOW_MS / 1000), ...changes };
+  return { ...newGeneration("gen_a", REQUEST, 1000, NOW_MS / 1000), ...changes };
 }
 
 function completed(changes: Partial<StoredGeneration> = {}): StoredGeneration {
@@ -53,15 +59,20 @@ function failed(changes: Partial<StoredGeneration> = {}): StoredGeneration {
   return generation({ state: "failed", failure: BLOCK, endedMs: NOW_MS, ...changes });
 }
 
+/** What an object stores; nothing but what the test names. */
+function stored(changes: Partial<ObjectState> = {}): ObjectState {
+  return { generations: [], reserving: [], tombstones: [], newest: undefined, ...changes };
+}
+
 describe("the next step of an alarm", () => {
   it("calls the upstream for a queued generation, once for each alarm", () => {
     const queued = generation();
-    expect(nextStep([queued], NONE_TRIED, NOW_MS)).toEqual({
+    expect(nextStep(stored({ generations: [queued] }), NONE_TRIED, NOW_MS)).toEqual({
       kind: "dispatch",
-      generation: queued,
+      item: queued,
     });
     const after = new Set([stepName("dispatch", failed({ id: "gen_b" }))]);
-    expect(nextStep([queued], after, NOW_MS)).toEqual({ kind: "stop" });
+    expect(nextStep(stored({ generations: [queued] }), after, NOW_MS)).toEqual({ kind: "stop" });
   });
 
   it("settles every ended generation before it copies the current one to KV", () => {
@@ -70,14 +81,14 @@ describe("the next step of an alarm", () => {
     const tried = new Set<string>();
     const steps: Step[] = [];
     for (let count = 0; count < 3; count += 1) {
-      const step = nextStep([before, current], tried, NOW_MS);
+      const step = nextStep(stored({ generations: [before, current] }), tried, NOW_MS);
       steps.push(step);
-      if ("generation" in step) tried.add(stepName(step.kind, step.generation));
+      if ("item" in step) tried.add(stepName(step.kind, step.item));
     }
     expect(steps).toEqual([
-      { kind: "settle", generation: before },
-      { kind: "settle", generation: current },
-      { kind: "copy", generation: current },
+      { kind: "settle", item: before },
+      { kind: "settle", item: current },
+      { kind: "copy", item: current },
     ]);
   });
 
@@ -85,7 +96,7 @@ describe("the next step of an alarm", () => {
     const waits = [1, 2, 3, 4].map((attempts) => {
       const current = completed({ attempts });
       const tried = new Set([stepName("settle", current), stepName("copy", current)]);
-      const step = nextStep([current], tried, NOW_MS);
+      const step = nextStep(stored({ generations: [current] }), tried, NOW_MS);
       return step.kind === "sleep" ? step.untilMs - NOW_MS : undefined;
     });
     expect(waits).toEqual([1000, 2000, 4000, 8000]);
@@ -95,13 +106,20 @@ describe("the next step of an alarm", () => {
     const copiedMs = NOW_MS + 5000;
     const current = completed({ settled: true, copied: true, copiedMs });
     const expiresMs = copiedMs + RETENTION_SECONDS * 1000;
-    expect(nextStep([current], NONE_TRIED, NOW_MS)).toEqual({ kind: "sleep", untilMs: expiresMs });
-    expect(nextStep([current], NONE_TRIED, expiresMs - 1)).toMatchObject({ kind: "sleep" });
-    expect(nextStep([current], NONE_TRIED, expiresMs)).toEqual({ kind: "delete" });
+    expect(nextStep(stored({ generations: [current] }), NONE_TRIED, NOW_MS)).toEqual({
+      kind: "sleep",
+      untilMs: expiresMs,
+    });
+    expect(nextStep(stored({ generations: [current] }), NONE_TRIED, expiresMs - 1)).toMatchObject({
+      kind: "sleep",
+    });
+    expect(nextStep(stored({ generations: [current] }), NONE_TRIED, expiresMs)).toEqual({
+      kind: "delete",
+    });
   });
 
   it("deletes at once if the object stores no generation", () => {
-    expect(nextStep([], NONE_TRIED, NOW_MS)).toEqual({ kind: "delete" });
+    expect(nextStep(stored(), NONE_TRIED, NOW_MS)).toEqual({ kind: "delete" });
   });
 
   it("ends the attempts to settle and to copy, whatever fails", () => {
@@ -112,7 +130,7 @@ describe("the next step of an alarm", () => {
         for (let alarms = 0; alarms < 100; alarms += 1) {
           const tried = new Set<string>();
           for (;;) {
-            const step = nextStep([current], tried, nowMs);
+            const step = nextStep(stored({ generations: [current] }), tried, nowMs);
             if (step.kind === "delete") return;
             if (step.kind === "sleep") {
               expect(step.untilMs).toBeGreaterThan(nowMs);
@@ -139,6 +157,79 @@ describe("the next step of an alarm", () => {
   });
 });
 
+describe("an undecided start of an instance that died", () => {
+  const reserving = { id: "gen_a", payer: REQUEST.payer, claim: undefined, attempts: 0 };
+
+  it("is released before anything else", () => {
+    const state = stored({ reserving: [reserving], generations: [failed({ id: "gen_b" })] });
+    expect(nextStep(state, NONE_TRIED, NOW_MS)).toEqual({ kind: "release", item: reserving });
+  });
+
+  it("is released again after a failure, ten times at most", () => {
+    let attempts = 1;
+    for (let next = afterFailedRelease(reserving); next !== undefined; attempts += 1) {
+      const tried = new Set([stepName("release", next)]);
+      const step = nextStep(stored({ reserving: [next] }), tried, NOW_MS);
+      expect(step).toEqual({ kind: "sleep", untilMs: NOW_MS + 1000 * 2 ** (attempts - 1) });
+      next = afterFailedRelease(next);
+    }
+    expect(attempts).toBe(10);
+  });
+});
+
+describe("a tombstone", () => {
+  const newest = { id: "gen_b", created: RECORD.created, writtenMs: NOW_MS };
+  const deleted = newTombstone(completed(), { ...RECORD, images: [...RECORD.images] }, NOW_MS);
+
+  it("deletes in KV at once and ten minutes later, then the object deletes everything", () => {
+    const tombstones = [deleted];
+    expect(nextStep(stored({ tombstones }), NONE_TRIED, NOW_MS)).toEqual({
+      kind: "purge",
+      item: deleted,
+    });
+    const later = afterPurge(deleted, true, NOW_MS + 1);
+    const laterMs = NOW_MS + 600_000;
+    const waiting = stored({ tombstones: later === undefined ? [] : [later] });
+    expect(nextStep(waiting, NONE_TRIED, NOW_MS + 1)).toEqual({ kind: "sleep", untilMs: laterMs });
+    expect(nextStep(waiting, NONE_TRIED, laterMs)).toEqual({ kind: "purge", item: later });
+    expect(later && afterPurge(later, true, laterMs)).toBeUndefined();
+    expect(nextStep(stored(), NONE_TRIED, laterMs)).toEqual({ kind: "delete" });
+  });
+
+  it("ends, whatever fails", () => {
+    fc.assert(
+      fc.property(fc.infiniteStream(fc.boolean()), (successes) => {
+        let tombstone: Tombstone | undefined = deleted;
+        let nowMs = NOW_MS;
+        for (let purges = 0; tombstone !== undefined; purges += 1) {
+          expect(purges).toBeLessThan(30);
+          nowMs = Math.max(nowMs, tombstone.dueMs);
+          tombstone = afterPurge(tombstone, successes.next().value === true, nowMs);
+        }
+        expect(nowMs).toBeGreaterThanOrEqual(NOW_MS + 600_000);
+      }),
+    );
+  });
+
+  it("does not end the memory of the newest record", () => {
+    const step = nextStep(stored({ newest }), NONE_TRIED, NOW_MS);
+    expect(step).toEqual({ kind: "sleep", untilMs: NOW_MS + 600_000 });
+  });
+});
+
+describe("a record", () => {
+  it("replaces an older one, and exactly one of two of the same second", () => {
+    const at = (id: string, created: number) => ({ id, created });
+    expect(isNewer(at("a", 2), at("b", 1))).toBe(true);
+    expect(isNewer(at("b", 1), at("a", 2))).toBe(false);
+    expect(isNewer(at("a", 0), undefined)).toBe(true);
+    expect([isNewer(at("a", 1), at("b", 1)), isNewer(at("b", 1), at("a", 1))]).toEqual([
+      false,
+      true,
+    ]);
+  });
+});
+
 describe("a generation whose upstream call was in flight", () => {
   it("is orphaned unless this instance makes the call", () => {
     const dispatched = generation({ state: "dispatched" });
@@ -156,12 +247,22 @@ describe("a generation whose upstream call was in flight", () => {
 
 describe("a request", () => {
   it("joins a generation in progress, whatever age it accepts", () => {
-    expect(isJoinable(generation({ state: "dispatched" }), -1, RECORD.created)).toBe(true);
+    expect(
+      isJoinable(generation({ state: "dispatched" }), { maxAgeSeconds: -1 }, RECORD.created),
+    ).toBe(true);
   });
 
   it("joins a completed generation that is not older than it accepts", () => {
-    expect(isJoinable(completed(), 10, RECORD.created + 10)).toBe(true);
-    expect(isJoinable(completed(), 10, RECORD.created + 11)).toBe(false);
+    const accepted = { maxAgeSeconds: 10 };
+    expect(isJoinable(completed(), accepted, RECORD.created + 10)).toBe(true);
+    expect(isJoinable(completed(), accepted, RECORD.created + 11)).toBe(false);
+  });
+
+  it("does not join a generation with fewer images than requested, unless it started it", () => {
+    const job = { ...REQUEST, request: { ...REQUEST.request, n: 2 } };
+    const accepted = { maxAgeSeconds: 10 };
+    expect(isJoinable(completed({ job }), accepted, RECORD.created)).toBe(false);
+    expect(isJoinable(completed({ job }), { ...accepted, isOwn: true }, RECORD.created)).toBe(true);
   });
 });
 

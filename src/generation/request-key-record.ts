@@ -1,0 +1,46 @@
+import type { Cache } from "../cache/cache.ts";
+import type { GenerationRecord } from "../contract/record.ts";
+import { isNewer } from "./lifecycle.ts";
+import type { ObjectNotes } from "./notes.ts";
+
+/**
+ * Writes the record under one request key in KV. KV has no compare-and-set, so one object writes for all
+ * generations of the key, one write at a time, and remembers the newest record.
+ */
+export class RequestKeyRecord {
+  readonly #notes: ObjectNotes;
+  /** Settles when the last write has ended. */
+  #last: Promise<unknown> = Promise.resolve();
+
+  constructor(notes: ObjectNotes) {
+    this.#notes = notes;
+  }
+
+  /** Writes a record, unless a newer one was written. */
+  write(key: string, record: GenerationRecord, cache: Cache): Promise<void> {
+    return this.#inTurn(async () => {
+      // What this object does not remember was written long ago, so that KV shows it.
+      const newest = this.#notes.newest() ?? (await cache.recordByKey(key));
+      if (newest?.id !== record.id && !isNewer(record, newest)) return;
+      await cache.storeByKey(key, record);
+      const { id, created } = record;
+      this.#notes.saveNewest({ id, created, writtenMs: Date.now() });
+    });
+  }
+
+  /** Deletes the record of a generation, unless another one was written since. */
+  delete(key: string, id: string, cache: Cache): Promise<void> {
+    return this.#inTurn(async () => {
+      const newest = this.#notes.newest() ?? (await cache.recordByKey(key));
+      if (newest !== undefined && newest.id !== id) return;
+      await cache.deleteByKey(key);
+      this.#notes.deleteNewest();
+    });
+  }
+
+  #inTurn(write: () => Promise<void>): Promise<void> {
+    const turn = this.#last.catch(() => undefined).then(write);
+    this.#last = turn.catch(() => undefined);
+    return turn;
+  }
+}

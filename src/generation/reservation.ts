@@ -1,0 +1,71 @@
+import { releaseBudget } from "../access/accounts.ts";
+import type { Config } from "../config/environment.ts";
+import { errorFields, log } from "../telemetry/log.ts";
+import { freeKey, holdKey, type KeyState } from "./idempotency.ts";
+import { afterFailedRelease } from "./lifecycle.ts";
+import type { Decision, ObjectNotes, Reserving } from "./notes.ts";
+import type { StartRequest } from "./protocol.ts";
+import { reserve } from "./settlement.ts";
+
+/**
+ * Reserves the upper bound of a generation's cost with every account, and claims its Idempotency-Key at the
+ * same time. If one of them refuses, releases the others.
+ *
+ * @throws if an account or the key is unreachable; then the generation must not start, and what may be
+ *   reserved must be released
+ */
+export async function decideStart(
+  config: Config,
+  id: string,
+  request: StartRequest,
+): Promise<Decision> {
+  const { claim, payer } = request;
+  // Both have ended before anything is released.
+  const [key, reservation] = await settledAll(
+    claim === undefined ? Promise.resolve(FREE) : holdKey(config, claim, id),
+    reserve(config, id, request),
+  );
+  if (key.kind !== "free") {
+    if (reservation.failure === undefined) await releaseBudget(config, payer, id);
+    return key.kind === "held"
+      ? key
+      : { kind: "refused", failure: { code: "idempotency_key_reused" } };
+  }
+  if (reservation.failure !== undefined) {
+    if (claim !== undefined) await freeKey(config, claim, id);
+    return { kind: "refused", failure: reservation.failure };
+  }
+  return { kind: "begun", amount: reservation.amount };
+}
+
+const FREE: KeyState = { kind: "free" };
+
+/** Waits for both promises, and throws only after both have settled. */
+async function settledAll<A, B>(a: Promise<A>, b: Promise<B>): Promise<[A, B]> {
+  await Promise.allSettled([a, b]);
+  return Promise.all([a, b]);
+}
+
+/**
+ * Releases everything that the start of an earlier instance may have reserved; idempotent. Retries ten times
+ * by alarm.
+ */
+export async function releaseStart(
+  config: Config,
+  reserving: Reserving,
+  notes: ObjectNotes,
+): Promise<void> {
+  const { id, payer, claim } = reserving;
+  try {
+    await Promise.all([
+      releaseBudget(config, payer, id),
+      claim === undefined ? undefined : freeKey(config, claim, id),
+    ]);
+    notes.deleteReserving(id);
+  } catch (error) {
+    log("error", "budget_release_failed", { id, ...errorFields(error) });
+    const next = afterFailedRelease(reserving);
+    if (next === undefined) notes.deleteReserving(id);
+    else notes.saveReserving(next);
+  }
+}
