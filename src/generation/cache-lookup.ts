@@ -18,7 +18,8 @@ export type CacheLookup =
 
 /**
  * Looks a request up in KV. A failed read is a miss, and so is a record whose images are missing. Both
- * keys of a request whose model is retired are read at the same time, and the first one wins.
+ * keys of a request whose model is retired are read at the same time, and the first one wins. The moderation
+ * blocks are read beside them, so that a miss waits once.
  *
  * @param identity of the sender: only its own moderation blocks count, and those of requests without one
  */
@@ -31,12 +32,12 @@ export async function lookupByKey(
 ): Promise<CacheLookup> {
   const { cache, config } = context;
   const keys = retiredKey === undefined ? [key] : [key, retiredKey];
-  const read = await Promise.all(
-    keys.map((each) => readOrMiss(context, () => cache.recordByKey(each))),
-  );
+  const [block, ...read] = await Promise.all([
+    readOrMiss(context, () => moderationBlockOf(key, identity, cache)),
+    ...keys.map((each) => readOrMiss(context, () => cache.recordByKey(each))),
+  ]);
   const records = read.filter((record) => record !== undefined);
   if (records.length === 0) {
-    const block = await readOrMiss(context, () => moderationBlockOf(key, identity, cache));
     return block === undefined ? { kind: "miss" } : { kind: "blocked", failure: block };
   }
   const fresh = records.filter((record) => hitOutcome(record, config).ageSeconds <= maxAgeSeconds);

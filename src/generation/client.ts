@@ -48,11 +48,15 @@ export class GenerationClient {
   readonly #config: Config;
   readonly #objectId: DurableObjectId;
   readonly #deadlineMs: number;
+  /** The progress that the start has returned, until it is used. */
+  #first: Progress | undefined;
 
-  constructor(config: Config, objectId: DurableObjectId, id: string) {
+  /** @param first the progress that is known already, as `updates` would query it */
+  constructor(config: Config, objectId: DurableObjectId, id: string, first?: Progress) {
     this.id = id;
     this.#config = config;
     this.#objectId = objectId;
+    this.#first = first;
     this.#deadlineMs = Date.now() + (config.upstream.timeoutSeconds + GRACE_SECONDS) * 1000;
   }
 
@@ -82,7 +86,7 @@ export class GenerationClient {
     for (;;) {
       const remainingMs = Math.max(0, untilMs - Date.now());
       const query = { seen, waitMs: Math.min(remainingMs, pollMs), withImages };
-      const progress = await this.progress(query);
+      const progress = this.#takeFirst() ?? (await this.progress(query));
       if (progress === undefined) throw new GatewayError({ code: "generation_not_found" });
       for (const partial of progress.partials) {
         yield { kind: "partial", partial };
@@ -97,6 +101,12 @@ export class GenerationClient {
       if (Date.now() >= untilMs) return;
       if (progress.partials.length === 0) yield { kind: "waiting" };
     }
+  }
+
+  #takeFirst(): Progress | undefined {
+    const first = this.#first;
+    this.#first = undefined;
+    return first;
   }
 
   /** Returns the bytes of one of its images. */
@@ -143,19 +153,23 @@ const MAX_OBJECTS = 5;
  *
  * @param name of the object; `undefined` for a new one
  * @param waitsForTurn true to retry while the caller has too many generations in progress
+ * @param query how the start waits for news of the generation
  */
 export async function startGeneration(
   config: Config,
   name: string | undefined,
   request: StartRequest,
-  { waitsForTurn }: { waitsForTurn: boolean },
+  { waitsForTurn, query }: { waitsForTurn: boolean; query: ProgressQuery },
 ): Promise<{ started: StartResponse; client: GenerationClient }> {
   const objects = config.generations;
   let objectId = name === undefined ? objects.newUniqueId() : objects.idFromName(name);
   let tries = 1;
   let turns = waitsForTurn ? TURN_ATTEMPTS : 1;
   for (;;) {
-    const started = await retryRpc(() => objects.get(objectId).start(request));
+    const attempted = { ...request, attempt: crypto.randomUUID() };
+    const started = await retryRpc((isRetry) =>
+      objects.get(objectId).start(attempted, { ...query, isRetry }),
+    );
     if (started.isUnacceptable === true) {
       const next = `${request.key}/${started.id}`;
       objectId = tries < MAX_OBJECTS ? objects.idFromName(next) : objects.newUniqueId();
@@ -164,7 +178,7 @@ export async function startGeneration(
     }
     turns -= 1;
     if (started.failure?.code !== "rate_limit_exceeded" || turns === 0) {
-      return { started, client: new GenerationClient(config, objectId, started.id) };
+      return { started, client: new GenerationClient(config, objectId, started.id, started) };
     }
     await scheduler.wait(TURN_PAUSE_MS);
   }

@@ -24,7 +24,7 @@ import {
 } from "./identity.ts";
 import { requestIdentity, requestKeys, type RequestKeys } from "./key.ts";
 import { lookupBound, resultOfProgress } from "./lookup.ts";
-import type { StartResponse } from "./protocol.ts";
+import { WITHOUT_WAITING, type ProgressQuery, type StartResponse } from "./protocol.ts";
 import { closeImages, type GenerationResult, type Joiner } from "./result.ts";
 
 /** The options of a request that its spec does not have. */
@@ -36,6 +36,8 @@ export interface GenerateOptions {
   nowMs: number;
   /** True if the request waits while its caller has too many generations in progress. */
   waitsForTurn?: boolean;
+  /** How a start or a join waits for news. It saves a call if the generation ends meanwhile. */
+  query?: ProgressQuery;
 }
 
 /** How long an object retains a generation: KV's locations may report a new entry as missing for a minute. */
@@ -135,8 +137,8 @@ async function joinOrStart(
   options: StartOptions,
 ): Promise<GenerationResult> {
   const { keys, sent, claim, directives, isShared, maxAgeSeconds, caller, context } = options;
-  const { config } = context;
-  const { waitsForTurn = false } = options;
+  const { config, event } = context;
+  const { waitsForTurn = false, query = WITHOUT_WAITING } = options;
   const joined = isShared ? await lookupInObjects(request, options) : undefined;
   if (joined !== undefined) return joined;
   if (directives.onlyIfCached) throw new GatewayError({ code: "not_cached" });
@@ -154,10 +156,13 @@ async function joinOrStart(
   let replaces = claim?.replaces;
   for (let attempt = 1; attempt <= MAX_CLAIMS; attempt += 1) {
     const wanted = { ...start, claim: claim && { ...claim, replaces } };
-    const { started, client } = await startGeneration(config, name, wanted, { waitsForTurn });
-    if (started.failure !== undefined) throw new GatewayError(started.failure);
+    const { started, client } = await event.time("upstream", () =>
+      startGeneration(config, name, wanted, { waitsForTurn, query }),
+    );
     if (started.heldBy === undefined) {
+      event.add({ generation: started.id });
       if (started.joined) return joinedResult(started, client, request, options);
+      if (started.failure !== undefined) throw new GatewayError(started.failure);
       const outcome = { kind: options.kind, collapsed: false, stored: !directives.noStore };
       const { created } = started;
       return { kind: "pending", isRunning: false, created, client, outcome, n: request.spec.n };

@@ -1,8 +1,8 @@
 import type { MicroDollars } from "../contract/pricing.ts";
 import type { GenerationRecord } from "../contract/record.ts";
 import { belongsToAnotherSender } from "./identity.ts";
-import type { Decision, NewestRecord, Reserving, Tombstone } from "./notes.ts";
-import type { PartialImage, Progress, StartRequest, StartResponse } from "./protocol.ts";
+import type { NewestRecord, Reserving, Tombstone } from "./notes.ts";
+import type { StartRequest } from "./protocol.ts";
 import type { StoredGeneration } from "./storage.ts";
 
 /*
@@ -255,43 +255,4 @@ export function isNewer(
 
 export function hasEnded({ state }: StoredGeneration): boolean {
   return state === "done" || state === "failed";
-}
-
-/** Returns the progress of a generation with the partial images that a client has not seen. */
-export function progressOf(generation: StoredGeneration, partials: PartialImage[]): Progress {
-  const { id, created, state, record, failure } = generation;
-  return {
-    id,
-    created,
-    state: state === "dispatched" ? "in_progress" : state,
-    partials,
-    ...(record === undefined ? {} : { record }),
-    ...(failure === undefined ? {} : { failure }),
-  };
-}
-
-/**
- * Returns the response to a start.
- *
- * @param joined true if an earlier request started the generation
- */
-export function startResponse(generation: StoredGeneration, joined: boolean): StartResponse {
-  const { identity } = generation.job;
-  return { ...progressOf(generation, []), joined, ...(identity === undefined ? {} : { identity }) };
-}
-
-/**
- * Returns the response to a start that was rejected.
- *
- * @param created Unix seconds
- */
-export function rejectedStart(
-  id: string,
-  decision: Exclude<Decision, { kind: "begun" }>,
-  created: number,
-): StartResponse {
-  const rejected = { id, created, state: "failed" as const, partials: [], joined: false };
-  return decision.kind === "held"
-    ? { ...rejected, heldBy: decision.generationId }
-    : { ...rejected, failure: decision.failure };
 }

@@ -4,7 +4,7 @@ import { lookupCachedById } from "./cache-lookup.ts";
 import { clientOf, type GenerationClient } from "./client.ts";
 import type { GenerationContext } from "./context.ts";
 import type { KeyState } from "./idempotency.ts";
-import { WITHOUT_WAITING, type Progress } from "./protocol.ts";
+import { WITHOUT_WAITING, type Progress, type StartResponse } from "./protocol.ts";
 import { completedGeneration, hitOutcome, type GenerationResult } from "./result.ts";
 
 /**
@@ -49,19 +49,20 @@ export async function lookupBound(
 }
 
 /**
- * Returns the result for a request that did not start the generation.
+ * Returns the result for a request that did not start the generation. One that ended while the request waited
+ * is pending still: the client has its end.
  *
  * @throws {GatewayError} the failure of the generation
  */
 export function resultOfProgress(
-  progress: Progress,
+  progress: Progress & Pick<StartResponse, "collapsed">,
   client: GenerationClient,
   { config }: GenerationContext,
   kind: "miss" | "bypass",
 ): GenerationResult {
-  const { record, failure, images, created, state } = progress;
-  if (failure !== undefined) throw new GatewayError(failure);
-  if (record === undefined) {
+  const { record, failure, images, created, state, collapsed = false } = progress;
+  if (failure !== undefined && !collapsed) throw new GatewayError(failure);
+  if (record === undefined || collapsed) {
     const outcome = { kind, collapsed: true, stored: false };
     return { kind: "pending", isRunning: state === "in_progress", created, client, outcome };
   }

@@ -12,12 +12,14 @@ import type {
   ObjectImage,
   Progress,
   ProgressQuery,
+  StartQuery,
   StartRequest,
   StartResponse,
 } from "./protocol.ts";
 import { RequestKeyRecord } from "./request-key-record.ts";
 import { decideStart, releaseStart } from "./reservation.ts";
 import { settle } from "./settlement.ts";
+import { existingResponse, progressOf, rejectedStart, startResponse } from "./start-response.ts";
 import { GenerationStorage, type StoredGeneration } from "./storage.ts";
 import { callUpstream } from "./upstream-call.ts";
 import { Waiters } from "./waiters.ts";
@@ -50,22 +52,24 @@ export class Generation extends DurableObject<object> {
    *
    * A failed generation is not joined: the next request starts another one. A moderation block is
    * returned for its first minute, until every location of KV has it.
+   *
+   * @param query how to wait for news of the generation; without it, returns at once
    */
-  async start(request: StartRequest): Promise<StartResponse> {
+  async start(request: StartRequest, query?: StartQuery): Promise<StartResponse> {
     // Concurrent starts wait for the decision. Then they join, or start their own if the first one was rejected.
     while (this.#starting !== undefined) await this.#starting.decided;
-    const current = this.#current();
-    if (current !== undefined) {
-      const response = lifecycle.startResponse(current, true);
-      const isAccepted = lifecycle.isJoinable(current, request, nowSeconds());
-      return isAccepted ? response : { ...response, isUnacceptable: true };
-    }
-    const block = lifecycle.recentModerationBlock(
-      this.#storage.generations(),
-      request.identity,
-      Date.now(),
-    );
-    if (block !== undefined) return lifecycle.startResponse(block, true);
+    const stored = { current: this.#current(), generations: () => this.#storage.generations() };
+    const existing = existingResponse(stored, request, query?.isRetry ?? false, Date.now());
+    const response = existing ?? (await this.#decide(request));
+    const isPending = response.state === "queued" || response.state === "in_progress";
+    if (query === undefined || response.isUnacceptable === true) return response;
+    if (!isPending && response.record === undefined) return response;
+    const progress = await this.progress(response.id, query);
+    return { ...response, ...progress, collapsed: response.joined && isPending };
+  }
+
+  /** Decides whether a generation starts. */
+  async #decide(request: StartRequest): Promise<StartResponse> {
     const id = newIdInObject("gen", this.ctx.id.toString());
     const { promise, resolve } = Promise.withResolvers<void>();
     this.#starting = { id, decided: promise };
@@ -89,9 +93,9 @@ export class Generation extends DurableObject<object> {
     if (decision.kind === "begun") {
       const generation = lifecycle.newGeneration(id, request, decision.amount, nowSeconds());
       this.#storage.save(generation);
-      return lifecycle.startResponse(generation, false);
+      return startResponse(generation, false);
     }
-    return lifecycle.rejectedStart(id, decision, nowSeconds());
+    return rejectedStart(id, decision, nowSeconds());
   }
 
   /**
@@ -105,7 +109,7 @@ export class Generation extends DurableObject<object> {
     const current = this.#current();
     if (current === undefined || (current.record === undefined && !orInProgress)) return undefined;
     const isAccepted = lifecycle.isJoinable(current, { maxAgeSeconds }, nowSeconds());
-    return isAccepted ? lifecycle.startResponse(current, true) : undefined;
+    return isAccepted ? startResponse(current, true) : undefined;
   }
 
   /**
@@ -127,7 +131,7 @@ export class Generation extends DurableObject<object> {
       waitMs,
     );
     if (generation === undefined) return undefined;
-    const progress = lifecycle.progressOf(generation, partials);
+    const progress = progressOf(generation, partials);
     if (!withImages || generation.state !== "done") return progress;
     const images = generation.slots.map((slot) => this.#storage.imageStream(id, slot));
     return { ...progress, images };
@@ -151,14 +155,14 @@ export class Generation extends DurableObject<object> {
    * @throws if its cost cannot be settled; then nothing is deleted
    */
   async forget(id: string): Promise<{ key: string; record: GenerationRecord } | undefined> {
-    const unsettled = this.#completed(id);
-    if (unsettled?.settled === false) {
+    const unsettled = this.#storage.current();
+    if (unsettled?.id === id && unsettled.record !== undefined && !unsettled.settled) {
       // Its reservation would stay open.
       await settle(configOf(this.env), unsettled);
       this.#storage.update(id, { settled: true });
     }
-    const current = this.#completed(id);
-    if (current?.record === undefined) return undefined;
+    const current = this.#storage.current();
+    if (current?.id !== id || current.record === undefined) return undefined;
     const { job, record } = current;
     this.#notes.saveTombstone(lifecycle.newTombstone(current, record, Date.now()));
     this.#storage.clear();
@@ -226,11 +230,6 @@ export class Generation extends DurableObject<object> {
     };
   }
 
-  #completed(id: string): StoredGeneration | undefined {
-    const current = this.#storage.current();
-    return current?.id === id && current.record !== undefined ? current : undefined;
-  }
-
   #current(): StoredGeneration | undefined {
     this.#failOrphan();
     return this.#storage.current();
@@ -244,8 +243,8 @@ export class Generation extends DurableObject<object> {
 
   async #dispatch(generation: StoredGeneration): Promise<void> {
     this.#dispatching = generation.id;
+    const parts = { storage: this.#storage, waiters: this.#waiters, env: this.env };
     try {
-      const parts = { storage: this.#storage, waiters: this.#waiters, env: this.env };
       await callUpstream(generation, parts);
     } finally {
       this.#dispatching = undefined;

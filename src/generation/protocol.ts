@@ -29,6 +29,8 @@ export interface StartRequest extends SentIdentity {
   claim?: KeyClaim | undefined;
   /** True if no other request shares the object. */
   isOwn?: boolean;
+  /** Identifies the call: a retry of it returns the generation that the first call started. */
+  attempt?: string;
 }
 
 /** The state of a generation, as clients see it. */
@@ -63,12 +65,20 @@ export interface ProgressQuery {
 /** Queries the progress without waiting for news. */
 export const WITHOUT_WAITING: ProgressQuery = { seen: 0, waitMs: 0, withImages: false };
 
+/** How a start waits, and whether it repeats an earlier call. Version 0.1.0 sends neither. */
+export interface StartQuery extends ProgressQuery {
+  /** True if an earlier call of the same attempt may have arrived. */
+  isRetry: boolean;
+}
+
 /** The progress of the generation that was started or joined. */
 export interface StartResponse extends Progress {
   /** True if an earlier request started it. */
   joined: boolean;
   /** The identity of the sender that started it, if the upstream is sent an identifier. */
   identity?: string;
+  /** True if the request joined the generation while it was in progress, also if it has ended by now. */
+  collapsed?: boolean;
   /** True if the request does not accept the generation: it is too old, or has fewer images than requested. */
   isUnacceptable?: boolean;
   /** The id of another generation, which holds the Idempotency-Key. Then nothing was started. */

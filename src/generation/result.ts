@@ -117,7 +117,7 @@ export async function* updatesOf(
 }
 
 /** How long one call to the Durable Object waits. */
-const POLL_MS = 30_000;
+export const POLL_MS = 30_000;
 
 /** How to wait for a generation to complete. */
 export interface WaitOptions {

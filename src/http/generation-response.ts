@@ -9,7 +9,9 @@ import { imageFormat, type Delivery } from "../contract/request.ts";
 import { imageUrl } from "../contract/response.ts";
 import { GatewayError } from "../errors/failure.ts";
 import type { GenerationContext } from "../generation/context.ts";
+import type { ProgressQuery } from "../generation/protocol.ts";
 import {
+  POLL_MS,
   awaitAtMost,
   awaitCompletion,
   generationIdOf,
@@ -22,7 +24,7 @@ import {
 import { recordSavings } from "../generation/settlement.ts";
 import { parsePrefer } from "../lib/prefer.ts";
 import { retryAfterHeaders } from "../lib/retry-after.ts";
-import { eventStreamResponse } from "../respond/event-stream.ts";
+import { eventStreamResponse, SILENCE_MS } from "../respond/event-stream.ts";
 import { fileResponse, imageHeaders } from "../respond/file.ts";
 import { jsonResponse, type JsonOptions } from "../respond/json.ts";
 import { GENERATIONS_PATH } from "./allowed-methods.ts";
@@ -44,6 +46,8 @@ export interface ResponseOptions {
   delivery: Omit<Delivery, "format"> & { format: ResponseFormat | undefined };
   /** How long to wait if the client states no preference. */
   defaultWaitMs: number;
+  /** When the wait began, milliseconds since the epoch; now if absent. */
+  sinceMs?: number;
   context: GenerationContext;
   c: Context<AppEnv>;
   /** The identifier of the sender, which is repeated in its response. */
@@ -71,8 +75,8 @@ export async function generationResponse(
   if (delivery.stream) return streamResponse(result, options);
   if (result.kind === "completed") return completedResponse(result, options);
   const { respondAsync, waitSeconds } = parsePrefer(c.req.header("prefer"));
-  const defaultMs = respondAsync ? 0 : options.defaultWaitMs;
-  const waitMs = waitSeconds === undefined ? defaultMs : waitSeconds * 1000;
+  const nowMs = Date.now();
+  const waitMs = preferredWaitMs(options.defaultWaitMs, c) - (nowMs - (options.sinceMs ?? nowMs));
   const withImages = imageFormat(delivery) === "b64_json";
   const awaited = await options.context.event.time("upstream", () =>
     awaitAtMost(result, { waitMs, withImages }),
@@ -87,6 +91,29 @@ export async function generationResponse(
     response.headers.set("preference-applied", `wait=${waitSeconds}`);
   }
   return response;
+}
+
+/** Returns how long a client waits for a generation. */
+function preferredWaitMs(defaultWaitMs: number, c: Context<AppEnv>): number {
+  const { respondAsync, waitSeconds } = parsePrefer(c.req.header("prefer"));
+  const defaultMs = respondAsync ? 0 : defaultWaitMs;
+  return waitSeconds === undefined ? defaultMs : waitSeconds * 1000;
+}
+
+/** Returns how the start of a request's generation waits for news, as its response will. */
+export function startQuery(
+  delivery: Delivery,
+  defaultWaitMs: number,
+  c: Context<AppEnv>,
+): ProgressQuery {
+  const withImages = imageFormat(delivery) === "b64_json";
+  return delivery.stream
+    ? { seen: 0, waitMs: SILENCE_MS, withImages }
+    : {
+        seen: Number.MAX_SAFE_INTEGER,
+        waitMs: Math.min(POLL_MS, preferredWaitMs(defaultWaitMs, c)),
+        withImages,
+      };
 }
 
 /**

@@ -12,7 +12,7 @@ import { writeBody, type Part } from "./body.ts";
 import type { JsonOptions } from "./json.ts";
 
 /** After this silence, a comment keeps proxies from closing the connection. */
-const SILENCE_MS = 15_000;
+export const SILENCE_MS = 15_000;
 
 /** An item of the stream, in order. */
 type StreamItem =

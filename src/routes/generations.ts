@@ -19,6 +19,7 @@ import {
   generationContext,
   generationResponse,
   recordResult,
+  startQuery,
   type ResponseOptions,
 } from "../http/generation-response.ts";
 import { idempotencyKeyOf } from "../http/idempotency-key.ts";
@@ -45,19 +46,20 @@ export function generationsRoutes(app: Hono<AppEnv>): void {
       response.headers.set("preference-applied", "respond-async");
       return response;
     }
-    const options = { caller, directives, idempotencyKey, nowMs };
+    const { delivery, upstream } = request;
+    const defaultWaitMs = Number.POSITIVE_INFINITY;
+    const query = startQuery(delivery, defaultWaitMs, c);
+    const options = { caller, directives, idempotencyKey, nowMs, query };
     const result =
       unacceptable === undefined || directives.onlyIfCached
         ? await generate(request, options, context)
         : await cachedOrFail(unacceptable, request, options, context);
     recordResult(result, request.spec, caller.payer, c);
-    const { delivery, upstream } = request;
-    const defaultWaitMs = Number.POSITIVE_INFINITY;
-    const safetyIdentifier = safetyIdentifierOf(upstream);
     return generationResponse(result, {
       delivery,
       defaultWaitMs,
-      safetyIdentifier,
+      sinceMs: nowMs,
+      safetyIdentifier: safetyIdentifierOf(upstream),
       // Without the Idempotency-Key, which belongs to the generation: a repetition joins the same one.
       submitJob: () => submittedJobResponse(job, undefined, c),
       context,

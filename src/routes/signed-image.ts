@@ -3,6 +3,7 @@ import { verifyQuery } from "../access/signed-url.ts";
 import { bodyOfText } from "../contract/text-parameters.ts";
 import { GatewayError } from "../errors/failure.ts";
 import { generate } from "../generation/generate.ts";
+import { POLL_MS } from "../generation/result.ts";
 import { requireOneImage } from "../http/accept.ts";
 import { admitImageRequest } from "../http/admit.ts";
 import { GENERATIONS_PATH, WITHOUT_SIGNED_URLS } from "../http/allowed-methods.ts";
@@ -50,4 +51,5 @@ const OPTIONS = {
   directives: parseCacheControl(undefined),
   idempotencyKey: undefined,
   waitsForTurn: true,
+  query: { seen: Number.MAX_SAFE_INTEGER, waitMs: POLL_MS, withImages: true },
 };

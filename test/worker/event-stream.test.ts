@@ -1,5 +1,6 @@
 import { expect, it, vi } from "vitest";
 import { GenerationClient } from "../../src/generation/client.ts";
+import { Generation } from "../../src/generation/object.ts";
 import { quietAndFresh } from "../support/worker/fresh-state.ts";
 import { post } from "../support/worker/harness.ts";
 
@@ -18,6 +19,17 @@ it("sends a comment for every 15 seconds without an event, so that proxies keep 
   ) {
     waits.push(query.waitMs);
     return progress.call(this, { ...query, waitMs: query.waitMs / SPEEDUP });
+  });
+  // oxlint-disable-next-line typescript/unbound-method -- called with its own `this` below
+  const { start } = Generation.prototype;
+  vi.spyOn(Generation.prototype, "start").mockImplementation(function (
+    this: Generation,
+    request,
+    query,
+  ) {
+    if (query === undefined) return start.call(this, request);
+    waits.push(query.waitMs);
+    return start.call(this, request, { ...query, waitMs: query.waitMs / SPEEDUP });
   });
   const prompt = `[upstream delay=1000] ${crypto.randomUUID()}`;
   const body = { model: "gpt-image-2", quality: "low", size: "1024x1024", stream: true, prompt };

@@ -1,5 +1,5 @@
 import { describe, expect, inject, it, vi } from "vitest";
-import { GenerationClient } from "../../src/generation/client.ts";
+import { Generation } from "../../src/generation/object.ts";
 import { newPrompt, SMALL } from "../support/bodies.ts";
 import { eventually } from "../support/eventually.ts";
 import { quietAndFresh } from "../support/worker/fresh-state.ts";
@@ -46,15 +46,15 @@ async function joined(
   directives: string,
   vars: Record<string, string> = {},
 ) {
-  const progress = vi.spyOn(GenerationClient.prototype, "progress");
+  const starts = vi.spyOn(Generation.prototype, "start");
   const prompt = newPrompt("[upstream hold times=1]");
   const env = environment(vars);
   const body = { ...SMALL, prompt, ...first };
   await changeEnvironment(await sharedObject(body), vars);
   const responses = [post(body, {}, env)];
-  await eventually(() => expect(progress).toHaveBeenCalledTimes(1));
+  await eventually(() => expect(starts).toHaveBeenCalledTimes(1));
   responses.push(post({ ...SMALL, prompt, ...second }, {}, env));
-  await eventually(() => expect(progress).toHaveBeenCalledTimes(2));
+  await eventually(() => expect(starts).toHaveBeenCalledTimes(2));
   await release(prompt, directives);
   const [ofFirst, ofSecond] = await Promise.all(responses);
   if (ofFirst === undefined || ofSecond === undefined) throw new Error("two responses");
@@ -125,10 +125,10 @@ describe("a moderation block of a request with an identifier", () => {
 describe("a request that joins another sender's generation and does not wait", () => {
   /** Sends a request of Ann that the upstream holds, and one of another client that joins it without waiting. */
   async function joinedAsync(second: object) {
-    const progress = vi.spyOn(GenerationClient.prototype, "progress");
+    const starts = vi.spyOn(Generation.prototype, "start");
     const prompt = newPrompt("[upstream hold times=1]");
     const ofFirst = post({ ...SMALL, prompt, user: "ann" });
-    await eventually(() => expect(progress).toHaveBeenCalledTimes(1));
+    await eventually(() => expect(starts).toHaveBeenCalledTimes(1));
     const body = { ...SMALL, prompt, ...second };
     const accepted = await post(body, { prefer: "respond-async" });
     expect([accepted.status, accepted.headers.get("preference-applied")]).toEqual([
@@ -238,11 +238,11 @@ describe("requests that join the generation of a rejected sender", () => {
    * Then the upstream rejects each call with a `user`, and generates an image for any other.
    */
   async function sendAll(users: readonly (string | undefined)[], prompt: string) {
-    const progress = vi.spyOn(GenerationClient.prototype, "progress");
+    const starts = vi.spyOn(Generation.prototype, "start");
     const responses: Promise<Response>[] = [];
     for (const user of users) {
       responses.push(post({ ...SMALL, prompt, user, response_format: "url" }));
-      await eventually(() => expect(progress.mock.calls.length).toBe(responses.length));
+      await eventually(() => expect(starts.mock.calls.length).toBe(responses.length));
     }
     let ended: Response[] | undefined;
     const all = Promise.all(responses).then((each) => (ended = each));
@@ -278,16 +278,16 @@ describe("requests that join the generation of a rejected sender", () => {
 
 describe("a repeated Idempotency-Key of a request that joined another sender's generation", () => {
   it("starts again with it, and then returns its image", async () => {
-    const progress = vi.spyOn(GenerationClient.prototype, "progress");
+    const starts = vi.spyOn(Generation.prototype, "start");
     const prompt = newPrompt("[upstream hold times=1]");
     const ofAnn = post({ ...SMALL, prompt, user: "ann" });
-    await eventually(() => expect(progress).toHaveBeenCalledTimes(1));
+    await eventually(() => expect(starts).toHaveBeenCalledTimes(1));
     const bob = { ...SMALL, prompt, user: "bob", response_format: "url" };
     const key = { "idempotency-key": crypto.randomUUID() };
     const first = post(bob, key);
-    await eventually(() => expect(progress).toHaveBeenCalledTimes(2));
+    await eventually(() => expect(starts).toHaveBeenCalledTimes(2));
     const repeated = post(bob, key);
-    await eventually(() => expect(progress).toHaveBeenCalledTimes(3));
+    await eventually(() => expect(starts).toHaveBeenCalledTimes(3));
     await release(prompt, "block=ann");
     expect(await errorOf(await ofAnn)).toEqual(BLOCKED);
     const responses = [await first, await repeated, await post(bob, key)];
@@ -298,14 +298,14 @@ describe("a repeated Idempotency-Key of a request that joined another sender's g
   });
 
   it("claims nothing if the other sender's generation completes", async () => {
-    const progress = vi.spyOn(GenerationClient.prototype, "progress");
+    const starts = vi.spyOn(Generation.prototype, "start");
     const prompt = newPrompt("[upstream hold times=1]");
     const ofAnn = post({ ...SMALL, prompt, user: "ann", response_format: "url" });
-    await eventually(() => expect(progress).toHaveBeenCalledTimes(1));
+    await eventually(() => expect(starts).toHaveBeenCalledTimes(1));
     const bob = { ...SMALL, prompt, user: "bob", response_format: "url" };
     const key = { "idempotency-key": crypto.randomUUID() };
     const ofBob = post(bob, key);
-    await eventually(() => expect(progress).toHaveBeenCalledTimes(2));
+    await eventually(() => expect(starts).toHaveBeenCalledTimes(2));
     await release(prompt, "delay=0");
     const { id } = await (await ofAnn).json<{ id: string }>();
     expect(await (await ofBob).json()).toMatchObject({ id });

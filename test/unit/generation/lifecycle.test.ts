@@ -10,12 +10,12 @@ import {
   newGeneration,
   newTombstone,
   nextStep,
-  progressOf,
   recentModerationBlock,
   stepName,
   type ObjectState,
   type Step,
 } from "../../../src/generation/lifecycle.ts";
+import { progressOf } from "../../../src/generation/start-response.ts";
 import type { Tombstone } from "../../../src/generation/notes.ts";
 import type { StoredGeneration } from "../../../src/generation/storage.ts";
 import { parseImageRequest } from "../../../src/contract/request.ts";
