@@ -147,7 +147,8 @@ export function costOf(request: PricedRequest, partialImages: number, list: Pric
     return {
       upperBound: () => each * n + svgBound(),
       tokenBound: () => undefined,
-      actual: (reported) => each * Math.min(n, reported.images) + svgActual(reported),
+      // The upstream charges what was requested, even if it returns fewer images.
+      actual: (reported) => each * n + svgActual(reported),
       reportedTokens: () => undefined,
     };
   }
