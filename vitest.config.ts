@@ -10,10 +10,7 @@ const workerd = cloudflareTest(({ inject }) => ({
   wrangler: { configPath: "./wrangler.toml" },
   miniflare: {
     // Tests send more requests than the limits of a deployment allow.
-    ratelimits: {
-      RATE_LIMIT_REQUESTS: { namespace_id: "1001", simple: NO_LIMIT },
-      RATE_LIMIT_GENERATIONS: { namespace_id: "1002", simple: NO_LIMIT },
-    },
+    ratelimits: { RATE_LIMIT_REQUESTS: { namespace_id: "1001", simple: NO_LIMIT } },
     bindings: {
       ...VARS,
       // How many schedules the model-based test runs.

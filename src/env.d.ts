@@ -13,7 +13,6 @@ declare global {
       JOBS: DurableObjectNamespace<Jobs>;
       IMAGE_JOB: Workflow;
       RATE_LIMIT_REQUESTS: RateLimit;
-      RATE_LIMIT_GENERATIONS: RateLimit;
       ASSETS?: Fetcher;
       ANALYTICS?: AnalyticsEngineDataset;
     }

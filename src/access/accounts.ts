@@ -2,41 +2,33 @@ import type { Config } from "../config/environment.ts";
 import type { MicroDollars, ReportedTokens, TokenBound } from "../contract/pricing.ts";
 import type { Failure } from "../errors/failure.ts";
 import { dayOf, nowSeconds } from "../lib/clock.ts";
-import type { Budget } from "./budget.ts";
+import type { Refund } from "./budget.ts";
+import {
+  accountOf,
+  accountsOf,
+  GATEWAY,
+  type Account,
+  type ChargedAccounts,
+} from "./charged-accounts.ts";
 import type { LearnedRow } from "./learned-tokens.ts";
-import { secondsToMidnight, type Limits, type Reserved } from "./ledger.ts";
+import type { Release } from "./ledger.ts";
+import { failureOfRejection, type AccountReservation } from "./rejection.ts";
 import type { UsageRow } from "./usage.ts";
 
-/**
- * The accounts that a generation is charged to.
- *
- * Durable Objects store this type for days and receive it by RPC, and a deployment replaces a busy
- * object up to 15 minutes late. Its property names therefore do not change, and neither do the names of
- * RPC methods.
- */
-export interface ChargedAccounts {
-  /** The caller's name in the usage. */
-  caller: string;
-  /** The name of the caller's daily account: its subject, or its network if it has no subject. */
-  account: string;
-  /** The token's own budget for its lifetime; `undefined` without one. */
-  token: { jti: string; budget: MicroDollars } | undefined;
-}
-
-/** The Retry-After of a caller with too many generations in progress. */
-const BUSY_RETRY_SECONDS = 5;
+export type { ChargedAccounts };
 
 /**
  * Reserves the upper bound of a generation's cost in every account that it is charged to: in all of
- * them, or in none.
+ * them, or in none. All are called at the same time.
  *
  * If the gateway's account remembers images with more tokens than the upper bound assumes, all of them
  * reserve the larger amount.
  *
  * @param bound how the amount depends on tokens; absent for a price per image
  * @returns the reserved amount, or the failure if an account rejects it: `budget_exceeded` or
- *   `rate_limit_exceeded`
- * @throws if an account is unreachable; nothing is charged then, and the generation must not start
+ *   `rate_limit_exceeded`. Of several rejections it is that of the caller's account, else of the token's
+ * @throws if an account is unreachable, or the id was closed; nothing is charged then, and the generation
+ *   must not start
  */
 export async function reserveBudget(
   config: Config,
@@ -45,18 +37,25 @@ export async function reserveBudget(
   amount: MicroDollars,
   bound?: TokenBound,
 ): Promise<Reservation> {
-  const accounts = accountsOf(config, charged);
-  let reservations = await reserveIn(accounts, id, amount, bound, config);
-  const raised = Math.max(...reservations.map((each) => each.amount));
-  if (raised > amount && reservations.every(isReserved)) {
-    // Only the gateway's account remembers tokens. The others reserve the same amount.
-    reservations = await reserveIn(accounts, id, raised, undefined, config);
+  const now = nowSeconds();
+  // All accounts reserve on the same day, even if midnight passes between their clocks.
+  const accounts = accountsOf(config, charged, dayOf(now));
+  const first = await reserveIn(accounts, id, amount, bound, config);
+  const raised = Math.max(...first.map((each) => each.amount));
+  const isRaised = raised > amount && first.every(isReserved);
+  // Only the gateway's account remembers tokens. The others reserve the same amount.
+  const last = isRaised ? await reserveIn(accounts, id, raised, undefined, config) : first;
+  const rejected = last.find((each) => !isReserved(each));
+  if (rejected === undefined) return { amount: raised };
+  const mayHold = accounts.filter((account) =>
+    [...first, ...last].some((each) => each.account === account && mayBeReserved(each)),
+  );
+  await releaseIn(config, mayHold, id, { isUnstarted: true });
+  for (const { outcome } of last) {
+    if (outcome === "unreachable") throw new Error("an account is unreachable");
+    if (outcome === "closed") throw new Error("the reservation was closed before");
   }
-  if (reservations.every(isReserved)) return { amount: raised };
-  await releaseBudget(config, charged, id);
-  const outcomes = reservations.map(({ outcome }) => outcome);
-  if (outcomes.includes("unreachable")) throw new Error("an account is unreachable");
-  return { failure: rejection(accounts, outcomes, config) };
+  return { failure: failureOfRejection(rejected, config, now) };
 }
 
 /** The outcome of a reservation in all accounts. */
@@ -64,37 +63,12 @@ export type Reservation =
   | { amount: MicroDollars; failure?: undefined }
   | { amount?: undefined; failure: Failure };
 
-/** Returns the failure of a reservation that an account rejects. */
-function rejection(
-  accounts: readonly Account[],
-  outcomes: readonly AccountReservation["outcome"][],
-  { maxConcurrentPerCaller }: Config,
-): Failure {
-  if (outcomes.includes("busy")) {
-    return {
-      code: "rate_limit_exceeded",
-      reason: "concurrency",
-      retryAfterSeconds: BUSY_RETRY_SECONDS,
-      policy: `"concurrency";q=${maxConcurrentPerCaller};qu="concurrent-requests"`,
-    };
-  }
-  const isTokenSpent = accounts.some(
-    ({ limits }, index) => limits.window === "life" && outcomes[index] === "exceeded",
-  );
-  return {
-    code: "budget_exceeded",
-    // The budget of a token does not renew, so a retry never succeeds.
-    retryAfterSeconds: isTokenSpent ? undefined : secondsToMidnight(nowSeconds()),
-  };
-}
-
-interface AccountReservation {
-  outcome: Reserved | "unreachable";
-  amount: MicroDollars;
-}
-
 function isReserved({ outcome }: AccountReservation): boolean {
   return outcome === "reserved";
+}
+
+function mayBeReserved({ outcome }: AccountReservation): boolean {
+  return outcome === "reserved" || outcome === "unreachable";
 }
 
 /** Reserves an amount in accounts, the gateway's with the bound of tokens. */
@@ -106,16 +80,17 @@ function reserveIn(
   config: Config,
 ): Promise<AccountReservation[]> {
   return Promise.all(
-    accounts.map(async ({ name, limits }): Promise<AccountReservation> => {
+    accounts.map(async (account): Promise<AccountReservation> => {
+      const { name, kind, limits } = account;
       try {
-        const ofAccount = name === GATEWAY ? bound : undefined;
+        const ofAccount = kind === "gateway" ? bound : undefined;
         const reserved = await accountOf(config, name).reserve(id, amount, limits, ofAccount);
         // Without a bound, and in version 0.1.0, an account returns the outcome alone.
         return typeof reserved === "string"
-          ? { outcome: reserved, amount }
-          : { outcome: reserved.outcome, amount: reserved.amount };
+          ? { account, outcome: reserved, amount }
+          : { account, ...reserved };
       } catch {
-        return { outcome: "unreachable", amount };
+        return { account, outcome: "unreachable", amount };
       }
     }),
   );
@@ -126,18 +101,21 @@ export async function settleBudget(
   config: Config,
   charged: ChargedAccounts,
   id: string,
-  { spent, model, images, reported }: Settlement,
+  { spent, model, images, reported, isUncertain = false }: Settlement,
 ): Promise<void> {
   const day = dayOf(nowSeconds());
   const { caller } = charged;
   const usage = { day, caller, model, images, hits: 0, collapsed: 0, spent, saved: 0 };
-  await Promise.all(
-    accountsOf(config, charged).map(({ name }) =>
-      name === GATEWAY
-        ? accountOf(config, name).settle(id, spent, usage, reported)
-        : accountOf(config, name).settle(id, spent),
-    ),
-  );
+  const accounts = accountsOf(config, charged, day);
+  const others = accounts.filter(({ kind }) => kind !== "gateway");
+  // The ids, because a name may contain the address of a client.
+  const uncertainIn = isUncertain
+    ? others.map(({ name }) => config.budgets.idFromName(name).toString())
+    : undefined;
+  await Promise.all([
+    accountOf(config, GATEWAY).settle(id, spent, usage, reported, uncertainIn),
+    ...others.map(({ name }) => accountOf(config, name).settle(id, spent)),
+  ]);
 }
 
 /** The end of a generation, for its accounts. */
@@ -147,17 +125,86 @@ export interface Settlement {
   images: number;
   /** The tokens of an image to remember for later upper bounds. */
   reported?: ReportedTokens | undefined;
+  /** True if the outcome is unknown, so that the operator may release the charge. */
+  isUncertain?: boolean;
 }
 
 /** Releases the reservations of a generation that cost nothing; idempotent. */
-export async function releaseBudget(
+export function releaseBudget(
   config: Config,
   charged: ChargedAccounts,
   id: string,
+  how: Release = {},
 ): Promise<void> {
+  return releaseIn(config, accountsOf(config, charged, dayOf(nowSeconds())), id, how);
+}
+
+async function releaseIn(
+  config: Config,
+  accounts: readonly Account[],
+  id: string,
+  how: Release,
+): Promise<void> {
+  const { isUnstarted = false } = how;
   await Promise.all(
-    accountsOf(config, charged).map(({ name }) => accountOf(config, name).release(id)),
+    accounts.map(({ name, kind }) =>
+      // Only the caller's account counts moderation blocks.
+      accountOf(config, name).release(id, kind === "caller" ? how : { isUnstarted }),
+    ),
   );
+}
+
+/** The most accounts that one request calls to release charges: it may call 1,000 Durable Objects. */
+const MAX_REFUND_CALLS = 800;
+
+/** Charges that were released. */
+export interface ReleasedCharges extends Refund {
+  /** True if some may remain: there are many, or an account was unreachable. */
+  hasMore: boolean;
+}
+
+/**
+ * Releases the charges of generations whose outcome is unknown, in every account that they were charged to.
+ * Idempotent: the gateway's account is the last, so that a repetition completes what was interrupted.
+ *
+ * @param day the only day, YYYY-MM-DD; all days in retention if `undefined`
+ */
+export async function releaseUncertain(
+  config: Config,
+  day: string | undefined,
+): Promise<ReleasedCharges> {
+  const { budgets } = config;
+  const gateway = accountOf(config, GATEWAY);
+  const released: ReleasedCharges = { generations: 0, amount: 0, hasMore: false };
+  let position = 0;
+  for (let calls = 0; calls < MAX_REFUND_CALLS;) {
+    const charges = await gateway.uncertainCharges(position, day);
+    const last = charges.at(-1);
+    if (last === undefined) return released;
+    position = last.position;
+    const pairs = charges.flatMap(({ id, accounts }) =>
+      accounts.map((account) => ({ account, id })),
+    );
+    const byAccount = Map.groupBy(pairs, ({ account }) => account);
+    const unreachable = new Set<string>();
+    await Promise.all(
+      [...byAccount].map(async ([account, ofAccount]) => {
+        const ids = ofAccount.map(({ id }) => id);
+        try {
+          await budgets.get(budgets.idFromString(account)).refund(ids);
+        } catch {
+          for (const id of ids) unreachable.add(id);
+        }
+      }),
+    );
+    if (unreachable.size > 0) released.hasMore = true;
+    const ids = charges.map(({ id }) => id).filter((id) => !unreachable.has(id));
+    const { generations, amount } = await gateway.refund(ids);
+    released.generations += generations;
+    released.amount += amount;
+    calls += byAccount.size + 2;
+  }
+  return { ...released, hasMore: true };
 }
 
 /** Returns the spent and reserved amount of all callers today. */
@@ -197,36 +244,6 @@ export function learnedTokens(config: Config): Promise<LearnedRow[]> {
 /** Deletes the remembered tokens: upper bounds are then those of the tables. */
 export function resetLearnedTokens(config: Config): Promise<void> {
   return accountOf(config, GATEWAY).resetLearnedTokens();
-}
-
-/** The name of the account that every generation is charged to. It names a Durable Object. */
-const GATEWAY = "everybody";
-
-interface Account {
-  name: string;
-  limits: Limits;
-}
-
-function accountsOf(config: Config, { account, token }: ChargedAccounts): Account[] {
-  const { budgetPerDay, budgetPerCaller, maxConcurrentPerCaller } = config;
-  const unbounded = Number.MAX_SAFE_INTEGER;
-  const accounts: Account[] = [
-    { name: GATEWAY, limits: { budget: budgetPerDay, window: "day", maxOpen: unbounded } },
-    {
-      name: `caller/${account}`,
-      limits: { budget: budgetPerCaller, window: "day", maxOpen: maxConcurrentPerCaller },
-    },
-  ];
-  if (token !== undefined) {
-    const { jti, budget } = token;
-    const limits: Limits = { budget, window: "life", maxOpen: unbounded };
-    accounts.push({ name: `token/${jti}`, limits });
-  }
-  return accounts;
-}
-
-function accountOf({ budgets }: Config, name: string): DurableObjectStub<Budget> {
-  return budgets.get(budgets.idFromName(name));
 }
 
 const WRITE_DELAY_MS = 1000;

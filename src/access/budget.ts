@@ -1,15 +1,31 @@
 import { DurableObject } from "cloudflare:workers";
 import type { MicroDollars, ReportedTokens, TokenBound } from "../contract/pricing.ts";
-import { DAY_SECONDS, dayOf, nowSeconds } from "../lib/clock.ts";
+import { dayOf, nowSeconds } from "../lib/clock.ts";
+import { deleteExpired, firstDay, nextExpiry, RETENTION_SECONDS } from "./expiry.ts";
 import { LearnedTokens, type LearnedRow } from "./learned-tokens.ts";
-import { RETENTION_DAYS, Ledger, type Limits, type Reserved } from "./ledger.ts";
+import { Ledger, RELEASED_SECONDS, type Limits, type Release, type Reserved } from "./ledger.ts";
+import { Tables } from "./tables.ts";
+import { UncertainCharges, type ListedCharge } from "./uncertain.ts";
 import { UsageTable, type UsageRow } from "./usage.ts";
 
-/** One account: of the gateway, which also stores the usage, of a caller, or of a token. */
+/** The pause between two alarms, so that one alarm deletes the rows of several generations. */
+const ALARM_PAUSE_SECONDS = 10 * 60;
+
+/** The pause if one alarm cannot delete everything. */
+const MORE_PAUSE_SECONDS = 1;
+
+/**
+ * One account: of the gateway, which also stores the usage, of a caller, or of a token. Its alarm deletes
+ * what has expired, and the whole account once it has no rows.
+ */
 export class Budget extends DurableObject<object> {
-  readonly #ledger = new Ledger(this.ctx.storage.sql);
-  readonly #usage = new UsageTable(this.ctx.storage.sql);
-  readonly #learned = new LearnedTokens(this.ctx.storage.sql);
+  readonly #tables = new Tables(this.ctx.storage.sql);
+  readonly #ledger = new Ledger(this.#tables);
+  readonly #usage = new UsageTable(this.#tables);
+  readonly #learned = new LearnedTokens(this.#tables);
+  readonly #uncertain = new UncertainCharges(this.#tables);
+  /** When the alarm is set for, Unix seconds; `undefined` until it is read from storage. */
+  #alarmSeconds: number | undefined;
 
   /**
    * Reserves an amount for a generation; idempotent.
@@ -17,29 +33,55 @@ export class Budget extends DurableObject<object> {
    * @param bound how the amount grows if images have had more tokens than it assumes. Version 0.1.0 sends
    *   none and expects the outcome alone
    */
-  reserve(
+  async reserve(
     id: string,
     amount: MicroDollars,
     limits: Limits,
     bound?: TokenBound,
-  ): Reserved | BoundReservation {
+  ): Promise<Reserved | DetailedReservation> {
     const now = nowSeconds();
-    if (bound === undefined) return this.#ledger.reserve(id, amount, limits, now);
+    const raised = amount + this.#growth(bound, now);
+    const outcome = this.#ledger.reserve(id, raised, limits, now);
+    if (outcome === "reserved") await this.#wakeBy(now + RETENTION_SECONDS);
+    if (outcome === "frequent" && limits.maxPerMinute !== undefined) {
+      const retryAfterSeconds = this.#ledger.secondsToNextStart(limits.maxPerMinute, now);
+      return { outcome, amount: raised, retryAfterSeconds };
+    }
+    return bound === undefined ? outcome : { outcome, amount: raised };
+  }
+
+  /** Returns how much a reservation grows because of the remembered tokens. */
+  #growth(bound: TokenBound | undefined, now: number): MicroDollars {
+    if (bound === undefined) return 0;
     const learned = this.#learned.most(bound.row, firstDay(now));
-    const growth = Math.ceil(Math.max(0, learned - bound.tokens) * bound.microPerToken);
-    const raised = amount + growth;
-    return { outcome: this.#ledger.reserve(id, raised, limits, now), amount: raised };
+    return Math.ceil(Math.max(0, learned - bound.tokens) * bound.microPerToken);
   }
 
   /**
-   * Closes a reservation with the actual cost, and adds `usage` and `reported` once; idempotent.
+   * Closes a reservation with the actual cost, and adds `usage` and `reported` once; idempotent. The usage
+   * counts on the day of the reservation.
    *
    * @param reported the tokens to remember for later reservations
+   * @param uncertainIn the ids of the other accounts, if the outcome of the generation is unknown
    */
-  settle(id: string, amount: MicroDollars, usage?: UsageRow, reported?: ReportedTokens): void {
-    if (!this.#ledger.settle(id, amount)) return;
-    if (usage !== undefined) this.#usage.add(usage);
-    if (reported !== undefined) this.#learned.add({ ...reported, day: dayOf(nowSeconds()) });
+  settle(
+    id: string,
+    amount: MicroDollars,
+    usage?: UsageRow,
+    reported?: ReportedTokens,
+    uncertainIn?: readonly string[],
+  ): void {
+    const now = nowSeconds();
+    const day = this.#ledger.settle(id, amount, now);
+    if (day === undefined) return;
+    if (usage !== undefined) {
+      const caller = this.#usage.add({ ...usage, day });
+      if (uncertainIn !== undefined) {
+        const { model } = usage;
+        this.#uncertain.add({ id, day, amount, caller, model, accounts: uncertainIn });
+      }
+    }
+    if (reported !== undefined) this.#learned.add({ ...reported, day: dayOf(now) });
   }
 
   /** Returns the remembered tokens of the days in retention. */
@@ -51,9 +93,40 @@ export class Budget extends DurableObject<object> {
     this.#learned.deleteAll();
   }
 
-  /** Closes a reservation without a charge; idempotent. */
-  release(id: string): void {
-    this.#ledger.release(id);
+  /** Closes a reservation without a charge; idempotent. Nothing reserves the id again for an hour. */
+  async release(id: string, how: Release = {}): Promise<void> {
+    const now = nowSeconds();
+    this.#ledger.release(id, how, now);
+    await this.#wakeBy(now + RELEASED_SECONDS);
+  }
+
+  /**
+   * Returns the charges of generations whose outcome is unknown, at most 100 after a position.
+   *
+   * @param day the only day, YYYY-MM-DD; all days in retention if absent
+   */
+  uncertainCharges(after: number, day?: string): ListedCharge[] {
+    return this.#uncertain.list(after, firstDay(nowSeconds()), day);
+  }
+
+  /**
+   * Takes the charges of generations back; idempotent.
+   *
+   * @returns the number of generations that were charged, and the sum
+   */
+  async refund(ids: readonly string[]): Promise<Refund> {
+    const now = nowSeconds();
+    const refund: Refund = { generations: 0, amount: 0 };
+    for (const id of ids) {
+      const amount = this.#ledger.refund(id, now);
+      const charge = this.#uncertain.remove(id);
+      if (amount === undefined) continue;
+      refund.generations += 1;
+      refund.amount += amount;
+      if (charge !== undefined) this.#usage.add({ ...NO_USAGE, ...charge, spent: -amount });
+    }
+    if (refund.generations > 0) await this.#wakeBy(now + RELEASED_SECONDS);
+    return refund;
   }
 
   /** Adds rows to the usage, and deletes the rows of days past the retention. */
@@ -66,23 +139,56 @@ export class Budget extends DurableObject<object> {
 
   /** Returns the usage of today and of the days in retention. */
   usage(): UsageRow[] {
-    return this.#usage.since(firstDay(nowSeconds()));
+    const first = firstDay(nowSeconds());
+    return this.#uncertain.addTo(this.#usage.since(first), first);
   }
 
   /** Returns the spent and reserved amount of today. */
   spentToday(): MicroDollars {
     return this.#ledger.spent(dayOf(nowSeconds()));
   }
+
+  /** Deletes what has expired. */
+  override async alarm(): Promise<void> {
+    this.#alarmSeconds = Number.POSITIVE_INFINITY;
+    const now = nowSeconds();
+    const first = firstDay(now);
+    this.#usage.deleteBefore(first);
+    this.#learned.deleteBefore(first);
+    this.#uncertain.deleteBefore(first);
+    if (deleteExpired(this.#tables, now)) {
+      await this.#wakeBy(now + MORE_PAUSE_SECONDS);
+    } else if (this.#tables.areEmpty()) {
+      await this.ctx.storage.deleteAll();
+      this.#tables.reset();
+    } else {
+      const next = nextExpiry(this.#tables);
+      if (next !== undefined) await this.#wakeBy(Math.max(next, now + ALARM_PAUSE_SECONDS));
+    }
+  }
+
+  /** Sets the alarm, unless it is set for an earlier time. */
+  async #wakeBy(seconds: number): Promise<void> {
+    this.#alarmSeconds ??= ((await this.ctx.storage.getAlarm()) ?? Number.POSITIVE_INFINITY) / 1000;
+    if (seconds >= this.#alarmSeconds) return;
+    this.#alarmSeconds = seconds;
+    await this.ctx.storage.setAlarm(seconds * 1000);
+  }
 }
 
-/** A reservation whose amount depends on the remembered tokens. */
-interface BoundReservation {
+/** A reservation with more than its outcome. */
+interface DetailedReservation {
   outcome: Reserved;
   /** The amount that was to be reserved. */
   amount: MicroDollars;
+  /** With the outcome `frequent`: the seconds until another generation may begin. */
+  retryAfterSeconds?: number;
 }
 
-/** Returns the oldest day in retention. */
-function firstDay(seconds: number): string {
-  return dayOf(seconds - RETENTION_DAYS * DAY_SECONDS);
+/** Charges that were taken back. */
+export interface Refund {
+  generations: number;
+  amount: MicroDollars;
 }
+
+const NO_USAGE = { images: 0, hits: 0, collapsed: 0, saved: 0 };

@@ -1,4 +1,5 @@
 import type { ReportedTokens } from "../contract/pricing.ts";
+import type { Tables } from "./tables.ts";
 
 /** Bounds the table, because clients may request many sizes. The row with the oldest report is replaced. */
 const MAX_ROWS = 500;
@@ -14,20 +15,22 @@ export interface LearnedRow extends ReportedTokens {
  * parameters. Upper bounds grow with them, because the token tables may be out of date.
  */
 export class LearnedTokens {
-  readonly #sql: SqlStorage;
+  readonly #tables: Tables;
 
-  constructor(sql: SqlStorage) {
-    this.#sql = sql;
+  constructor(tables: Tables) {
+    this.#tables = tables;
   }
 
   /** Stores a report if it is the largest of its day. */
   add({ row, tokens, day }: LearnedRow): void {
-    this.#sql.exec(`
-      CREATE TABLE IF NOT EXISTS learned (
-        row TEXT NOT NULL, day TEXT NOT NULL, tokens INTEGER NOT NULL, PRIMARY KEY (row, day)
-      );
-    `);
-    const { rowsWritten } = this.#sql.exec(
+    this.#tables.create(
+      "learned",
+      `CREATE TABLE learned (
+         row TEXT NOT NULL, day TEXT NOT NULL, tokens INTEGER NOT NULL, PRIMARY KEY (row, day)
+       )`,
+    );
+    const written = this.#tables.write(
+      "learned",
       `INSERT INTO learned (row, day, tokens) VALUES (?, ?, ?)
          ON CONFLICT (row, day) DO UPDATE SET tokens = excluded.tokens
          WHERE excluded.tokens > learned.tokens`,
@@ -35,8 +38,9 @@ export class LearnedTokens {
       day,
       tokens,
     );
-    if (rowsWritten === 0) return;
-    this.#sql.exec(
+    if (written === 0) return;
+    this.#tables.write(
+      "learned",
       `DELETE FROM learned WHERE row NOT IN
          (SELECT row FROM learned GROUP BY row ORDER BY MAX(day) DESC, MAX(rowid) DESC LIMIT ?)`,
       MAX_ROWS,
@@ -54,28 +58,19 @@ export class LearnedTokens {
   }
 
   deleteBefore(day: string): void {
-    if (this.#exists()) this.#sql.exec("DELETE FROM learned WHERE day < ?", day);
+    this.#tables.write("learned", "DELETE FROM learned WHERE day < ?", day);
   }
 
   deleteAll(): void {
-    if (this.#exists()) this.#sql.exec("DELETE FROM learned");
+    this.#tables.write("learned", "DELETE FROM learned");
   }
 
   #rows(condition: string, ...bindings: string[]): LearnedRow[] {
-    if (!this.#exists()) return [];
-    return this.#sql
-      .exec<Record<string, SqlStorageValue> & LearnedRow>(
-        // With MAX, SQLite takes the other columns from the row that has the maximum.
-        `SELECT row, day, MAX(tokens) AS tokens FROM learned WHERE ${condition} GROUP BY row ORDER BY row`,
-        ...bindings,
-      )
-      .toArray();
-  }
-
-  /** Returns true if there is a table. Most accounts never store a report, so they have none. */
-  #exists(): boolean {
-    return (
-      this.#sql.exec("SELECT 1 FROM sqlite_master WHERE name = 'learned'").toArray().length > 0
+    return this.#tables.rows<Record<string, SqlStorageValue> & LearnedRow>(
+      "learned",
+      // With MAX, SQLite takes the other columns from the row that has the maximum.
+      `SELECT row, day, MAX(tokens) AS tokens FROM learned WHERE ${condition} GROUP BY row ORDER BY row`,
+      ...bindings,
     );
   }
 }

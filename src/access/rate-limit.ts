@@ -3,20 +3,21 @@ import { GatewayError } from "../errors/failure.ts";
 
 /** The limits in wrangler.toml, repeated here because the binding does not expose them. */
 export const RATE_LIMITS = {
-  /** Requests for images, generations, jobs and batches. */
+  /** Requests for images, generations, jobs, batches and Turnstile tokens. */
   requests: { limit: 300, periodSeconds: 60 },
-  /** Cache misses, batches and Turnstile tokens. */
-  generations: { limit: 20, periodSeconds: 60 },
 } as const;
 
 /**
- * The value of a RateLimit-Policy header (draft-ietf-httpapi-ratelimit-headers-10): quotas and their
+ * Returns the value of a RateLimit-Policy header (draft-ietf-httpapi-ratelimit-headers-10): quotas and their
  * windows in seconds. The platform does not report the remaining quota, so only a 429 response has a
  * RateLimit header.
  */
-export const RATE_LIMIT_POLICY = Object.entries(RATE_LIMITS)
-  .map(([name, { limit, periodSeconds }]) => `"${name}";q=${limit};w=${periodSeconds}`)
-  .join(", ");
+export function rateLimitPolicy({
+  generationsPerMinute,
+}: Pick<Config, "generationsPerMinute">): string {
+  const { limit, periodSeconds } = RATE_LIMITS.requests;
+  return `"requests";q=${limit};w=${periodSeconds}, "generations";q=${generationsPerMinute};w=60`;
+}
 
 /** The name of a rate limit. */
 export type RateLimitName = keyof typeof RATE_LIMITS;
@@ -35,7 +36,7 @@ export async function limitRate(config: Config, name: RateLimitName, key: string
     code: "rate_limit_exceeded",
     reason: name,
     retryAfterSeconds: periodSeconds,
-    policy: RATE_LIMIT_POLICY,
+    policy: rateLimitPolicy(config),
   });
 }
 

@@ -50,7 +50,6 @@ const secrets = {
 };
 
 const DURABLE_OBJECT = ["idFromName", "a Durable Object class"] as const;
-const RATE_LIMIT = ["limit", "a rate limit"] as const;
 
 const requiredBindings = {
   CACHE: binding<Env["CACHE"]>("getWithMetadata", "a KV namespace"),
@@ -60,8 +59,7 @@ const requiredBindings = {
   REVOCATIONS: binding<Env["REVOCATIONS"]>(...DURABLE_OBJECT),
   JOBS: binding<Env["JOBS"]>(...DURABLE_OBJECT),
   IMAGE_JOB: binding<Env["IMAGE_JOB"]>("createBatch", "a Workflow"),
-  RATE_LIMIT_REQUESTS: binding<Env["RATE_LIMIT_REQUESTS"]>(...RATE_LIMIT),
-  RATE_LIMIT_GENERATIONS: binding<Env["RATE_LIMIT_GENERATIONS"]>(...RATE_LIMIT),
+  RATE_LIMIT_REQUESTS: binding<Env["RATE_LIMIT_REQUESTS"]>("limit", "a rate limit"),
 };
 
 /** Every variable, secret and binding, with its form and its default. */
@@ -82,7 +80,9 @@ const environment = z.object({
   CACHE_TTL_SECONDS: integer(TTL_MIN_SECONDS, TTL_MAX_SECONDS, 30 * DAY_SECONDS),
   DEFAULT_MODEL: textOr("gpt-image-1.5"),
   EXTRA_PARAMETERS: extraParameters,
+  GENERATIONS_PER_MINUTE: integer(1, 1_000_000, 20),
   LOCAL_DEVELOPMENT: flag,
+  MAX_BLOCKS_PER_CALLER_PER_DAY: integer(1, 1_000_000, 20),
   MAX_BODY_BYTES: integer(1024, 1024 * 1024, 64 * 1024),
   MAX_CONCURRENT_PER_CALLER: integer(1, 1_000_000, 4),
   MODELS: modelIds,
@@ -154,10 +154,7 @@ const configuration = environment.transform((env, ctx) => {
     jobs: env.JOBS,
     /** The Workflow that runs each job. */
     imageJobs: env.IMAGE_JOB,
-    rateLimits: {
-      requests: env.RATE_LIMIT_REQUESTS,
-      generations: env.RATE_LIMIT_GENERATIONS,
-    },
+    rateLimits: { requests: env.RATE_LIMIT_REQUESTS },
     /** Access control. `token`: a token is required. `public`: anonymous callers are accepted. */
     access: env.ACCESS,
     /** The operator's key; `undefined` disables the endpoints that require it. */
@@ -186,8 +183,12 @@ const configuration = environment.transform((env, ctx) => {
     webhookHosts: env.WEBHOOK_HOSTS,
     /** The budget of all callers together for a UTC day, in micro-dollars. */
     budgetPerDay: env.BUDGET_USD_PER_DAY,
-    /** The budget of one caller for a UTC day, in micro-dollars. */
-    budgetPerCaller: env.BUDGET_USD_PER_DAY_PER_CALLER ?? env.BUDGET_USD_PER_DAY,
+    /** The budget of one caller for a UTC day, in micro-dollars; `undefined` for the default shares. */
+    budgetPerCaller: env.BUDGET_USD_PER_DAY_PER_CALLER,
+    /** The largest number of generations that one caller may begin within a minute. */
+    generationsPerMinute: env.GENERATIONS_PER_MINUTE,
+    /** The number of moderation blocks after which a caller is stopped until midnight UTC. */
+    maxBlocksPerCaller: env.MAX_BLOCKS_PER_CALLER_PER_DAY,
     /** The largest number of generations that one caller may have in progress. */
     maxConcurrentPerCaller: env.MAX_CONCURRENT_PER_CALLER,
     /** Prices that override or extend the built-in table. */

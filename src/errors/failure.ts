@@ -95,8 +95,12 @@ export type Failure =
       /** The value of a RateLimit-Policy header. */
       policy: string;
     }
-  /** Without a time if the budget is not renewed. */
-  | { code: "budget_exceeded"; retryAfterSeconds: number | undefined }
+  /** Without a time if waiting cannot help. `above` says why, if the request alone is above a limit. */
+  | {
+      code: "budget_exceeded";
+      retryAfterSeconds: number | undefined;
+      above?: { variable: string; requestUsd: number; limitUsd: number };
+    }
   | { code: "internal_error" };
 
 /** The kind of credential that an Authorization header carries. */
@@ -116,8 +120,8 @@ export type TurnstileProblem = "unreachable" | "rejected" | "hostname" | "action
 
 export type WebhookProblem = "missing" | "timestamp" | "mismatch";
 
-/** The limit that was exceeded. The first two are the platform's rate limits. */
-export type RateLimitReason = "requests" | "generations" | "concurrency";
+/** The limit that was exceeded. The first is the platform's rate limit, and the accounts count the others. */
+export type RateLimitReason = "requests" | "generations" | "concurrency" | "reserved" | "blocks";
 
 /** The fault in a client's base URL, derived from a path that matches no route. */
 export interface PathHint {

@@ -59,8 +59,8 @@ export function completed(
 }
 
 /**
- * Settles the reservation with the actual cost, or with the reserved amount if the cost is unknown.
- * Releases it if nothing was generated.
+ * Settles the reservation with the actual cost, or with the reserved amount if the cost is unknown. The
+ * operator may release the latter. Releases it if nothing was generated.
  *
  * @throws if an account cannot be reached; then the reservation stays open and counts as spent
  */
@@ -76,9 +76,11 @@ export async function settle(
     await settleBudget(config, payer, id, { spent, model, images, reported });
   } else if (failure !== undefined && mayHaveCharged(failure)) {
     const { upperBound } = costOfRequest(fromStoredRequest(request), config);
-    await settleBudget(config, payer, id, { spent: reserved ?? upperBound(), model, images: 0 });
+    const spent = reserved ?? upperBound();
+    await settleBudget(config, payer, id, { spent, model, images: 0, isUncertain: true });
   } else {
-    await releaseBudget(config, payer, id);
+    const isModerationBlock = failure?.code === "moderation_blocked";
+    await releaseBudget(config, payer, id, { isModerationBlock });
   }
 }
 

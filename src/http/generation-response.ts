@@ -1,6 +1,6 @@
 import type { Context } from "hono";
 import type { ChargedAccounts } from "../access/accounts.ts";
-import { RATE_LIMIT_POLICY } from "../access/rate-limit.ts";
+import { rateLimitPolicy } from "../access/rate-limit.ts";
 import type { JobFields, JobStatus } from "../contract/job.ts";
 import { defaultResponseFormat, type ResponseFormat } from "../contract/models.ts";
 import { costOfRecord, MICRO_PER_DOLLAR } from "../contract/pricing.ts";
@@ -244,7 +244,7 @@ function withOutcome(response: Response, result: GenerationResult, c: Context<Ap
     });
   }
   response.headers.set("cache-status", cacheStatus(outcome));
-  response.headers.set("ratelimit-policy", RATE_LIMIT_POLICY);
+  response.headers.set("ratelimit-policy", rateLimitPolicy(c.get("config")));
   if (outcome.kind === "hit") response.headers.set("age", String(outcome.ageSeconds));
   return response;
 }

@@ -14,3 +14,12 @@ export function nowSeconds(): number {
 export function dayOf(seconds: number): string {
   return new Date(seconds * 1000).toISOString().slice(0, 10);
 }
+
+/**
+ * Returns the seconds from a time to the end of its UTC day.
+ *
+ * @param seconds Unix seconds
+ */
+export function secondsToMidnight(seconds: number): number {
+  return DAY_SECONDS - (seconds % DAY_SECONDS);
+}

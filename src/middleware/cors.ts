@@ -73,7 +73,7 @@ function policyOf(env: object, allowHeaders: string[]): MiddlewareHandler {
   const origins = allowedOrigins(env);
   return honoCors({
     origin: origins.includes("*") ? "*" : [...origins],
-    allowMethods: ["GET", "HEAD", "POST"],
+    allowMethods: ["GET", "HEAD", "POST", "DELETE"],
     allowHeaders,
     exposeHeaders: EXPOSED_HEADERS,
     maxAge: PREFLIGHT_SECONDS,

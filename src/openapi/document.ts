@@ -13,7 +13,7 @@ import { generationBody } from "./requests.ts";
 import type { Route } from "./route.ts";
 import { getSignedImage } from "./signed-image.ts";
 import { createToken, revokeToken, revokeTokensOfSubject } from "./tokens.ts";
-import { getUsage } from "./usage.ts";
+import { getUsage, releaseUncertainUsage } from "./usage.ts";
 import { createVariation } from "./variations.ts";
 import { submitBySignedWebhook, submitByWebhookWithToken } from "./webhooks.ts";
 
@@ -36,6 +36,7 @@ function routesOf(gateway: RequestRules, nowMs: number): Route[] {
     revokeToken,
     revokeTokensOfSubject,
     getUsage,
+    releaseUncertainUsage,
     getDiagnostics,
     getDoctor,
     resetLearnedTokens,

@@ -8,6 +8,9 @@ const counts = {
   hits: z.int().describe("Cache hits."),
   collapsed: z.int().describe("Requests that joined a generation in progress."),
   spent_usd: z.number(),
+  uncertain_usd: z
+    .number()
+    .describe("The part of `spent_usd` for generations whose outcome is unknown."),
   saved_usd: z.number().describe("The cost of the generations that cache hits avoided."),
 };
 
@@ -16,6 +19,9 @@ const usage = z
     object: z.literal("usage"),
     budget_usd_per_day: z.number(),
     spent_today_usd: z.number().describe("Includes the reservations of generations in progress."),
+    uncertain_usd: z
+      .number()
+      .describe("The part of today's `spent_usd` for generations whose outcome is unknown."),
     days: z.array(
       z.object({
         day: z.string().describe("YYYY-MM-DD, UTC."),
@@ -41,5 +47,44 @@ export const getUsage: Route = {
       content: jsonContent(usage),
     },
     ...errorResponses(...OPERATOR),
+  },
+};
+
+const released = z
+  .object({
+    object: z.literal("usage.released"),
+    generations: z.int().describe("The generations whose charges were released."),
+    released_usd: z.number(),
+    has_more: z
+      .boolean()
+      .describe("True if charges may remain, so that the request should be repeated."),
+  })
+  .meta({ id: "ReleasedUsage" });
+
+/** `DELETE /v1/usage/uncertain`. */
+export const releaseUncertainUsage: Route = {
+  method: "delete",
+  path: "/v1/usage/uncertain",
+  operationId: "releaseUncertainUsage",
+  summary: "Release the charges of generations whose outcome is unknown",
+  description:
+    "For an upstream outage in which nothing was generated. The amounts return to the budgets of the gateway, the callers and the tokens. A repetition releases nothing twice.",
+  tags: ["Operator"],
+  security: ADMIN_KEY,
+  request: {
+    query: z.object({
+      day: z
+        .string()
+        .optional()
+        .describe("A UTC day, YYYY-MM-DD. Without it: today and the 31 days before."),
+    }),
+  },
+  responses: {
+    200: {
+      description: "What was released.",
+      headers: responseHeaders(),
+      content: jsonContent(released),
+    },
+    ...errorResponses("malformed_value", ...OPERATOR),
   },
 };

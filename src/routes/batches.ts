@@ -39,8 +39,7 @@ export function batchesRoutes(app: Hono<AppEnv>): void {
             located(`requests[${index}].body`, () => requireWithinLimits(request.spec, limits));
           }
         },
-        // A batch may start generations, like a cache miss. Its jobs are counted one by one.
-        limit: "generations",
+        limit: "requests",
       },
       c,
     );

@@ -9,7 +9,7 @@ import { openAiAt } from "../support/openai.ts";
 import { newPrompt, SMALL } from "../support/bodies.ts";
 
 const LIMIT = 3;
-const stage = startStage({}, { rateLimit: LIMIT });
+const stage = startStage({ GENERATIONS_PER_MINUTE: "7" }, { rateLimit: LIMIT });
 
 const SMALL_BY_URL = { ...SMALL, response_format: "url" } as const;
 
@@ -46,7 +46,7 @@ describe("the rate limit", () => {
     expect(rejected.headers.get("retry-after")).toBe("60");
     expect(rejected.headers.get("ratelimit")).toBe('"requests";r=0;t=60');
     expect(rejected.headers.get("ratelimit-policy")).toBe(
-      '"requests";q=300;w=60, "generations";q=20;w=60',
+      '"requests";q=300;w=60, "generations";q=7;w=60',
     );
     expect((await read<ErrorBody>(rejected)).error).toMatchObject({
       type: "rate_limit_error",

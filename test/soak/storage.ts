@@ -65,8 +65,9 @@ export function ledgersIn(directory: string): Ledgers {
         }),
       );
       for (const each of open) ledgers.open.set(each.id, each);
-      const [usage] = rowsOf(database, "SELECT COUNT(*) AS rows, SUM(spent) AS spent FROM usage");
       // Only the account of the whole gateway counts the usage.
+      if (!tablesOf(database).includes("usage")) return;
+      const [usage] = rowsOf(database, "SELECT COUNT(*) AS rows, SUM(spent) AS spent FROM usage");
       if (Number(usage?.["rows"]) === 0) return;
       ledgers.openForAll.push(...open);
       ledgers.spent += Number(usage?.["spent"]);

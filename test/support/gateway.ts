@@ -20,7 +20,7 @@ export interface Gateway {
 export interface GatewayOptions {
   /** The folder in which KV and the Durable Objects store their data. Absent: memory. */
   directory?: string;
-  /** Requests per minute of one network; the same number of them may be cache misses. */
+  /** Requests per minute of one network. */
   rateLimit?: number;
   /** Its time at the start, in milliseconds since the epoch. Absent: the machine's time. */
   nowMs?: number;
@@ -63,6 +63,8 @@ export async function startGateway(
     WEBHOOK_SIGNING_SECRET,
     // Tests send more requests, and more at once, than the limits of a deployment allow.
     BUDGET_USD_PER_DAY: "100000",
+    GENERATIONS_PER_MINUTE: "1000000",
+    MAX_BLOCKS_PER_CALLER_PER_DAY: "1000000",
     MAX_CONCURRENT_PER_CALLER: "1000000",
     ...bindings,
   };
@@ -81,10 +83,7 @@ export async function startGateway(
         JOBS: { className: "Jobs", useSQLite: true },
       },
       workflows: { IMAGE_JOB: { name: "image-job", className: "ImageJob" } },
-      ratelimits: {
-        RATE_LIMIT_REQUESTS: { namespace_id: "1001", simple },
-        RATE_LIMIT_GENERATIONS: { namespace_id: "1002", simple },
-      },
+      ratelimits: { RATE_LIMIT_REQUESTS: { namespace_id: "1001", simple } },
       bindings: Object.fromEntries(
         Object.entries(vars).filter((entry): entry is [string, string] => entry[1] !== undefined),
       ),

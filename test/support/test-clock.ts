@@ -27,20 +27,29 @@ export const CLOCK_PATH = "/test-clock/";
  */
 export function clockedWorker(bundle: string): string {
   return `
-    import worker, { Generation as Base } from "./${bundle}";
+    import worker, * as classes from "./${bundle}";
     export * from "./${bundle}";
 
     const platformNow = Date.now;
     let offsetMs = 0;
     Date.now = () => platformNow() + offsetMs;
 
-    export class Generation extends Base {
+    const clocked = (Base) => class extends Base {
       constructor(ctx, env) {
-        const setAlarm = ctx.storage.setAlarm.bind(ctx.storage);
-        ctx.storage.setAlarm = (time) => setAlarm(time - offsetMs);
+        const { storage } = ctx;
+        const setAlarm = storage.setAlarm.bind(storage);
+        const getAlarm = storage.getAlarm.bind(storage);
+        storage.setAlarm = (time) => setAlarm(time - offsetMs);
+        storage.getAlarm = async () => {
+          const time = await getAlarm();
+          return time === null ? null : time + offsetMs;
+        };
         super(ctx, env);
       }
-    }
+    };
+
+    export class Generation extends clocked(classes.Generation) {}
+    export class Budget extends clocked(classes.Budget) {}
 
     export default {
       fetch(request, env, ctx) {

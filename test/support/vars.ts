@@ -5,7 +5,9 @@ export const VARS = {
   ADMIN_KEY: "admin-key",
   // Tests send more requests, and more at once, than the limits of a deployment allow.
   BUDGET_USD_PER_DAY: "100000",
+  GENERATIONS_PER_MINUTE: "1000000",
   LOCAL_DEVELOPMENT: "true",
+  MAX_BLOCKS_PER_CALLER_PER_DAY: "1000000",
   MAX_CONCURRENT_PER_CALLER: "1000000",
   UPSTREAM_API_KEY: "sk-test",
   WEBHOOK_HOSTS: "127.0.0.1",

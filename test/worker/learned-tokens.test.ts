@@ -1,34 +1,18 @@
-import { runInDurableObject } from "cloudflare:test";
 import { describe, expect, it } from "vitest";
-import {
-  reserveBudget,
-  settleBudget,
-  spentToday,
-  type ChargedAccounts,
-} from "../../src/access/accounts.ts";
+import { reserveBudget, settleBudget, spentToday } from "../../src/access/accounts.ts";
 import { LearnedTokens } from "../../src/access/learned-tokens.ts";
 import { costOf } from "../../src/contract/pricing.ts";
 import { parseImageRequest } from "../../src/contract/request.ts";
 import { newPrompt } from "../support/bodies.ts";
+import { accountNamed, subject, withTables } from "../support/worker/accounts.ts";
 import { eventually } from "../support/eventually.ts";
 import { quietAndFresh } from "../support/worker/fresh-state.ts";
-import {
-  ADMIN,
-  bindings,
-  environment,
-  fetchWorker,
-  post,
-  testConfig,
-} from "../support/worker/harness.ts";
+import { ADMIN, environment, fetchWorker, post, testConfig } from "../support/worker/harness.ts";
 
 quietAndFresh({ expectsErrors: true });
 
-const ANN: ChargedAccounts = { caller: "ann", account: "subject/ann", token: undefined };
-const BOB: ChargedAccounts = {
-  caller: "bob",
-  account: "subject/bob",
-  token: { jti: "tok_bob", budget: 1_000_000 },
-};
+const ANN = subject("ann");
+const BOB = { ...subject("bob"), token: { jti: "tok_bob", budget: 1_000_000 } };
 const ROW = "some parameters";
 const BOUND = { row: ROW, tokens: 100, microPerToken: 2 };
 
@@ -37,10 +21,7 @@ function withLearned<Result>(
   name: string,
   use: (learned: LearnedTokens) => Result,
 ): Promise<Result> {
-  const accounts = bindings().BUDGET;
-  return runInDurableObject(accounts.get(accounts.idFromName(name)), (_, state) =>
-    use(new LearnedTokens(state.storage.sql)),
-  );
+  return withTables(accountNamed(name), (tables) => use(new LearnedTokens(tables)));
 }
 
 /** Settles a generation for which the upstream has reported a number of tokens. */
@@ -52,8 +33,7 @@ async function report(tokens: number, config = testConfig()): Promise<void> {
 }
 
 function spentBy(account: string): Promise<number> {
-  const accounts = bindings().BUDGET;
-  return accounts.get(accounts.idFromName(account)).spentToday();
+  return accountNamed(account).spentToday();
 }
 
 describe("learned tokens", () => {
@@ -106,7 +86,8 @@ describe("a reservation", () => {
     const ofToken = { ...BOB, account: "subject/other" };
     const rest = 1_000_000 - raised;
     expect((await reserveBudget(config, ofToken, "gen_c", rest + 1)).failure).toMatchObject({
-      code: "budget_exceeded",
+      code: "rate_limit_exceeded",
+      reason: "reserved",
     });
     expect((await reserveBudget(config, ofToken, "gen_d", rest)).failure).toBeUndefined();
   });

@@ -30,6 +30,8 @@ const RATE_LIMIT_MESSAGES: Record<RateLimitReason, string> = {
   requests: "Too many requests.",
   generations: "Too many new images in a short time.",
   concurrency: "Too many of your images are being generated at once.",
+  reserved: "Generations in progress reserve the rest of the budget.",
+  blocks: "Moderation has blocked too many of your requests today.",
 };
 
 const POLICY = '"requests";q=300;w=60';
@@ -176,19 +178,19 @@ export const ACCESS_ROWS = {
           policy: POLICY,
         },
         cause:
-          "A token, or a network without a token, sent more than 300 image requests per minute (`requests` in the `RateLimit` header).",
+          "A token, or a network without a token, sent more than 300 image requests, or a network sent more than 300 requests for tokens by Turnstile, per minute (`requests` in the `RateLimit` header).",
         fix: "Wait for `Retry-After` (60 s).",
       },
       {
         example: {
           code: "rate_limit_exceeded",
           reason: "generations",
-          retryAfterSeconds: 60,
+          retryAfterSeconds: 7,
           policy: POLICY,
         },
         cause:
-          "A token, or a network without a token, sent more than 20 cache misses, batches or requests for tokens by Turnstile per minute (`generations`).",
-        fix: "Wait for `Retry-After` (60 s).",
+          "This caller started `GENERATIONS_PER_MINUTE` generations within the last minute (`generations`). Cache hits and requests that join a generation do not count.",
+        fix: "Wait for `Retry-After`: the seconds until another one may start.",
       },
       {
         example: {
@@ -201,15 +203,42 @@ export const ACCESS_ROWS = {
           "`MAX_CONCURRENT_PER_CALLER` generations of this caller are already in progress (`concurrency`).",
         fix: "Wait for `Retry-After` (5 s) and until one completes. Or submit a job, which waits by itself.",
       },
+      {
+        example: {
+          code: "rate_limit_exceeded",
+          reason: "reserved",
+          retryAfterSeconds: 5,
+          policy: POLICY,
+        },
+        cause:
+          "The budget covers this request, but generations in progress reserve the rest of it (`reserved`). Some of it returns when they complete.",
+        fix: "Wait for `Retry-After` (5 s), and retry. Or submit a job, which waits by itself.",
+      },
+      {
+        example: {
+          code: "rate_limit_exceeded",
+          reason: "blocks",
+          retryAfterSeconds: 3600,
+          policy: POLICY,
+        },
+        cause:
+          "The upstream's moderation blocked `MAX_BLOCKS_PER_CALLER_PER_DAY` generations of this caller today (`blocks`). The caller is stopped, before the upstream stops the operator's account.",
+        fix: "Wait until midnight UTC (`Retry-After`). Cached images are still returned.",
+      },
     ],
   },
   budget_exceeded: {
     status: 429,
     type: "insufficient_quota",
-    message: ({ retryAfterSeconds }) =>
-      retryAfterSeconds === undefined
+    message: ({ retryAfterSeconds, above }) => {
+      if (above !== undefined) {
+        const { variable, requestUsd, limitUsd } = above;
+        return `This request may cost up to ${requestUsd} USD, and the limit is ${limitUsd} USD (${variable}). Request fewer images, or a lower quality or size.`;
+      }
+      return retryAfterSeconds === undefined
         ? "The rest of this token's budget does not cover this request. Request less, or use another token."
-        : "The rest of today's budget does not cover this request. Request less, or retry after midnight UTC.",
+        : "The rest of today's budget does not cover this request. Request less, or retry after midnight UTC.";
+    },
     headers: ({ retryAfterSeconds }) => ({
       ...DO_NOT_RETRY,
       ...retryAfterHeaders(retryAfterSeconds),
@@ -226,6 +255,16 @@ export const ACCESS_ROWS = {
         cause:
           "The rest of the token's own budget is less than this request may cost. There is no `Retry-After`, because this budget is not renewed.",
         fix: "Request less, or get a new token.",
+      },
+      {
+        example: {
+          code: "budget_exceeded",
+          retryAfterSeconds: undefined,
+          above: { variable: "BUDGET_USD_PER_DAY_PER_CALLER", requestUsd: 2.0005, limitUsd: 1 },
+        },
+        cause:
+          "This request alone may cost more than a caller may spend on a day, than all callers may, or than the token's own budget (`budget_usd`). The message has both sums and the name of the limit. There is no `Retry-After`, because waiting cannot help.",
+        fix: "Request fewer images, or a lower quality or size. Operator: raise the variable that the message names.",
       },
     ],
   },

@@ -142,6 +142,16 @@ export const REQUEST_ROWS = {
           "`requests` is empty or has more than 100 entries. Or another request of the batch has the same `custom_id`.",
         fix: "Send 1 to 100 requests, each with its own `custom_id`.",
       },
+      {
+        section: "access",
+        example: {
+          code: "malformed_value",
+          param: "day",
+          problem: "must be a day such as 2026-11-26",
+        },
+        cause: "`day` of `DELETE /v1/usage/uncertain` is not a date.",
+        fix: "Send a UTC day as YYYY-MM-DD, or none for all days.",
+      },
     ],
   },
   empty_string: {

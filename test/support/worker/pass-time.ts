@@ -13,6 +13,28 @@ export function setClockAhead(seconds: number): void {
   vi.spyOn(Date, "now").mockImplementation(() => platformNow() + offsetMs);
 }
 
+const DAY_SECONDS = 24 * 60 * 60;
+
+/** Sets the clock ahead to the next noon, UTC, so that a test that passes hours stays within one day. */
+export function setClockToNoon(): void {
+  const seconds = Math.floor(Date.now() / 1000) % DAY_SECONDS;
+  setClockAhead((DAY_SECONDS * 1.5 - seconds) % DAY_SECONDS);
+}
+
+/**
+ * Stops the clock at the next noon, UTC. `vi.restoreAllMocks()` restores it.
+ *
+ * @returns a function that sets it ahead
+ */
+export function freezeClockAtNoon(): (seconds: number) => void {
+  setClockToNoon();
+  let nowMs = Date.now();
+  vi.spyOn(Date, "now").mockImplementation(() => nowMs);
+  return (seconds) => {
+    nowMs += seconds * 1000;
+  };
+}
+
 /** Sets the clock ahead, then runs the alarm of each Generation object once. */
 export async function passTime(seconds: number): Promise<void> {
   setClockAhead(seconds);

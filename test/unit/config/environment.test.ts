@@ -29,7 +29,9 @@ describe("configOf with the bindings alone", () => {
       access: "public",
       turnstile: undefined,
       budgetPerDay: 5_000_000,
-      budgetPerCaller: 5_000_000,
+      budgetPerCaller: undefined,
+      generationsPerMinute: 20,
+      maxBlocksPerCaller: 20,
       maxConcurrentPerCaller: 4,
       allowedOrigins: ["*"],
       webhookSecrets: [],
@@ -179,6 +181,8 @@ describe("an invalid configuration value", () => {
     ["BUDGET_USD_PER_DAY", "$5", "BUDGET_USD_PER_DAY must be an amount in dollars"],
     ["BUDGET_USD_PER_DAY", "-5", "BUDGET_USD_PER_DAY must be an amount in dollars"],
     ["BUDGET_USD_PER_DAY_PER_CALLER", "1e3", "BUDGET_USD_PER_DAY_PER_CALLER must be an amount"],
+    ["GENERATIONS_PER_MINUTE", "0", "GENERATIONS_PER_MINUTE must be a whole number from 1"],
+    ["MAX_BLOCKS_PER_CALLER_PER_DAY", "-1", "MAX_BLOCKS_PER_CALLER_PER_DAY must be a whole number"],
     ["MAX_CONCURRENT_PER_CALLER", "0", "MAX_CONCURRENT_PER_CALLER must be a whole number from 1"],
     ["PRICES", "cheap", "PRICES must be JSON such as"],
     ["PRICES", '{"m":{"per_image":-1}}', "PRICES must be JSON such as"],
@@ -245,11 +249,11 @@ describe("BUDGET_USD_PER_DAY", () => {
     [0.000001, 1],
     ["0", 0],
   ])(
-    "converts %s dollars to %i micro-dollars, also for the budget per caller",
-    (BUDGET_USD_PER_DAY, microDollars) => {
-      const { budgetPerDay, budgetPerCaller } = testConfig({ BUDGET_USD_PER_DAY });
+    "converts %s dollars to %i micro-dollars, and so does the budget per caller",
+    (dollars, microDollars) => {
+      const vars = { BUDGET_USD_PER_DAY: dollars, BUDGET_USD_PER_DAY_PER_CALLER: dollars };
+      const { budgetPerDay, budgetPerCaller } = testConfig(vars);
       expect(budgetPerDay).toBe(microDollars);
-      // Without BUDGET_USD_PER_DAY_PER_CALLER, one caller may spend the whole budget.
       expect(budgetPerCaller).toBe(microDollars);
     },
   );

@@ -192,6 +192,31 @@ const TABLE: readonly (readonly [Failure, number, string, string | null, string 
     "budget_exceeded",
   ],
   [
+    {
+      code: "budget_exceeded",
+      retryAfterSeconds: undefined,
+      above: { variable: "BUDGET_USD_PER_DAY_PER_CALLER", requestUsd: 2.000_505, limitUsd: 1 },
+    },
+    429,
+    "insufficient_quota",
+    null,
+    "budget_exceeded",
+  ],
+  [
+    { code: "rate_limit_exceeded", reason: "reserved", retryAfterSeconds: 5, policy: "x" },
+    429,
+    "rate_limit_error",
+    null,
+    "rate_limit_exceeded",
+  ],
+  [
+    { code: "rate_limit_exceeded", reason: "blocks", retryAfterSeconds: 5, policy: "x" },
+    429,
+    "rate_limit_error",
+    null,
+    "rate_limit_exceeded",
+  ],
+  [
     { code: "malformed_value", param: "sub", problem: "must not be empty" },
     400,
     IRE,
@@ -250,6 +275,15 @@ describe("the headers of an error response", () => {
     [{ code: "upstream_outcome_unknown" }, "x-should-retry", "false"],
     [{ code: "missing_token", credential: "token" }, "www-authenticate", "Bearer"],
     [{ code: "budget_exceeded", retryAfterSeconds: undefined }, "x-should-retry", "false"],
+    [
+      {
+        code: "budget_exceeded",
+        retryAfterSeconds: undefined,
+        above: { variable: "BUDGET_USD_PER_DAY", requestUsd: 2, limitUsd: 1 },
+      },
+      "x-should-retry",
+      "false",
+    ],
     [{ code: "upstream_timeout", timeoutSeconds: 1 }, "x-should-retry", "false"],
     [{ code: "upstream_invalid_response", reason: "x" }, "x-should-retry", "false"],
     [{ code: "upstream_unreachable", mayHaveCharged: true }, "x-should-retry", "false"],
@@ -280,6 +314,14 @@ describe("the headers of an error response", () => {
 });
 
 describe("the body of an error response", () => {
+  it("names the limit that a request alone is above, and both sums", () => {
+    const above = { variable: "BUDGET_USD_PER_DAY", requestUsd: 0.000_001, limitUsd: 0.5 };
+    const failure = { code: "budget_exceeded", retryAfterSeconds: undefined, above } as const;
+    expect(toWire(failure).body.error.message).toContain(
+      "may cost up to 0.000001 USD, and the limit is 0.5 USD (BUDGET_USD_PER_DAY)",
+    );
+  });
+
   it("says how the operator raises the limit of a prompt", () => {
     const failure = {
       code: "string_above_max_length",

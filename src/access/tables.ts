@@ -1,0 +1,74 @@
+/** Excludes the tables of the platform and of SQLite itself. */
+const OWN_TABLES = `
+  SELECT name, sql FROM sqlite_master
+    WHERE type = 'table' AND name NOT LIKE '!_cf!_%' ESCAPE '!' AND name NOT LIKE 'sqlite!_%' ESCAPE '!'`;
+
+/**
+ * The tables of one account. Each is created with its first row, so that an account that rejects every
+ * reservation stores nothing.
+ */
+export class Tables {
+  readonly #sql: SqlStorage;
+  /** The `CREATE` statement of each table that exists; `undefined` until it is read. */
+  #created: Map<string, string> | undefined;
+
+  constructor(sql: SqlStorage) {
+    this.#sql = sql;
+  }
+
+  /** Creates a table, with its indexes, unless it exists. */
+  create(name: string, statements: string): void {
+    if (!this.#has(name)) this.#change(statements);
+  }
+
+  /** Adds a column to a table that an earlier version created without it. */
+  addColumn(name: string, column: string, type: string): void {
+    if (this.#statements().get(name)?.includes(column) === true) return;
+    this.#change(`ALTER TABLE ${name} ADD COLUMN ${column} ${type}`);
+  }
+
+  /** Returns the rows of a query on a table; none if the table does not exist. */
+  rows<Row extends Record<string, SqlStorageValue>>(
+    name: string,
+    query: string,
+    ...bindings: SqlStorageValue[]
+  ): Row[] {
+    return this.#has(name) ? this.#sql.exec<Row>(query, ...bindings).toArray() : [];
+  }
+
+  /** Changes the rows of a table, if it exists. Returns the number of written rows, those of indexes included. */
+  write(name: string, statement: string, ...bindings: SqlStorageValue[]): number {
+    return this.#has(name) ? this.#sql.exec(statement, ...bindings).rowsWritten : 0;
+  }
+
+  /** Returns true if no table has a row. */
+  areEmpty(): boolean {
+    return [...this.#statements().keys()].every(
+      (name) => this.rows(name, `SELECT 1 FROM "${name}" LIMIT 1`).length === 0,
+    );
+  }
+
+  /** Starts over after all data was deleted. */
+  reset(): void {
+    this.#created = undefined;
+  }
+
+  #has(name: string): boolean {
+    return this.#statements().has(name);
+  }
+
+  #change(statements: string): void {
+    this.#sql.exec(statements);
+    this.#created = undefined;
+  }
+
+  #statements(): Map<string, string> {
+    this.#created ??= new Map(
+      this.#sql
+        .exec<{ name: string; sql: string }>(OWN_TABLES)
+        .toArray()
+        .map(({ name, sql }) => [name, sql]),
+    );
+    return this.#created;
+  }
+}
