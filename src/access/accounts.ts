@@ -13,7 +13,8 @@ import {
 import type { LearnedRow } from "./learned-tokens.ts";
 import type { Release } from "./ledger.ts";
 import { failureOfRejection, type AccountReservation } from "./rejection.ts";
-import type { UsageRow } from "./usage.ts";
+import { countedUsage } from "./usage-counts.ts";
+import { summedUsage, type UsageRow } from "./usage.ts";
 
 export type { ChargedAccounts };
 
@@ -227,13 +228,30 @@ export async function cachedSpentToday(config: Config): Promise<MicroDollars> {
   return spent;
 }
 
-/** Returns the usage of today and of the days in retention, and the spent and reserved amount of today. */
-export async function usageOf(
-  config: Config,
-): Promise<{ rows: UsageRow[]; spentToday: MicroDollars }> {
+/** The usage of today and of the days in retention. */
+export interface UsageReport {
+  /** The newest day first. */
+  rows: UsageRow[];
+  /** False if an object that counts requests without cost did not respond. Its counts are then missing. */
+  isComplete: boolean;
+  /** The spent and reserved amount of today. */
+  spentToday: MicroDollars;
+}
+
+/**
+ * Returns the usage, and the spent and reserved amount of today.
+ *
+ * @throws if the gateway's account is unreachable: a report without the money would mislead the operator
+ */
+export async function usageOf(config: Config): Promise<UsageReport> {
   const account = accountOf(config, GATEWAY);
-  const [rows, spent] = await Promise.all([account.usage(), account.spentToday()]);
-  return { rows, spentToday: spent };
+  const [paid, counted, spent] = await Promise.all([
+    account.usage(),
+    countedUsage(config),
+    account.spentToday(),
+  ]);
+  const rows = summedUsage([...paid, ...counted.rows]);
+  return { rows, isComplete: counted.isComplete, spentToday: spent };
 }
 
 /** Returns the remembered tokens, by the requested parameters. */
@@ -244,47 +262,4 @@ export function learnedTokens(config: Config): Promise<LearnedRow[]> {
 /** Deletes the remembered tokens: upper bounds are then those of the tables. */
 export function resetLearnedTokens(config: Config): Promise<void> {
   return accountOf(config, GATEWAY).resetLearnedTokens();
-}
-
-const WRITE_DELAY_MS = 1000;
-
-/** Usage that this isolate has counted and not yet written, by day, caller and model. */
-const unwritten = new Map<string, UsageRow>();
-let nextWriteMs = 0;
-
-/**
- * Counts a request that cost nothing. Counts are collected for a second and written together, because a
- * cache hit must not call a Durable Object.
- *
- * @returns the write, for `waitUntil`; `undefined` if another request writes
- */
-export function countUsage(
-  config: Config,
-  counted: Omit<UsageRow, "day" | "images" | "spent">,
-): Promise<void> | undefined {
-  const row = { ...counted, day: dayOf(nowSeconds()), images: 0, spent: 0 };
-  // Days and callers contain no spaces, so the key is unambiguous.
-  const key = `${row.day} ${row.caller} ${row.model}`;
-  const sum = unwritten.get(key);
-  unwritten.set(key, sum === undefined ? row : added(sum, row));
-  const nowMs = Date.now();
-  if (nowMs < nextWriteMs) return undefined;
-  nextWriteMs = nowMs + WRITE_DELAY_MS;
-  return write(config);
-}
-
-async function write(config: Config): Promise<void> {
-  await scheduler.wait(WRITE_DELAY_MS);
-  const rows = [...unwritten.values()];
-  unwritten.clear();
-  if (rows.length > 0) await accountOf(config, GATEWAY).count(rows);
-}
-
-function added(sum: UsageRow, { hits, collapsed, saved }: UsageRow): UsageRow {
-  return {
-    ...sum,
-    hits: sum.hits + hits,
-    collapsed: sum.collapsed + collapsed,
-    saved: sum.saved + saved,
-  };
 }

@@ -6,7 +6,7 @@ import { LearnedTokens, type LearnedRow } from "./learned-tokens.ts";
 import { Ledger, RELEASED_SECONDS, type Limits, type Release, type Reserved } from "./ledger.ts";
 import { Tables } from "./tables.ts";
 import { UncertainCharges, type ListedCharge } from "./uncertain.ts";
-import { UsageTable, type UsageRow } from "./usage.ts";
+import { UsageTable, type UsageRow, type UsageWrite } from "./usage.ts";
 
 /** The pause between two alarms, so that one alarm deletes the rows of several generations. */
 const ALARM_PAUSE_SECONDS = 10 * 60;
@@ -15,8 +15,9 @@ const ALARM_PAUSE_SECONDS = 10 * 60;
 const MORE_PAUSE_SECONDS = 1;
 
 /**
- * One account: of the gateway, which also stores the usage, of a caller, or of a token. Its alarm deletes
- * what has expired, and the whole account once it has no rows.
+ * One account: of the gateway, which also stores the usage that costs, of a caller, or of a token. Or one of
+ * the objects that store the usage of requests without cost. Its alarm deletes what has expired, and the whole
+ * object once it has no rows.
  */
 export class Budget extends DurableObject<object> {
   readonly #tables = new Tables(this.ctx.storage.sql);
@@ -75,9 +76,8 @@ export class Budget extends DurableObject<object> {
     const day = this.#ledger.settle(id, amount, now);
     if (day === undefined) return;
     if (usage !== undefined) {
-      const caller = this.#usage.add({ ...usage, day });
+      const { caller, model } = this.#usage.add({ ...usage, day });
       if (uncertainIn !== undefined) {
-        const { model } = usage;
         this.#uncertain.add({ id, day, amount, caller, model, accounts: uncertainIn });
       }
     }
@@ -129,12 +129,16 @@ export class Budget extends DurableObject<object> {
     return refund;
   }
 
-  /** Adds rows to the usage, and deletes the rows of days past the retention. */
-  count(rows: readonly UsageRow[]): void {
-    const first = firstDay(nowSeconds());
-    this.#usage.deleteBefore(first);
-    this.#learned.deleteBefore(first);
-    for (const row of rows) this.#usage.add(row);
+  /**
+   * Adds rows to the usage.
+   *
+   * @param write idempotent with it: a repetition of the write adds nothing. Version 0.1.0 sends none
+   */
+  async count(rows: readonly UsageRow[], write?: UsageWrite): Promise<void> {
+    const now = nowSeconds();
+    if (write !== undefined) this.#usage.addOnce(rows, write, dayOf(now));
+    else for (const row of rows) this.#usage.add(row);
+    await this.#wakeBy(now + RETENTION_SECONDS);
   }
 
   /** Returns the usage of today and of the days in retention. */

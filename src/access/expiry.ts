@@ -64,7 +64,7 @@ export function nextExpiry(tables: Tables): number | undefined {
   const next = Math.min(
     ...["released", "void"].map((state) => oldest(state) + RELEASED_SECONDS),
     ...["open", "settled"].map((state) => oldest(state) + RETENTION_SECONDS),
-    ...["total", "usage", "learned", "uncertain"].map(
+    ...["total", "usage", "usage_write", "learned", "uncertain"].map(
       (table) => firstOf(table) + RETENTION_SECONDS + DAY_SECONDS,
     ),
     firstOf("block") + DAY_SECONDS,

@@ -26,9 +26,89 @@ type StoredRow = Record<string, SqlStorageValue> & Omit<UsageRow, "uncertain">;
 
 /** Bounds the table, because tokens may have many subjects. Later callers of a day share one name. */
 const MAX_ROWS_A_DAY = 2000;
-const OTHER_CALLERS = "others";
 
-/** Stores usage: one row for each day, caller and model. */
+/** The name that callers, and then models, share when there are too many of them. */
+const OTHERS = "others";
+/** Clients may name many models: each snapshot of a model has a name of its own. */
+const MAX_ROWS_OF_OTHERS = 100;
+
+/**
+ * Returns the row under the name that a bounded collection has room for: its own; that of other callers;
+ * that of other callers and models.
+ *
+ * @param maxRows rows with names of their own
+ * @param rowsBeside the number of rows, without the one of the same caller and model
+ */
+export function boundedRow(
+  row: UsageRow,
+  maxRows: number,
+  rowsBeside: (row: UsageRow) => number,
+): UsageRow {
+  if (rowsBeside(row) < maxRows) return row;
+  const ofOthers = { ...row, caller: OTHERS };
+  if (rowsBeside(ofOthers) < maxRows + MAX_ROWS_OF_OTHERS) return ofOthers;
+  return { ...ofOthers, model: OTHERS };
+}
+
+/** Returns the key of a row: its day, caller and model. Days and callers contain no spaces. */
+export function usageKey({ day, caller, model }: UsageRow): string {
+  return `${day} ${caller} ${model}`;
+}
+
+/** Returns the sums of rows by day, caller and model, in the order of `UsageTable.since`. */
+export function summedUsage(rows: readonly UsageRow[]): UsageRow[] {
+  const sums = new Map<string, UsageRow>();
+  for (const row of rows) addUsage(sums, row);
+  return [...sums.values()].toSorted(
+    (a, b) =>
+      compared(b.day, a.day) ||
+      b.spent - a.spent ||
+      compared(a.caller, b.caller) ||
+      compared(a.model, b.model),
+  );
+}
+
+/** Adds a row to the sum of its day, caller and model. */
+export function addUsage(sums: Map<string, UsageRow>, row: UsageRow): void {
+  const key = usageKey(row);
+  const sum = sums.get(key);
+  sums.set(
+    key,
+    sum === undefined
+      ? row
+      : {
+          ...sum,
+          images: sum.images + row.images,
+          hits: sum.hits + row.hits,
+          collapsed: sum.collapsed + row.collapsed,
+          spent: sum.spent + row.spent,
+          uncertain: (sum.uncertain ?? 0) + (row.uncertain ?? 0),
+          saved: sum.saved + row.saved,
+        },
+  );
+}
+
+function compared(a: string, b: string): number {
+  if (a === b) return 0;
+  return a < b ? -1 : 1;
+}
+
+/** Identifies a write, so that a repetition adds nothing. */
+export interface UsageWrite {
+  /** The sender, a UUID. */
+  by: string;
+  /** From 1, and larger for each write of a sender. A sender has at most one write that is not confirmed. */
+  number: number;
+}
+
+/**
+ * Stores usage.
+ *
+ * | table | rows |
+ * | --- | --- |
+ * | `usage` | one for each day, caller and model |
+ * | `usage_write` | the last write of each sender: `{sender, number, day}` |
+ */
 export class UsageTable {
   readonly #tables: Tables;
 
@@ -36,13 +116,33 @@ export class UsageTable {
     this.#tables = tables;
   }
 
+  /** Adds the rows of a write, unless it or a later write of its sender was added before. */
+  addOnce(rows: readonly UsageRow[], { by, number }: UsageWrite, day: string): void {
+    this.#tables.create(
+      "usage_write",
+      `CREATE TABLE usage_write (
+         sender TEXT PRIMARY KEY, number INTEGER NOT NULL, day TEXT NOT NULL
+       )`,
+    );
+    const rowsWritten = this.#tables.write(
+      "usage_write",
+      `INSERT INTO usage_write (sender, number, day) VALUES (?, ?, ?)
+         ON CONFLICT (sender) DO UPDATE SET number = excluded.number, day = excluded.day
+         WHERE excluded.number > usage_write.number`,
+      by,
+      number,
+      day,
+    );
+    if (rowsWritten === 0) return;
+    for (const row of rows) this.add(row);
+  }
+
   /**
    * Adds a row to the sums of its day, caller and model.
    *
-   * @returns the name of the caller in the table
+   * @returns the names of the caller and the model in the table
    */
-  add(row: UsageRow): string {
-    const { day, model, images, hits, collapsed, spent, saved } = row;
+  add(row: UsageRow): Pick<UsageRow, "caller" | "model"> {
     // Version 0.1.0 inserts a value for each column, so that none may be added.
     this.#tables.create(
       "usage",
@@ -53,7 +153,11 @@ export class UsageTable {
          PRIMARY KEY (day, caller, model)
        )`,
     );
-    const caller = this.#hasRoomFor(row) ? row.caller : OTHER_CALLERS;
+    const { day, caller, model, images, hits, collapsed, spent, saved } = boundedRow(
+      row,
+      MAX_ROWS_A_DAY,
+      (each) => this.#rowsBeside(each),
+    );
     this.#tables.write(
       "usage",
       `INSERT INTO usage VALUES (?, ?, ?, ?, ?, ?, ?, ?)
@@ -70,7 +174,7 @@ export class UsageTable {
       spent,
       saved,
     );
-    return caller;
+    return { caller, model };
   }
 
   /** Returns the rows from a day on, the newest day first. */
@@ -82,11 +186,13 @@ export class UsageTable {
     );
   }
 
+  /** Deletes the rows before a day, and the senders that have written nothing since. */
   deleteBefore(day: string): void {
     this.#tables.write("usage", "DELETE FROM usage WHERE day < ?", day);
+    this.#tables.write("usage_write", "DELETE FROM usage_write WHERE day < ?", day);
   }
 
-  #hasRoomFor({ day, caller, model }: UsageRow): boolean {
+  #rowsBeside({ day, caller, model }: UsageRow): number {
     const [others] = this.#tables.rows<{ count: number }>(
       "usage",
       `SELECT COUNT(*) AS count FROM usage
@@ -95,6 +201,6 @@ export class UsageTable {
       caller,
       model,
     );
-    return (others?.count ?? 0) < MAX_ROWS_A_DAY;
+    return others?.count ?? 0;
   }
 }

@@ -1,11 +1,11 @@
 import {
-  countUsage,
   releaseBudget,
   reserveBudget,
   settleBudget,
   type ChargedAccounts,
   type Reservation,
 } from "../access/accounts.ts";
+import { countUsage } from "../access/usage-counts.ts";
 import type { Config } from "../config/environment.ts";
 import { costOf, costOfRecord, type Cost } from "../contract/pricing.ts";
 import type { ImageSpec } from "../contract/image-spec.ts";
@@ -16,6 +16,7 @@ import { outputFormats } from "../contract/request-body.ts";
 import { fromStoredRequest } from "../contract/stored-request.ts";
 import { mayHaveCharged, type Failure } from "../errors/failure.ts";
 import { nowSeconds } from "../lib/clock.ts";
+import { errorFields, log } from "../telemetry/log.ts";
 import type { StartRequest } from "./protocol.ts";
 import { isCollapsed, type GenerationResult } from "./result.ts";
 import type { StoredGeneration } from "./storage.ts";
@@ -87,7 +88,7 @@ export async function settle(
 /**
  * Counts a request that cost nothing: a cache hit, or a request that joined a generation.
  *
- * @returns work that the runtime must stay alive for, if there is any
+ * @returns work that the runtime must stay alive for, if there is any. It never rejects
  */
 export function recordSavings(
   result: GenerationResult,
@@ -100,13 +101,14 @@ export function recordSavings(
   if (outcome.kind !== "hit" && !collapsed) return undefined;
   // A hit may be an image of the model that the request's model has replaced.
   const record = result.kind === "completed" ? result.record : undefined;
-  return countUsage(config, {
+  const write = countUsage(config, {
     caller,
     model: record?.model ?? spec.upstreamModel,
     hits: collapsed ? 0 : 1,
     collapsed: collapsed ? 1 : 0,
     saved: record === undefined ? 0 : costOfRecord(record, config),
   });
+  return write?.catch((error: unknown) => log("error", "usage_write_failed", errorFields(error)));
 }
 
 function costOfRequest({ spec, upstream }: ImageRequest, config: Config): Cost {

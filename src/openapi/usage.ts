@@ -29,6 +29,12 @@ const usage = z
         callers: z.array(z.object({ caller: z.string(), model: z.string(), ...counts })),
       }),
     ),
+    incomplete: z
+      .literal(true)
+      .optional()
+      .describe(
+        "Present if a part of the counts could not be read: `hits`, `collapsed` and `saved_usd` are then too low. The other sums are complete.",
+      ),
   })
   .meta({ id: "UsageOfDays" });
 

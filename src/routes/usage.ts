@@ -14,7 +14,7 @@ export function usageRoute(app: Hono<AppEnv>): void {
   app.get(PATH, async (c) => {
     const config = c.get("config");
     await requireAdmin(c.req.header("authorization"), config.adminKey);
-    const { rows, spentToday } = await usageOf(config);
+    const { rows, isComplete, spentToday } = await usageOf(config);
     const days = Map.groupBy(rows, (row) => row.day);
     const today = sumOf(days.get(dayOf(nowSeconds())) ?? []);
     c.header("cache-control", "no-store");
@@ -24,6 +24,7 @@ export function usageRoute(app: Hono<AppEnv>): void {
       spent_today_usd: spentToday / MICRO_PER_DOLLAR,
       uncertain_usd: today.uncertain_usd,
       days: [...days].map(([day, ofDay]) => usageOfDay(day, ofDay)),
+      ...(isComplete ? {} : { incomplete: true }),
     });
   });
 

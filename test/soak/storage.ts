@@ -65,7 +65,7 @@ export function ledgersIn(directory: string): Ledgers {
         }),
       );
       for (const each of open) ledgers.open.set(each.id, each);
-      // Only the account of the whole gateway counts the usage.
+      // Only the account of the whole gateway has usage and money. The objects that count hits have no money.
       if (!tablesOf(database).includes("usage")) return;
       const [usage] = rowsOf(database, "SELECT COUNT(*) AS rows, SUM(spent) AS spent FROM usage");
       if (Number(usage?.["rows"]) === 0) return;

@@ -144,7 +144,8 @@ describe("a cache hit", () => {
 });
 
 describe("a cache hit for a retired model", () => {
-  const replacing = environment({ RETIRED_MODELS: "replace" });
+  // Each request has an isolate of its own, whose counts are written after a second.
+  const replacing = () => environment({ RETIRED_MODELS: "replace" });
   const RETIRED = { model: "gpt-image-1", size: "1024x1024", response_format: "b64_json" };
 
   /** Caches a generation of the retired model, and a record derived from it under its successor's key. */
@@ -168,7 +169,7 @@ describe("a cache hit for a retired model", () => {
       ...record,
       id: "gen_without-images",
     }));
-    const hit = await postSmall(body, {}, replacing);
+    const hit = await postSmall(body, {}, replacing());
     expect([hit.status?.includes("hit"), hit.body.id]).toEqual([true, id]);
   });
 
@@ -179,9 +180,9 @@ describe("a cache hit for a retired model", () => {
       created: Math.floor(Date.now() / 1000) - 1000,
     }));
     const byUrl = { ...body, response_format: "url" };
-    const hit = await postSmall(byUrl, { "cache-control": "max-age=500" }, replacing);
+    const hit = await postSmall(byUrl, { "cache-control": "max-age=500" }, replacing());
     expect([hit.status?.includes("hit"), hit.body.id]).toEqual([true, id]);
-    const any = await postSmall(byUrl, {}, replacing);
+    const any = await postSmall(byUrl, {}, replacing());
     expect(any.body.id).toBe("gen_too-old");
   });
 });

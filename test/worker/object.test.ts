@@ -301,7 +301,7 @@ describe("a Durable Object that fails after the response of the upstream", () =>
     const { upperBound } = costOf(spec, 0, testConfig());
     await eventually(async () => {
       const { rows } = await usageOf(testConfig());
-      // A request without cost is counted a second late, so its row may belong to the previous test.
+      // A request without cost is counted late, so its row may belong to the previous test.
       const paid = rows.filter(({ spent }) => spent > 0);
       expect(paid).toMatchObject([{ images: 0, spent: upperBound() }]);
     });

@@ -76,8 +76,8 @@ async function acceptedId(response: Response): Promise<string> {
 }
 
 /**
- * Returns the usage rows with costs. A request without cost is counted a second late, so its row may belong
- * to the previous test.
+ * Returns the usage rows with costs. A request without cost is counted late, so its row may belong to the
+ * previous test.
  */
 async function paid() {
   const { rows } = await usageOf(testConfig());

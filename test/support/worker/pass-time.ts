@@ -43,3 +43,19 @@ export async function passTime(seconds: number): Promise<void> {
     await runInDurableObject(objects.get(id), (instance) => instance.alarm());
   }
 }
+
+/**
+ * Ends each wait of `scheduler.wait` at once, and sets the clock ahead by it. `vi.restoreAllMocks()` restores
+ * both.
+ *
+ * @returns the waits so far, in milliseconds
+ */
+export function skipWaits(): number[] {
+  const waits: number[] = [];
+  vi.spyOn(scheduler, "wait").mockImplementation((ms) => {
+    waits.push(ms);
+    setClockAhead(ms / 1000);
+    return Promise.resolve();
+  });
+  return waits;
+}
