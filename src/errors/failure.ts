@@ -64,8 +64,11 @@ export type Failure =
   /** Without a status if it failed during streaming. */
   | { code: "upstream_failed"; status: number | undefined; mayHaveCharged: boolean }
   | { code: "upstream_unreachable"; mayHaveCharged: boolean }
-  /** `reason` is a clause: "it contains no image". */
-  | { code: "upstream_invalid_response"; reason: string }
+  /**
+   * `reason` is a clause: "it contains no image". Without `mayHaveCharged` it may have been charged: earlier
+   * versions store none.
+   */
+  | { code: "upstream_invalid_response"; reason: string; mayHaveCharged?: boolean }
   | { code: "upstream_timeout"; timeoutSeconds: number }
   | { code: "upstream_outcome_unknown" }
   | { code: "idempotency_key_reused" }
@@ -166,6 +169,7 @@ export function mayHaveCharged(failure: Failure): boolean {
     case "upstream_unreachable":
       return failure.mayHaveCharged;
     case "upstream_invalid_response":
+      return failure.mayHaveCharged ?? true;
     case "upstream_timeout":
     case "upstream_outcome_unknown":
       return true;

@@ -5,6 +5,7 @@ import type { ImageRequest } from "../contract/request.ts";
 import { GatewayError } from "../errors/failure.ts";
 import { extractBase64 } from "../lib/extract-base64.ts";
 import { readChunks, TooManyBytes, type ReadMode } from "../lib/streams.ts";
+import { failureWithoutImage } from "./chat-text.ts";
 import { classifyErrorResponse, type SentTexts } from "./error-response.ts";
 import { readEventStream, type PartialImageEvent } from "./event-stream.ts";
 import {
@@ -161,7 +162,7 @@ async function readGeneration(
     extractBase64(bodyChunks(response, "bulk"), (bytes) => collector.collect(bytes)),
   );
   const parsed = parseResponse(json.value);
-  if (parsed === undefined) throw invalidResponse("it contains no image");
+  if (parsed === undefined) throw new GatewayError(failureWithoutImage(json.value));
   const images: GeneratedImage[] = [];
   for (const { source, revisedPrompt } of parsed.images.slice(0, n)) {
     const image = await loadImage(source, json, collector, { localDevelopment, signal });

@@ -19,11 +19,13 @@ export interface ClassifiedError {
 }
 
 /**
- * Cloudflare's statuses for an origin that it could not connect to: refused, handshake timed out,
- * unreachable, TLS failed, no such name. The request did not arrive.
- * 520 and 524 are missing on purpose, because there it did arrive.
+ * Cloudflare's statuses for an origin that it could not connect to: refused, unreachable, TLS failed, no
+ * such name. The request did not arrive. With 520 and 524 it did, and with 522 it may have: the connection
+ * timed out, before or after the request was sent.
+ * https://developers.cloudflare.com/support/troubleshooting/http-status-codes/cloudflare-5xx-errors/
  */
-const NOT_DELIVERED: ReadonlySet<number> = new Set([521, 522, 523, 525, 526, 530]);
+const NOT_DELIVERED: ReadonlySet<number> = new Set([521, 523, 525, 526, 530]);
+const CONNECTION_TIMED_OUT = 522;
 
 /** Server errors after which no image exists. */
 const NOTHING_GENERATED: ReadonlySet<number> = new Set([500, 502, 503]);
@@ -41,6 +43,7 @@ const ACCOUNT_CODES: ReadonlySet<string> = new Set([
 const MODERATION_CODES: ReadonlySet<string> = new Set([
   "moderation_blocked",
   "content_policy_violation",
+  "content_filter",
 ]);
 
 const errorBodySchema = z.object({
@@ -106,6 +109,9 @@ export function classifyErrorResponse(
   }
   if (NOT_DELIVERED.has(status)) {
     return { failure: { code: "upstream_unreachable", mayHaveCharged: false }, retryable: true };
+  }
+  if (status === CONNECTION_TIMED_OUT) {
+    return { failure: { code: "upstream_unreachable", mayHaveCharged: true }, retryable: false };
   }
   const nothingGenerated = NOTHING_GENERATED.has(status);
   return {

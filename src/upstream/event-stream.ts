@@ -4,6 +4,7 @@ import type { Resolved } from "../contract/record.ts";
 import type { Usage } from "../contract/usage.ts";
 import { GatewayError } from "../errors/failure.ts";
 import { decodeBase64 } from "../lib/extract-base64.ts";
+import { ChatChunks } from "./chat-text.ts";
 import { classifyErrorResponse, type SentTexts } from "./error-response.ts";
 import {
   invalidResponse,
@@ -44,17 +45,18 @@ interface StreamOptions {
 /**
  * Reads the upstream's event stream: reports each partial image and returns the completed one.
  *
- * @throws {GatewayError} the failure for the upstream's error event; `upstream_invalid_response`
- *   if the stream ends without a completed image
+ * @throws {GatewayError} the failure for the upstream's error event; if the stream ends without a completed
+ *   image, `upstream_invalid_response`, or `moderation_blocked` if it is a chat completion that says so
  */
 export async function readEventStream(
   chunks: AsyncIterable<Uint8Array>,
   options: StreamOptions,
 ): Promise<CompletedImageEvent> {
   let completed: CompletedImageEvent | undefined;
+  const chat = new ChatChunks();
   const parser = createParser({
     onEvent: (event) => {
-      completed ??= readEvent(event, options);
+      completed ??= readEvent(event, { ...options, chat });
     },
   });
   const decoder = new TextDecoder();
@@ -63,18 +65,19 @@ export async function readEventStream(
     // Nothing useful follows the completed image, and a server may hold the connection open.
     if (completed !== undefined) return completed;
   }
-  throw invalidResponse("it ended before the image was complete");
+  throw new GatewayError(chat.failure("it ended before the image was complete"));
 }
 
-/** Returns the completed image if the event carries it. Reports a partial image. */
+/** Returns the completed image if the event carries it. Reports a partial image. Collects chat chunks. */
 function readEvent(
   { event: name, data }: EventSourceMessage,
-  { collector, onPartialImage, sent }: StreamOptions,
+  { collector, onPartialImage, sent, chat }: StreamOptions & { chat: ChatChunks },
 ): CompletedImageEvent | undefined {
   if (data === "[DONE]") return undefined;
   const json = parseEvent(data);
   const type = z.object({ type: z.string() }).safeParse(json).data?.type ?? name;
   if (type === "error") throw errorEvent(json, sent);
+  chat.add(json);
   const isPartial = type?.endsWith(".partial_image") ?? false;
   if (!isPartial && !type?.endsWith(".completed")) return undefined;
 

@@ -1,6 +1,7 @@
 import * as z from "zod";
 import type { Resolved } from "../contract/record.ts";
 import type { SvgUsage, Usage } from "../contract/usage.ts";
+import { chatChoice, mayHoldImage } from "./chat-text.ts";
 import { reportedSvgUsage, reportedUsage } from "./usage.ts";
 
 /** An image in an upstream response, not yet decoded or downloaded. */
@@ -60,7 +61,7 @@ const imagesResponseSchema = z.object({
 });
 
 const chatCompletionSchema = z.object({
-  choices: z.array(z.object({ message: z.object({ content: z.string().min(1) }) })).min(1),
+  choices: z.array(chatChoice),
   usage: reportedUsage,
 });
 
@@ -82,7 +83,10 @@ export function parseResponse(json: unknown): UpstreamResponse | undefined {
   const chatCompletion = chatCompletionSchema.safeParse(json);
   if (chatCompletion.success) {
     const { choices, usage } = chatCompletion.data;
-    const sources = choices.flatMap((choice) => imageSourcesIn(choice.message.content));
+    const sources = choices.flatMap((choice) =>
+      choice.content === undefined ? [] : imageSourcesIn(choice.content, choice.isBlocked),
+    );
+    if (sources.length === 0) return undefined;
     return {
       images: sources.map((source) => ({ source, revisedPrompt: undefined })),
       usage,
@@ -99,11 +103,16 @@ const BARE_URL = /https?:\/\/[^\s<>"'()[\]]+/g;
 
 /**
  * Returns the images in a chat message: its Markdown images; without them every http(s) URL;
- * without those the whole message, as a `data:` URL or base64.
+ * without those the whole message, as a `data:` URL or base64, unless it is certain that it is neither.
+ *
+ * @param isBlocked true if the message explains a moderation block: a URL in it may lead to a policy
  */
-function imageSourcesIn(content: string): string[] {
+function imageSourcesIn(content: string, isBlocked: boolean): string[] {
   const markdown = [...content.matchAll(MARKDOWN_IMAGE)].flatMap((match) => match[1] ?? []);
   if (markdown.length > 0) return markdown;
-  const urls = content.startsWith("data:") ? [] : (content.match(BARE_URL) ?? []);
-  return urls.length > 0 ? [...new Set(urls)] : [content.trim()];
+  const text = content.trim();
+  const urls = text.startsWith("data:") || isBlocked ? [] : (text.match(BARE_URL) ?? []);
+  if (urls.length > 0) return [...new Set(urls)];
+  const isWhole = !/\s/.test(text) && !/https?:/.test(text);
+  return mayHoldImage(text) && (isWhole || !isBlocked) ? [text] : [];
 }

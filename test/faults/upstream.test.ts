@@ -48,6 +48,12 @@ const FAULTS: readonly Fault[] = [
     ...INVALID,
     message: "contains no image",
   },
+  {
+    name: "a chat completion in words",
+    directives: "answer=words",
+    ...INVALID,
+    message: "it is text without an image. No image was generated.",
+  },
   { name: "bad base64", directives: "answer=bad-base64", ...INVALID, message: "base64" },
   {
     name: "SVG in place of an image",
@@ -99,6 +105,13 @@ const FAULTS: readonly Fault[] = [
   { name: "500 once", directives: "status=500", status: 200, calls: 2 },
   { name: "502 once", directives: "status=502 error=html", status: 200, calls: 2 },
   { name: "503 once", directives: "status=503 error=text", status: 200, calls: 2 },
+  { name: "522", directives: "status=522", status: 502, code: "upstream_unreachable" },
+  {
+    name: "523 once",
+    directives: "status=523",
+    status: 200,
+    calls: 2,
+  },
   { name: "524", directives: "status=524", status: 502, code: "upstream_failed" },
   { name: "504", directives: "status=504 error=html", status: 502, code: "upstream_failed" },
   {

@@ -146,26 +146,41 @@ export const UPSTREAM_ROWS = {
       {
         example: { code: "upstream_unreachable", mayHaveCharged: true },
         cause:
-          "The connection was refused, or it was lost before the upstream responded. The gateway cannot tell the two apart.",
+          "The connection was refused, timed out (522), or was lost before the upstream responded. The gateway cannot tell whether the request arrived.",
         fix: RETRY_IF_WORTH_IT,
       },
       {
         example: { code: "upstream_unreachable", mayHaveCharged: false },
         cause:
-          "Cloudflare could not connect to the upstream (521, 522, 523, 525, 526, 530). No image was generated.",
+          "Cloudflare could not connect to the upstream (521, 523, 525, 526, 530). No image was generated.",
         fix: "Retry later. Operator: check `UPSTREAM_BASE_URL`.",
       },
     ],
   },
   upstream_invalid_response: {
     ...UPSTREAM_ERROR,
-    message: ({ reason }) => `The upstream's response cannot be used: ${reason}. ${MAY_COST_AGAIN}`,
+    message: (failure) =>
+      `The upstream's response cannot be used: ${failure.reason}. ${
+        mayHaveCharged(failure) ? MAY_COST_AGAIN : "No image was generated. Change the prompt."
+      }`,
+    // A model that declines a prompt does so again.
+    headers: () => DO_NOT_RETRY,
     causes: [
       {
         example: { code: "upstream_invalid_response", reason: "it contains no image" },
         cause:
           "The upstream's response is cut off, too large, a redirect, not JSON, or without a usable image. The message says which.",
         fix: `${RETRY_IF_WORTH_IT} If it persists, contact the operator.`,
+      },
+      {
+        example: {
+          code: "upstream_invalid_response",
+          reason: "it is text without an image",
+          mayHaveCharged: false,
+        },
+        cause:
+          "A chat model responded in words. No image was generated, and nothing is charged. It is not cached.",
+        fix: "Change the prompt.",
       },
     ],
   },

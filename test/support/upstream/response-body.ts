@@ -8,7 +8,8 @@ const SCRIPT_SVG = '<svg xmlns="http://www.w3.org/2000/svg"><script>alert(1)</sc
 
 /** Returns the body of a response with status 200, in the form that the directive `answer` says. */
 export async function bodyFor(request: ImageRequest, store: ImageStore): Promise<string> {
-  switch (request.directives.get("answer")) {
+  const answer = request.directives.get("answer");
+  switch (answer) {
     case "html":
       return HTML;
     case "empty":
@@ -23,6 +24,10 @@ export async function bodyFor(request: ImageRequest, store: ImageStore): Promise
       return JSON.stringify({
         data: [{ b64_json: Buffer.from(HTML.repeat(50)).toString("base64") }],
       });
+    case "words":
+    case "refused":
+    case "filtered":
+      return JSON.stringify(textCompletion(answer));
     case "truncated": {
       const whole = JSON.stringify(await imageBody(request, store));
       return whole.slice(0, Math.floor(whole.length / 2));
@@ -32,6 +37,60 @@ export async function bodyFor(request: ImageRequest, store: ImageStore): Promise
     default:
       return JSON.stringify(await imageBody(request, store));
   }
+}
+
+/** The forms of a chat completion without an image. */
+type TextAnswer = "words" | "refused" | "filtered";
+
+const DECLINED = "I'm sorry, but I can't help with that and/or similar requests (policy 4.2).";
+
+/** The messages of a chat model that generates no image, and their finish reasons. */
+const TEXT_MESSAGES = {
+  words: { message: { content: DECLINED, refusal: null }, finish_reason: "stop" },
+  refused: { message: { content: null, refusal: DECLINED }, finish_reason: "stop" },
+  filtered: { message: { content: "", refusal: null }, finish_reason: "content_filter" },
+} as const;
+
+function textCompletion(answer: TextAnswer) {
+  const { message, finish_reason } = TEXT_MESSAGES[answer];
+  return {
+    id: `chatcmpl-${crypto.randomUUID()}`,
+    object: "chat.completion",
+    created: nowSeconds(),
+    model: "a-chat-model",
+    choices: [
+      { index: 0, message: { role: "assistant", ...message }, logprobs: null, finish_reason },
+    ],
+    usage: {
+      prompt_tokens: 9,
+      completion_tokens: 19,
+      total_tokens: 28,
+      completion_tokens_details: { reasoning_tokens: 0, image_tokens: 0 },
+    },
+    system_fingerprint: null,
+  };
+}
+
+/** Returns the chunks in which a chat model streams a completion without an image, if the directive says so. */
+export function textChunks({ directives }: ImageRequest): unknown[] | undefined {
+  const answer = directives.get("answer");
+  if (answer !== "words" && answer !== "refused" && answer !== "filtered") return undefined;
+  const { message, finish_reason } = TEXT_MESSAGES[answer];
+  const { usage, ...completion } = textCompletion(answer);
+  const chunk = (delta: object, finish: string | null = null) => ({
+    ...completion,
+    object: "chat.completion.chunk",
+    choices: [{ index: 0, delta, logprobs: null, finish_reason: finish }],
+  });
+  const deltas = Object.entries(message).flatMap(([name, text]) =>
+    (text ?? "").split(/(?<= )/).map((word) => ({ [name]: word })),
+  );
+  return [
+    chunk({ role: "assistant", content: "" }),
+    ...deltas.map((delta) => chunk(delta)),
+    chunk({}, finish_reason),
+    { ...chunk({}), choices: [], usage },
+  ];
 }
 
 /** Returns the current time in seconds since the epoch. */

@@ -4,7 +4,7 @@ import { numberOf, type Directives } from "./directives.ts";
 import { envelope } from "./errors.ts";
 import { paintImage } from "./images.ts";
 import type { ImageRequest } from "./request.ts";
-import { nowSeconds, resolvedFields } from "./response-body.ts";
+import { nowSeconds, resolvedFields, textChunks } from "./response-body.ts";
 import { serverSentEvent } from "./server-sent-event.ts";
 import { reportedUsage } from "./usage.ts";
 
@@ -18,6 +18,13 @@ export async function streamImages(
     trackUrl,
   }: { pauseMs: number; hold: () => Promise<Directives>; trackUrl: string },
 ): Promise<void> {
+  const chunks = textChunks(request);
+  if (chunks !== undefined) {
+    const data = [...chunks.map((chunk) => JSON.stringify(chunk)), "[DONE]"];
+    response.writeHead(200, { "content-type": "text/event-stream" });
+    response.end(data.map((each) => `data: ${each}\n\n`).join(""));
+    return;
+  }
   const image = (await paintImage(request, 0, trackUrl)).toString("base64");
   const common = { b64_json: image, created_at: nowSeconds(), ...resolvedFields(request) };
   const events: { type: string; [name: string]: unknown }[] = Array.from(

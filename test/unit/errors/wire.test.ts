@@ -286,6 +286,11 @@ describe("the headers of an error response", () => {
     ],
     [{ code: "upstream_timeout", timeoutSeconds: 1 }, "x-should-retry", "false"],
     [{ code: "upstream_invalid_response", reason: "x" }, "x-should-retry", "false"],
+    [
+      { code: "upstream_invalid_response", reason: "x", mayHaveCharged: false },
+      "x-should-retry",
+      "false",
+    ],
     [{ code: "upstream_unreachable", mayHaveCharged: true }, "x-should-retry", "false"],
     [{ code: "upstream_failed", status: 504, mayHaveCharged: true }, "x-should-retry", "false"],
   ])("contain for %o only %s: %s", (failure, name, value) => {

@@ -1,5 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
+import { mayHaveCharged } from "../../../src/errors/failure.ts";
 import { toWire } from "../../../src/errors/wire.ts";
 import { classifyErrorResponse } from "../../../src/upstream/error-response.ts";
 import { wireOf } from "../../support/failures.ts";
@@ -21,31 +22,72 @@ function messageOf(status: number, body: unknown): string {
   return toWire(classified(status, body).failure).body.error.message;
 }
 
+/** Ranges of statuses: the first, the last, whether it may have been charged, whether it is retried. */
+const STATUSES: readonly (readonly [number, number, boolean, boolean, string])[] = [
+  [300, 399, true, false, "a server may redirect after it has processed a POST (303)"],
+  [400, 428, false, false, "the upstream rejects the request"],
+  [429, 429, false, true, "the upstream has not started"],
+  [430, 499, false, false, "the upstream rejects the request"],
+  [500, 500, false, true, "upstreams do not charge for their own faults"],
+  [501, 501, true, false, "the status does not say whether the upstream had started"],
+  [502, 503, false, true, "upstreams do not charge for their own faults"],
+  [504, 519, true, false, "504: the upstream may still generate; others are not known"],
+  [520, 520, true, false, "Cloudflare delivered the request"],
+  [521, 521, false, true, "Cloudflare's connection was refused"],
+  [522, 522, true, false, "the connection may have timed out after the request was sent"],
+  [523, 523, false, true, "the origin was unreachable for Cloudflare"],
+  [524, 524, true, false, "the upstream received the request and may still generate"],
+  [525, 526, false, true, "TLS failed before the request was sent"],
+  [527, 529, true, false, "these are not known"],
+  [530, 530, false, true, "Cloudflare found no such host"],
+  [531, 599, true, false, "these are not known"],
+];
+
 describe("an error response of the upstream", () => {
   it.each([
-    [400, 400, "some_code", false],
-    [404, 404, "some_code", false],
-    [409, 409, "some_code", false],
-    [422, 422, "some_code", false],
-    [401, 502, "upstream_unauthorized", false],
-    [402, 502, "upstream_unauthorized", false],
-    [403, 502, "upstream_unauthorized", false],
-    [429, 429, "upstream_rate_limited", true],
-    [500, 502, "upstream_failed", true],
-    [502, 502, "upstream_failed", true],
-    [503, 502, "upstream_failed", true],
-    [504, 502, "upstream_failed", false],
-    [520, 502, "upstream_failed", false],
-    [524, 502, "upstream_failed", false],
-    [521, 502, "upstream_unreachable", true],
-    [522, 502, "upstream_unreachable", true],
-    [530, 502, "upstream_unreachable", true],
-    [301, 502, "upstream_invalid_response", false],
-    [307, 502, "upstream_invalid_response", false],
-  ])("with status %i becomes %i `%s`, retryable: %s", (status, gatewayStatus, code, retryable) => {
+    [400, 400, "some_code"],
+    [404, 404, "some_code"],
+    [409, 409, "some_code"],
+    [422, 422, "some_code"],
+    [401, 502, "upstream_unauthorized"],
+    [402, 502, "upstream_unauthorized"],
+    [403, 502, "upstream_unauthorized"],
+    [429, 429, "upstream_rate_limited"],
+    [500, 502, "upstream_failed"],
+    [502, 502, "upstream_failed"],
+    [503, 502, "upstream_failed"],
+    [504, 502, "upstream_failed"],
+    [520, 502, "upstream_failed"],
+    [524, 502, "upstream_failed"],
+    [521, 502, "upstream_unreachable"],
+    [522, 502, "upstream_unreachable"],
+    [530, 502, "upstream_unreachable"],
+    [301, 502, "upstream_invalid_response"],
+    [307, 502, "upstream_invalid_response"],
+  ])("with status %i becomes %i `%s`", (status, gatewayStatus, code) => {
     const result = classified(status, envelope({ code: "some_code" }));
     expect(wireOf(result.failure)).toMatchObject({ status: gatewayStatus, code });
-    expect(result.retryable).toBe(retryable);
+  });
+
+  it.each(STATUSES)(
+    "with a status from %i to %i may have been charged: %s, and is retried: %s, because %s",
+    (from, to, isUncertain, isRetried) => {
+      for (let status = from; status <= to; status += 1) {
+        const { failure, retryable } = classified(status, envelope({ code: "some_code" }));
+        expect([status, mayHaveCharged(failure), retryable]).toEqual([
+          status,
+          isUncertain,
+          isRetried,
+        ]);
+      }
+    },
+  );
+
+  it("is in the table of statuses, whatever its status is", () => {
+    const listed = STATUSES.flatMap(([from, to]) =>
+      Array.from({ length: to - from + 1 }, (_, index) => from + index),
+    );
+    expect(listed).toEqual(Array.from({ length: 300 }, (_, index) => 300 + index));
   });
 
   it("with the code insufficient_quota becomes `upstream_unauthorized` and is not retried", () => {
@@ -53,7 +95,7 @@ describe("an error response of the upstream", () => {
     expect(result).toEqual({ failure: { code: "upstream_unauthorized" }, retryable: false });
   });
 
-  it.each(["moderation_blocked", "content_policy_violation"])(
+  it.each(["moderation_blocked", "content_policy_violation", "content_filter"])(
     "with the code %s becomes a moderation block with its details",
     (code) => {
       const details = { moderation_stage: "input", categories: ["violence"] };

@@ -102,6 +102,62 @@ describe("an event stream of the upstream", () => {
     });
   });
 
+  it("fails with `moderation_blocked` on an error event with the code content_filter", async () => {
+    const failure = await rejectionOf(read(event("error", { error: { code: "content_filter" } })));
+    expect(failure).toEqual({ code: "moderation_blocked", details: undefined });
+  });
+
+  describe("of a chat model", () => {
+    const chunk = (delta: object, finish: string | null = null) =>
+      `data: ${JSON.stringify({
+        object: "chat.completion.chunk",
+        choices: [{ index: 0, delta, finish_reason: finish }],
+      })}\n\n`;
+    const done = "data: [DONE]\n\n";
+    const words = chunk({ role: "assistant", content: "I can" }) + chunk({ content: "not." });
+
+    it("in words fails without a charge", async () => {
+      expect(await rejectionOf(read(words + chunk({}, "stop") + done))).toEqual({
+        code: "upstream_invalid_response",
+        reason: "it is text without an image",
+        mayHaveCharged: false,
+      });
+    });
+
+    it.each([
+      ["no finish reason", words],
+      [
+        "another event before it",
+        event("image_generation.started", {}) + words + chunk({}, "stop"),
+      ],
+      ["a partial image before it", partial(0) + words + chunk({}, "stop")],
+      ["a URL in two chunks", chunk({ content: "https:/" }) + chunk({ content: "/x" }, "stop")],
+      ["the reason `length`", words + chunk({}, "length")],
+      ["a long text", chunk({ content: "no " }) + chunk({ content: "no ".repeat(20_000) }, "stop")],
+      ["no text", chunk({ role: "assistant", content: "" }) + chunk({}, "stop")],
+    ])("may have been charged if it has %s", async (_, text) => {
+      expect(await rejectionOf(read(text + done))).toEqual({
+        code: "upstream_invalid_response",
+        reason: "it ended before the image was complete",
+      });
+    });
+
+    it.each([
+      [
+        "a refusal field",
+        chunk({ refusal: "I " }) + chunk({ refusal: "cannot." }) + chunk({}, "stop"),
+      ],
+      ["the reason `content_filter`", words + chunk({}, "content_filter")],
+    ])("fails with `moderation_blocked` if it has %s", async (_, text) => {
+      expect(await rejectionOf(read(text + done))).toEqual({ code: "moderation_blocked" });
+    });
+
+    it("may send chunks before the completed image", async () => {
+      const { result } = await read(words + completed);
+      expect(result.image.type).toBe("png");
+    });
+  });
+
   it.each([
     [
       "nested",
