@@ -4,6 +4,7 @@ import { dayOf, nowSeconds } from "../lib/clock.ts";
 import { deleteExpired, firstDay, nextExpiry, RETENTION_SECONDS } from "./expiry.ts";
 import { LearnedTokens, type LearnedRow } from "./learned-tokens.ts";
 import { Ledger, RELEASED_SECONDS, type Limits, type Release, type Reserved } from "./ledger.ts";
+import { ENDED_SECONDS, JOB_RETENTION_SECONDS, OpenJobs, type JobClaim } from "./open-jobs.ts";
 import { Tables } from "./tables.ts";
 import { UncertainCharges, type ListedCharge } from "./uncertain.ts";
 import { UsageTable, type UsageRow, type UsageWrite } from "./usage.ts";
@@ -24,6 +25,7 @@ export class Budget extends DurableObject<object> {
   readonly #ledger = new Ledger(this.#tables);
   readonly #usage = new UsageTable(this.#tables);
   readonly #learned = new LearnedTokens(this.#tables);
+  readonly #openJobs = new OpenJobs(this.#tables);
   readonly #uncertain = new UncertainCharges(this.#tables);
   /** When the alarm is set for, Unix seconds; `undefined` until it is read from storage. */
   #alarmSeconds: number | undefined;
@@ -93,6 +95,20 @@ export class Budget extends DurableObject<object> {
     this.#learned.deleteAll();
   }
 
+  /** Counts the jobs of a submission, unless the caller then has more than `limit` open jobs; idempotent. */
+  async claimJobs(submission: string, jobs: number, limit: number): Promise<JobClaim> {
+    const now = nowSeconds();
+    const claim = this.#openJobs.claim(submission, jobs, limit, now);
+    if (claim === "claimed") await this.#wakeBy(now + JOB_RETENTION_SECONDS);
+    return claim;
+  }
+
+  /** Lowers the count of a submission; idempotent. */
+  async lowerJobs(submission: string, open: number): Promise<void> {
+    this.#openJobs.lower(submission, open);
+    if (open === 0) await this.#wakeBy(nowSeconds() + ENDED_SECONDS);
+  }
+
   /** Closes a reservation without a charge; idempotent. Nothing reserves the id again for an hour. */
   async release(id: string, how: Release = {}): Promise<void> {
     const now = nowSeconds();
@@ -160,14 +176,15 @@ export class Budget extends DurableObject<object> {
     this.#usage.deleteBefore(first);
     this.#learned.deleteBefore(first);
     this.#uncertain.deleteBefore(first);
+    this.#openJobs.deleteExpired(now);
     if (deleteExpired(this.#tables, now)) {
       await this.#wakeBy(now + MORE_PAUSE_SECONDS);
     } else if (this.#tables.areEmpty()) {
       await this.ctx.storage.deleteAll();
       this.#tables.reset();
     } else {
-      const next = nextExpiry(this.#tables);
-      if (next !== undefined) await this.#wakeBy(Math.max(next, now + ALARM_PAUSE_SECONDS));
+      const next = Math.min(nextExpiry(this.#tables), this.#openJobs.nextExpiry());
+      if (Number.isFinite(next)) await this.#wakeBy(Math.max(next, now + ALARM_PAUSE_SECONDS));
     }
   }
 

@@ -48,8 +48,8 @@ export function deleteExpired(tables: Tables, nowSeconds: number): boolean {
   return false;
 }
 
-/** Returns when the next row of a ledger may expire, Unix seconds; `undefined` if none ever does. */
-export function nextExpiry(tables: Tables): number | undefined {
+/** Returns when the next row of a ledger may expire, Unix seconds; infinite if none ever does. */
+export function nextExpiry(tables: Tables): number {
   const oldest = (state: string) =>
     tables.rows<{ at: number | null }>(
       "entry",
@@ -61,7 +61,7 @@ export function nextExpiry(tables: Tables): number | undefined {
     const day = tables.rows<{ day: string | null }>(table, query)[0]?.day ?? null;
     return day === null ? Number.POSITIVE_INFINITY : Date.parse(day) / 1000;
   };
-  const next = Math.min(
+  return Math.min(
     ...["released", "void"].map((state) => oldest(state) + RELEASED_SECONDS),
     ...["open", "settled"].map((state) => oldest(state) + RETENTION_SECONDS),
     ...["total", "usage", "usage_write", "learned", "uncertain"].map(
@@ -69,5 +69,4 @@ export function nextExpiry(tables: Tables): number | undefined {
     ),
     firstOf("block") + DAY_SECONDS,
   );
-  return Number.isFinite(next) ? next : undefined;
 }

@@ -48,6 +48,11 @@ export const subjectSchema = z
   .string()
   .regex(/^[\w.:@-]{1,128}$/, "must be 1 to 128 letters, digits or any of . _ : @ -");
 
+/** The id of a token. */
+export const tokenIdSchema = z
+  .string()
+  .regex(/^[\w-]{1,64}$/, "must be 1 to 64 letters, digits or any of _ -");
+
 /** The body of the operator's request for a token. */
 export const tokenBody = z.strictObject({
   sub: subjectSchema,
@@ -58,7 +63,7 @@ export const tokenBody = z.strictObject({
 const claimsSchema = z.object({
   ...tokenLimitsSchema.shape,
   sub: subjectSchema,
-  jti: z.string().regex(/^[\w-]{1,64}$/),
+  jti: tokenIdSchema,
   /** Unix seconds, as `exp` and `nbf` are. */
   iat: z.int(),
   exp: z.int(),

@@ -85,6 +85,7 @@ const environment = z.object({
   MAX_BLOCKS_PER_CALLER_PER_DAY: integer(1, 1_000_000, 20),
   MAX_BODY_BYTES: integer(1024, 1024 * 1024, 64 * 1024),
   MAX_CONCURRENT_PER_CALLER: integer(1, 1_000_000, 4),
+  MAX_OPEN_JOBS_PER_CALLER: integer(1, 1_000_000, 100),
   MODELS: modelIds,
   MODEL_ALIASES: aliases,
   PRICES: prices,
@@ -191,6 +192,8 @@ const configuration = environment.transform((env, ctx) => {
     maxBlocksPerCaller: env.MAX_BLOCKS_PER_CALLER_PER_DAY,
     /** The largest number of generations that one caller may have in progress. */
     maxConcurrentPerCaller: env.MAX_CONCURRENT_PER_CALLER,
+    /** The largest number of jobs of one caller that have not ended. */
+    maxOpenJobsPerCaller: env.MAX_OPEN_JOBS_PER_CALLER,
     /** Prices that override or extend the built-in table. */
     prices: env.PRICES,
     upstream: {

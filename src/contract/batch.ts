@@ -81,13 +81,13 @@ export interface BatchView {
   /** Unix seconds. */
   created: number;
   status: "in_progress" | "completed";
-  request_counts: { total: number; completed: number; failed: number };
+  request_counts: { total: number; completed: number; failed: number; cancelled: number };
   /** In the order of the requests. */
   results: BatchResult[];
   delivery?: DeliveryView | undefined;
 }
 
-/** One job of a batch. It has a `response` if it is completed, an `error` if it has failed. */
+/** One job of a batch. It has a `response` if it is completed, an `error` if it has failed or is cancelled. */
 interface BatchResult {
   custom_id: string;
   job: string;

@@ -2,7 +2,7 @@ import { GatewayError, type Failure } from "../errors/failure.ts";
 import { WEBHOOK_URL } from "./request-body.ts";
 import type { ImageRequest } from "./request.ts";
 
-export const JOB_STATUSES = ["queued", "in_progress", "completed", "failed"] as const;
+export const JOB_STATUSES = ["queued", "in_progress", "completed", "failed", "cancelled"] as const;
 
 export type JobStatus = (typeof JOB_STATUSES)[number];
 
@@ -69,7 +69,7 @@ export interface JobFields {
   delivery?: DeliveryView;
 }
 
-/** The response while a job is queued or in progress. */
+/** The response while a job is queued or in progress, and to the request that cancels it. */
 export interface PendingJobResponse {
   id: string;
   /** The same as `id`. Every other response about the job has it too. */

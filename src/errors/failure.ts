@@ -75,6 +75,9 @@ export type Failure =
   | { code: "generation_not_found" }
   | { code: "generation_in_progress" }
   | { code: "batch_not_found" }
+  /** The client cancelled the job before it started a generation. */
+  | { code: "cancelled" }
+  | { code: "cancel_not_allowed" }
   /** `failure` is that of one request of a batch, and `at` is its position: `requests[0]`. */
   | { code: "invalid_batch_request"; at: string; failure: Failure }
   | { code: "webhook_url_without_async" }
@@ -97,6 +100,8 @@ export type Failure =
       retryAfterSeconds: number;
       /** The value of a RateLimit-Policy header. */
       policy: string;
+      /** The limit, for the message; absent if the message is the same for every limit. */
+      limit?: number;
     }
   /** Without a time if waiting cannot help. `above` says why, if the request alone is above a limit. */
   | {
@@ -124,7 +129,13 @@ export type TurnstileProblem = "unreachable" | "rejected" | "hostname" | "action
 export type WebhookProblem = "missing" | "timestamp" | "mismatch";
 
 /** The limit that was exceeded. The first is the platform's rate limit, and the accounts count the others. */
-export type RateLimitReason = "requests" | "generations" | "concurrency" | "reserved" | "blocks";
+export type RateLimitReason =
+  | "requests"
+  | "generations"
+  | "concurrency"
+  | "reserved"
+  | "blocks"
+  | "open_jobs";
 
 /** The fault in a client's base URL, derived from a path that matches no route. */
 export interface PathHint {

@@ -19,7 +19,7 @@ export interface AuthenticatedCaller extends Caller {
   token: TokenClaims | undefined;
 }
 
-/** The name of callers without a token. */
+/** The name of callers without a token in the usage. */
 const ANONYMOUS = "public";
 
 /**
@@ -58,10 +58,11 @@ export const WEBHOOK_SENDER: AuthenticatedCaller = {
 
 /** Returns the caller without a token, known by its network. */
 export function anonymous(caller: string, network: string): AuthenticatedCaller {
+  const name = `network/${network}`;
   return {
-    principal: ANONYMOUS,
-    rateKey: `network/${network}`,
-    payer: { caller, account: `network/${network}`, token: undefined },
+    principal: name,
+    rateKey: name,
+    payer: { caller, account: name, token: undefined },
     token: undefined,
   };
 }
@@ -76,7 +77,8 @@ function subjectOf(token: TokenClaims, c: Context<AppEnv>): AuthenticatedCaller 
   const isVisitor = sub === TURNSTILE_SUBJECT;
   const network = `network/${networkOfClient(c)}`;
   return {
-    principal: `subject/${sub}`,
+    // All visitors have one subject, and must not share their Idempotency-Keys.
+    principal: isVisitor ? `token/${jti}` : `subject/${sub}`,
     rateKey: isVisitor ? network : `token/${jti}`,
     payer: {
       caller: sub,
@@ -87,7 +89,13 @@ function subjectOf(token: TokenClaims, c: Context<AppEnv>): AuthenticatedCaller 
   };
 }
 
-async function requiredToken(c: Context<AppEnv>): Promise<TokenClaims> {
+/**
+ * Returns the claims of the token in the Authorization header.
+ *
+ * @throws {GatewayError} `missing_token`, `invalid_token`, `token_expired`, `origin_not_allowed`,
+ *   `insufficient_scope`
+ */
+export async function requiredToken(c: Context<AppEnv>): Promise<TokenClaims> {
   return validToken(bearerOf(c.req.header("authorization"), "token"), undefined, c);
 }
 

@@ -1,5 +1,5 @@
 import type { Context } from "hono";
-import type { Caller } from "../access/caller.ts";
+import { formerPrincipal, storedCaller, type Caller } from "../access/caller.ts";
 import { isRetryable, requireNoStream } from "../contract/job.ts";
 import type { ImageRequest } from "../contract/request.ts";
 import { toStoredRequest } from "../contract/stored-request.ts";
@@ -7,9 +7,12 @@ import { GatewayError } from "../errors/failure.ts";
 import { lookupById } from "../generation/lookup.ts";
 import { belongsToAnotherSender } from "../generation/identity.ts";
 import { requestIdentity, requestKeys } from "../generation/key.ts";
-import { jobBatchOf, submitJobs } from "../jobs/submit.ts";
+import { cancelJobs } from "../jobs/cancel.ts";
+import { jobBatchOf } from "../jobs/client.ts";
+import { submitJobs, type SubmissionName } from "../jobs/submit.ts";
 import type { JobSubmission } from "../jobs/submission.ts";
 import type { CacheDirectives } from "../lib/cache-control.ts";
+import { cancellerOf } from "./canceller.ts";
 import type { AppEnv } from "./context.ts";
 import { failureResponse } from "./error-response.ts";
 import {
@@ -28,8 +31,26 @@ export interface JobRequest {
 }
 
 /** The name of a submission and the fingerprints of its request. Without a name it is a new job. */
-interface SubmissionName extends Pick<JobSubmission, "fingerprint" | "requestFingerprint"> {
-  name: string | undefined;
+interface NamedRequest extends Pick<JobSubmission, "fingerprint" | "requestFingerprint"> {
+  named: SubmissionName | undefined;
+}
+
+/**
+ * Returns the name of a submission with an Idempotency-Key.
+ *
+ * @param prefix a single job and a batch may have the same key
+ */
+export function submissionName(
+  prefix: "job" | "batch",
+  caller: Caller,
+  idempotencyKey: string,
+): SubmissionName {
+  const nameIn = (principal: string) => `${prefix}/${principal}/${idempotencyKey}`;
+  const former = formerPrincipal(caller);
+  return {
+    name: nameIn(caller.principal),
+    formerName: former === undefined ? undefined : nameIn(former),
+  };
 }
 
 /** Submits a job and returns 202 with its URL. A repeated Idempotency-Key returns the same job. */
@@ -39,18 +60,18 @@ export async function submittedJobResponse(
   c: Context<AppEnv>,
 ): Promise<Response> {
   if (idempotencyKey === undefined) {
-    return submit(job, { name: undefined, fingerprint: undefined }, c);
+    return submit(job, { named: undefined, fingerprint: undefined }, c);
   }
   const { request, caller, webhookUrl } = job;
   const keys = await requestKeys(request.spec, c.get("config").upstream.baseUrl);
   const identity = await requestIdentity(request.spec, keys);
   const withUrl = (text: string) => `${text} ${webhookUrl ?? ""}`;
-  const named = {
-    name: `job/${caller.principal}/${idempotencyKey}`,
+  const namedRequest = {
+    named: submissionName("job", caller, idempotencyKey),
     fingerprint: withUrl(identity.requestKey),
     requestFingerprint: withUrl(identity.fingerprint),
   };
-  return submit(job, named, c);
+  return submit(job, namedRequest, c);
 }
 
 /** Submits the job of a webhook. A repeated delivery of the webhook returns the same job. */
@@ -60,20 +81,20 @@ export function webhookJobResponse(
   c: Context<AppEnv>,
 ): Promise<Response> {
   const name = `webhook/${job.caller.principal}/${webhookId}`;
-  return submit(job, { name, fingerprint: undefined }, c);
+  return submit(job, { named: { name, formerName: undefined }, fingerprint: undefined }, c);
 }
 
 async function submit(
   { request, caller, directives, webhookUrl }: JobRequest,
-  { name, ...fingerprints }: SubmissionName,
+  { named, ...fingerprints }: NamedRequest,
   c: Context<AppEnv>,
 ): Promise<Response> {
   const config = c.get("config");
   requireNoStream(request);
-  const id = await submitJobs(config, name, {
+  const id = await submitJobs(config, named, {
     isBatch: false,
     requests: [{ customId: undefined, request: toStoredRequest(request) }],
-    requester: caller,
+    requester: storedCaller(caller),
     directives,
     origin: new URL(c.req.url).origin,
     webhookUrl,
@@ -84,6 +105,23 @@ async function submit(
   if (job === undefined) throw new GatewayError({ code: "generation_not_found" });
   const { fields, created } = job;
   return pendingResponse({ id, created, ...fields }, c);
+}
+
+/**
+ * Cancels a job and returns its state.
+ *
+ * @throws {GatewayError} `generation_not_found`; `cancel_not_allowed`; those of `cancellerOf`
+ */
+export async function cancelledJobResponse(id: string, c: Context<AppEnv>): Promise<Response> {
+  const config = c.get("config");
+  const by = await cancellerOf(c);
+  const jobBatch = jobBatchOf(config, "job", id);
+  const isKnown = jobBatch !== undefined && (await cancelJobs(jobBatch, id, by, config));
+  const job = isKnown ? await jobBatch.job(id) : undefined;
+  if (job === undefined) throw new GatewayError({ code: "generation_not_found" });
+  c.get("event").add({ job: id });
+  const { fields, created } = job;
+  return c.json({ id, created, ...fields }, 200);
 }
 
 export function isJobId(id: string): boolean {

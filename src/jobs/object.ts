@@ -10,8 +10,9 @@ import type { CacheDirectives } from "../lib/cache-control.ts";
 import { DAY_SECONDS, nowSeconds } from "../lib/clock.ts";
 import { newId } from "../lib/id.ts";
 import { newIdInObject } from "../lib/object-id.ts";
+import { mayCancel, type Cancellation, type Canceller } from "./cancellation.ts";
 import { isFinal, type Attempt, type WebhookDelivery } from "./delivery.ts";
-import { JobBatchStorage, type JobOutcome, type StoredBatch } from "./storage.ts";
+import { JobBatchStorage, type JobOutcome, type StoredBatch, type StoredJob } from "./storage.ts";
 import type { JobSubmission } from "./submission.ts";
 import { batchView, jobFields, webhookEvent } from "./views.ts";
 
@@ -22,8 +23,10 @@ const RETENTION_SECONDS = 7 * DAY_SECONDS;
 export interface AcceptedBatch {
   /** The id of the batch, or of the only job. */
   id: string;
-  /** The ids of the jobs that have neither completed nor failed. */
+  /** The ids of the jobs that have not ended. */
   openJobs: string[];
+  /** The account of the caller that submitted it. Version 0.1.0 does not return it. */
+  account?: string;
 }
 
 /** The input of a job. */
@@ -31,6 +34,18 @@ export interface JobInput {
   request: StoredRequest;
   requester: Caller;
   directives: CacheDirectives;
+  /** The generation that the job is bound to; absent or `undefined` without one. */
+  generationId?: string | undefined;
+  /** True if the job was cancelled during an earlier attempt that did not report its end. */
+  isCancelRequested?: boolean;
+}
+
+/** The number of jobs of a submission that have not ended, for the account of their caller. */
+export interface OpenJobCount {
+  account: string;
+  /** The id of this Durable Object. */
+  submission: string;
+  open: number;
 }
 
 /** The current state of a job, for a response. */
@@ -42,6 +57,8 @@ export interface JobView {
   generationId: string | undefined;
   failure: Failure | undefined;
 }
+
+const CANCELLED: JobOutcome = { failure: { code: "cancelled" } };
 
 /**
  * Stores a batch: its jobs, their outcomes and the webhook delivery. A single job is a batch of one.
@@ -99,14 +116,87 @@ export class JobBatch extends DurableObject<object> {
   }
 
   /**
-   * Returns the input of a job; `undefined` if the job has completed or failed, or is unknown. Version
-   * 0.1.0 calls this method by its name.
+   * Returns the stored submission if this is the same one by the same account.
+   *
+   * @returns `undefined` if nothing is stored, or the submission of another account; `"different"` if this
+   *   account has stored other requests
+   */
+  existing(submission: JobSubmission): AcceptedBatch | "different" | undefined {
+    const batch = this.#storage.batch();
+    if (batch?.requester.payer.account !== submission.requester.payer.account) return undefined;
+    return isSameSubmission(batch, submission) ? this.#accepted(batch) : "different";
+  }
+
+  /**
+   * Begins an attempt of a job and returns the job's input. Until the attempt ends, a cancellation cannot end
+   * the job. Returns `undefined` if the job has ended or is unknown. Version 0.1.0 calls this method by its
+   * name.
    */
   task(id: string): JobInput | undefined {
     const batch = this.#storage.batch();
-    const request = this.#storage.job(id)?.request;
-    if (batch === undefined || request === undefined) return undefined;
-    return { request, requester: batch.requester, directives: batch.directives };
+    const job = this.#storage.job(id);
+    if (batch === undefined || job?.request === undefined) return undefined;
+    this.#storage.saveJob({ ...job, isAttempting: true });
+    const { requester, directives } = batch;
+    const { request, generationId, isCancelRequested = false } = job;
+    return { request, requester, directives, generationId, isCancelRequested };
+  }
+
+  /**
+   * Ends an attempt that made nothing. The job waits for the next attempt, unless it was cancelled during this
+   * one.
+   *
+   * @returns true if the job has ended
+   */
+  endAttempt(id: string): boolean {
+    return this.ctx.storage.transactionSync(() => {
+      const job = this.#storage.job(id);
+      if (job === undefined || job.outcome !== undefined) return true;
+      if (job.isCancelRequested === true) {
+        this.#finish(id, CANCELLED);
+        return true;
+      }
+      this.#storage.saveJob({ ...job, generationId: undefined, isAttempting: false });
+      return false;
+    });
+  }
+
+  /**
+   * Cancels a job, or all jobs of a batch: those that have not begun. Others run to their end.
+   *
+   * @param id of the job or batch
+   * @returns `undefined` if the id is unknown, `"not_allowed"` if the caller must not cancel it
+   */
+  cancel(id: string, by: Canceller): Cancellation | "not_allowed" | undefined {
+    const batch = this.#storage.batch();
+    if (batch === undefined) return undefined;
+    const isBatch = batch.isBatch && batch.id === id;
+    const jobs = isBatch ? this.#storage.jobs() : [this.#storage.job(id)];
+    const known = jobs.filter((job) => job !== undefined);
+    if (known.length === 0) return undefined;
+    if (!mayCancel(by, batch.requester)) return "not_allowed";
+    return this.ctx.storage.transactionSync(() => {
+      for (const job of known) this.#cancel(job);
+      const { open = 0, delivery } = this.#storage.batch() ?? {};
+      const isLast = batch.open > 0 && open === 0;
+      return { deliverer: isLast ? delivery?.deliverer : undefined };
+    });
+  }
+
+  #cancel(job: StoredJob): void {
+    if (job.outcome !== undefined) return;
+    // Version 0.1.0 did not mark attempts. If it stored a generation, that may be in progress.
+    const mayBegin = job.isAttempting ?? job.generationId !== undefined;
+    if (mayBegin) this.#storage.saveJob({ ...job, isCancelRequested: true });
+    else this.#finish(job.id, CANCELLED);
+  }
+
+  /** Returns how many jobs have not ended; `undefined` if the batch was deleted. */
+  openJobs(): OpenJobCount | undefined {
+    const batch = this.#storage.batch();
+    if (batch === undefined) return undefined;
+    const { requester, open } = batch;
+    return { account: requester.payer.account, submission: this.ctx.id.toString(), open };
   }
 
   /** Records the generation of a job. Version 0.1.0 calls this method by its name. */
@@ -126,7 +216,8 @@ export class JobBatch extends DurableObject<object> {
     const job = this.#storage.job(id);
     if (batch === undefined || job === undefined || job.outcome !== undefined) return;
     const generationId = "record" in outcome ? outcome.record.id : job.generationId;
-    this.#storage.saveJob({ ...job, request: undefined, generationId, outcome });
+    const { isAttempting: _, isCancelRequested: __, ...rest } = job;
+    this.#storage.saveJob({ ...rest, request: undefined, generationId, outcome });
     const open = batch.open - 1;
     const { delivery } = batch;
     if (open > 0 || delivery === undefined) {
@@ -194,9 +285,9 @@ export class JobBatch extends DurableObject<object> {
     await this.ctx.storage.deleteAll();
   }
 
-  #accepted({ id }: StoredBatch): AcceptedBatch {
+  #accepted({ id, requester }: StoredBatch): AcceptedBatch {
     const open = this.#storage.jobs().filter(({ outcome }) => outcome === undefined);
-    return { id, openJobs: open.map((job) => job.id) };
+    return { id, openJobs: open.map((job) => job.id), account: requester.payer.account };
   }
 }
 

@@ -11,7 +11,7 @@ export interface StoredBatch extends Omit<JobSubmission, "requests"> {
   id: string;
   /** Unix seconds. */
   created: number;
-  /** The number of jobs that have neither completed nor failed. */
+  /** The number of jobs that have not ended. */
   open: number;
   /** The webhook delivery; `undefined` without a `webhook_url`. */
   delivery: StoredDelivery | undefined;
@@ -29,7 +29,7 @@ export interface StoredDelivery {
   nextAttemptAt: number | undefined;
 }
 
-/** The result of a completed job, or the failure of a failed one. */
+/** The result of a completed job, or the failure of a failed or cancelled one. */
 export type JobOutcome = { record: GenerationRecord } | { failure: Failure };
 
 /** A job, with its input until it ends and its outcome after that. */
@@ -42,10 +42,17 @@ export interface StoredJob {
   request: StoredRequest | undefined;
   /** The response format of the request. */
   responseFormat: ResponseFormat;
-  /** The id of its generation; `undefined` until the job is bound to one. */
+  /** The id of its generation; `undefined` until an attempt is bound to one, and after an attempt that made nothing. */
   generationId: string | undefined;
-  /** `undefined` until the job completes or fails. */
+  /** `undefined` until the job completes, fails or is cancelled. */
   outcome: JobOutcome | undefined;
+  /**
+   * True during an attempt, which may start a generation at any time. False while the job waits for the next
+   * attempt. Absent before the first one, and in jobs that version 0.1.0 stored.
+   */
+  isAttempting?: boolean;
+  /** True if the job was cancelled during an attempt. It ends if that attempt makes nothing. */
+  isCancelRequested?: boolean;
 }
 
 /** The key's name predates the type's: stored batches have it. */

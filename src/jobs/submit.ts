@@ -1,57 +1,95 @@
+import { claimOpenJobs, lowerOpenJobs, tooManyOpenJobs } from "../access/job-limit.ts";
 import type { Config } from "../config/environment.ts";
 import { GatewayError } from "../errors/failure.ts";
-import { durableIdOf } from "../lib/object-id.ts";
-import { rpcClient, type RpcClient } from "../lib/rpc-client.ts";
-import type { JobBatch } from "./object.ts";
+import { ifImplemented, rpcClient } from "../lib/rpc-client.ts";
+import type { JobBatchClient } from "./client.ts";
+import type { AcceptedBatch } from "./object.ts";
 import type { JobSubmission } from "./submission.ts";
+import { startWorkflows } from "./workflows.ts";
 
-/** The RPC methods of the Durable Object of a job or batch. */
-export type JobBatchClient = RpcClient<JobBatch>;
+/** The name of a submission, by which a repetition is recognized. */
+export interface SubmissionName {
+  name: string;
+  /** Its name in version 0.1.0, if it was another one; stored submissions live for a week. */
+  formerName: string | undefined;
+}
 
 /**
  * Stores a submission and starts its jobs. If its name was used before with the same requests, the
  * existing job or batch is returned.
  *
- * @param name name of the Durable Object; `undefined` for a new, unnamed one
+ * @param named the name of the Durable Object; `undefined` for a new, unnamed one
  * @returns the id of the batch, or of the only job
- * @throws {GatewayError} `idempotency_key_reused` if the name was used with different requests
+ * @throws {GatewayError} `idempotency_key_reused` if the name was used with different requests;
+ *   `rate_limit_exceeded` if the caller has too many open jobs
  */
 export async function submitJobs(
   config: Config,
-  name: string | undefined,
+  named: SubmissionName | undefined,
   submission: JobSubmission,
 ): Promise<string> {
-  const objects = config.jobs;
-  const objectId = name === undefined ? objects.newUniqueId() : objects.idFromName(name);
-  const accepted = await rpcClient(objects.get(objectId)).accept(submission);
-  if (accepted === undefined) throw new GatewayError({ code: "idempotency_key_reused" });
+  const former = await formerSubmission(config, named, submission);
+  const accepted = former ?? (await store(config, named, submission));
   if (accepted.openJobs.length > 0) await startWorkflows(config, accepted.openJobs);
   return accepted.id;
 }
 
-/**
- * Starts the Workflows that are not running yet. A repeated submission starts the same ids, and the
- * platform starts each id only once.
- */
-async function startWorkflows({ imageJobs }: Config, jobs: readonly string[]): Promise<void> {
-  const { errors } = await imageJobs.createBatch({ instances: jobs.map((id) => ({ id })) });
-  // The codes and texts of these errors are undocumented, so the status of each instance decides.
-  await Promise.all(errors.map(({ id = "" }) => restartIfStopped(imageJobs, id)));
-}
-
-/** Restarts a Workflow that the platform gave up. Any other is running or has completed. */
-async function restartIfStopped(imageJobs: Workflow, id: string): Promise<void> {
-  const instance = await imageJobs.get(id);
-  const { status } = await instance.status();
-  if (status === "errored" || status === "terminated") await instance.restart();
-}
-
-/** Returns the client for the Durable Object in an id; `undefined` if the id is invalid. */
-export function jobBatchOf(
+/** Returns the submission that version 0.1.0 stored under a name that other callers shared. */
+async function formerSubmission(
   config: Config,
-  prefix: "job" | "batch",
-  id: string,
-): JobBatchClient | undefined {
-  const objectId = durableIdOf(config.jobs, prefix, id);
-  return objectId === undefined ? undefined : rpcClient(config.jobs.get(objectId));
+  named: SubmissionName | undefined,
+  submission: JobSubmission,
+): Promise<AcceptedBatch | undefined> {
+  if (named?.formerName === undefined) return undefined;
+  const objectId = config.jobs.idFromName(named.formerName);
+  return existingIn(rpcClient(config.jobs.get(objectId)), submission);
+}
+
+/**
+ * Returns the caller's submission that an object stores already; `undefined` if there is none.
+ *
+ * @throws {GatewayError} `idempotency_key_reused` if it is a different one
+ */
+async function existingIn(
+  jobBatch: JobBatchClient,
+  submission: JobSubmission,
+): Promise<AcceptedBatch | undefined> {
+  const existing = await ifImplemented(() => jobBatch.existing(submission));
+  if (existing === "different") throw new GatewayError({ code: "idempotency_key_reused" });
+  return existing;
+}
+
+/**
+ * Counts the jobs of a submission as open, then stores it. A submission that is not stored is not counted.
+ *
+ * @throws {GatewayError} `idempotency_key_reused`, `rate_limit_exceeded`
+ */
+async function store(
+  config: Config,
+  named: SubmissionName | undefined,
+  submission: JobSubmission,
+): Promise<AcceptedBatch> {
+  const objects = config.jobs;
+  const objectId = named === undefined ? objects.newUniqueId() : objects.idFromName(named.name);
+  const jobBatch: JobBatchClient = rpcClient(objects.get(objectId));
+  const { account } = submission.requester.payer;
+  const id = objectId.toString();
+  const jobs = submission.requests.length;
+  const claim = await claimOpenJobs(config, account, id, jobs);
+  if (claim === "refused") {
+    const existing = named && (await existingIn(jobBatch, submission));
+    if (existing === undefined) throw tooManyOpenJobs(config);
+    return existing;
+  }
+  const accepted = await jobBatch.accept(submission).catch(async (error: unknown) => {
+    // The client can repeat a named submission, which may be stored. Any other is lost.
+    if (named === undefined) await lowerOpenJobs(config, account, id, 0);
+    throw error;
+  });
+  const isCounted = accepted !== undefined && (accepted.account ?? account) === account;
+  const open = isCounted ? accepted.openJobs.length : 0;
+  // Stored already: some of its jobs may have ended, or another account counts them.
+  if (claim === "claimed" && open < jobs) await lowerOpenJobs(config, account, id, open);
+  if (accepted === undefined) throw new GatewayError({ code: "idempotency_key_reused" });
+  return accepted;
 }

@@ -6,7 +6,10 @@ import { isFinal } from "./delivery.ts";
 import type { StoredBatch, StoredDelivery, StoredJob } from "./storage.ts";
 
 function statusOf({ outcome, generationId }: StoredJob): JobStatus {
-  if (outcome !== undefined) return "record" in outcome ? "completed" : "failed";
+  if (outcome !== undefined) {
+    if ("record" in outcome) return "completed";
+    return outcome.failure.code === "cancelled" ? "cancelled" : "failed";
+  }
   return generationId === undefined ? "queued" : "in_progress";
 }
 
@@ -27,7 +30,12 @@ export function batchView(batch: StoredBatch, jobs: readonly StoredJob[]): Batch
     object: "image.batch",
     created,
     status: open === 0 ? "completed" : "in_progress",
-    request_counts: { total: jobs.length, completed: count("completed"), failed: count("failed") },
+    request_counts: {
+      total: jobs.length,
+      completed: count("completed"),
+      failed: count("failed"),
+      cancelled: count("cancelled"),
+    },
     results: jobs.map((job) => ({
       // Every job of a batch has a customId. The fallback only satisfies the type.
       custom_id: job.customId ?? job.id,

@@ -1,4 +1,5 @@
 import { WorkflowEntrypoint, type WorkflowEvent, type WorkflowStep } from "cloudflare:workers";
+import { isRevoked } from "../access/revocation.ts";
 import { kvCache } from "../cache/cache.ts";
 import { configOf, type Config } from "../config/environment.ts";
 import { isRetryable } from "../contract/job.ts";
@@ -9,13 +10,14 @@ import { generate } from "../generation/generate.ts";
 import { awaitCompletion, generationIdOf } from "../generation/result.ts";
 import { recordSavings } from "../generation/settlement.ts";
 import { nowSeconds } from "../lib/clock.ts";
+import { ifImplemented } from "../lib/rpc-client.ts";
 import type { WaitUntil } from "../respond/body.ts";
 import { RequestEvent } from "../telemetry/event.ts";
 import { errorFields, log } from "../telemetry/log.ts";
+import { jobBatchOf, lowerOpenJobsOf, type JobBatchClient } from "./client.ts";
 import { attemptDelivery, isFinal, pauseSeconds } from "./delivery.ts";
 import type { JobInput } from "./object.ts";
 import type { JobOutcome } from "./storage.ts";
-import { jobBatchOf, type JobBatchClient } from "./submit.ts";
 
 /** The number of times a job that is rate limited waits and retries. */
 const MAX_WAITS = 120;
@@ -73,15 +75,29 @@ export class ImageJob extends WorkflowEntrypoint<object> {
       return await generate();
     } catch {
       await step.do("give up", GENERATE, async () => {
-        await this.#jobBatch(id).finish(id, { failure: { code: "internal_error" } });
+        const jobBatch = this.#jobBatch(id);
+        await jobBatch.finish(id, { failure: { code: "internal_error" } });
+        try {
+          await lowerOpenJobsOf(jobBatch, configOf(this.env));
+        } catch (error) {
+          // The account forgets the job after a week. The webhook must not wait for it.
+          log("error", "open_jobs_not_lowered", { id, ...errorFields(error) });
+        }
       });
       return null;
     }
   }
 
-  /** Runs the generation. Returns the seconds until the retry; `null` if the job has completed or failed. */
+  /** Runs one attempt. Returns the seconds until the next one; `null` if the job has ended. */
   async #generate(id: string, attempt: number): Promise<number | null> {
     const jobBatch = this.#jobBatch(id);
+    const wait = await this.#attempt(id, attempt, jobBatch);
+    // In this step, so that the platform repeats it until the account has the count.
+    if (wait === null) await lowerOpenJobsOf(jobBatch, configOf(this.env));
+    return wait;
+  }
+
+  async #attempt(id: string, attempt: number, jobBatch: JobBatchClient): Promise<number | null> {
     const input = await jobBatch.task(id);
     if (input === undefined) return null;
     const waitUntil: WaitUntil = (work) => this.ctx.waitUntil(work);
@@ -92,7 +108,12 @@ export class ImageJob extends WorkflowEntrypoint<object> {
     });
     const failure = "failure" in outcome ? outcome.failure : undefined;
     if (failure !== undefined && isRetryable(failure) && attempt <= MAX_WAITS) {
-      return Math.max(waitSeconds(attempt, Math.random()), retryAfterOf(failure));
+      const hasEnded = await ifImplemented(() => jobBatch.endAttempt(id));
+      if (hasEnded !== true) {
+        return Math.max(waitSeconds(attempt, Math.random()), retryAfterOf(failure));
+      }
+      log("info", "job", { id, error: "cancelled" });
+      return null;
     }
     await jobBatch.finish(id, outcome);
     log("info", "job", { id, error: failure?.code });
@@ -136,42 +157,75 @@ interface JobContext {
 /**
  * Runs the generation of a job and returns the job's outcome.
  *
- * @throws a platform error after the generation is bound to the job: the step can then safely retry.
- *   Any earlier error is the outcome, because it is unknown whether a generation was started.
+ * @throws a platform error before anything can have started, or after the generation is bound to the job: the
+ *   step can then safely retry. Any other error is the outcome, because it is unknown whether a generation was
+ *   started.
  */
 async function runGeneration(
   id: string,
-  { request: stored, requester: caller, directives }: JobInput,
+  input: JobInput,
   { config, jobBatch, waitUntil }: JobContext,
 ): Promise<JobOutcome> {
+  const { requester: caller } = input;
   const context = { config, cache: kvCache(config), event: new RequestEvent(id) };
-  // A job can wait for days. Its model may have been retired since the submission.
-  const nowMs = Date.now();
-  const { spec: submitted, upstream, delivery } = fromStoredRequest(stored);
-  const spec = withSuccessor(submitted, config, nowMs);
+  const { request, nowMs } = imageRequestOf(input, config);
+  const prohibition = await prohibitionOf(input, config);
+  if (prohibition !== undefined && !mayBeBound(input)) return { failure: prohibition };
   let isBound = false;
   try {
-    const result = await generate(
-      // Only the record is needed here, not the images.
-      { spec, upstream, delivery: { ...delivery, format: "url" } },
-      { caller, directives, idempotencyKey: id, nowMs },
-      context,
-    );
+    // A job that must not start a generation is still delivered one that it is bound to.
+    const onlyIfCached = prohibition !== undefined || input.directives.onlyIfCached;
+    const directives = { ...input.directives, onlyIfCached };
+    const options = { caller, directives, idempotencyKey: id, nowMs };
+    const result = await generate(request, options, context);
     isBound = true;
     await jobBatch.found(id, generationIdOf(result));
-    const recording = recordSavings(result, spec, caller.payer, config);
+    const recording = recordSavings(result, request.spec, caller.payer, config);
     if (recording !== undefined) waitUntil(recording);
     const completed =
       result.kind === "completed" ? result : await awaitCompletion(result, { withImages: false });
     return { record: completed.record };
   } catch (error) {
     const failure = failureOf(error);
+    if (failure.code === "not_cached" && prohibition !== undefined) return { failure: prohibition };
     if (failure.code === "internal_error") {
       log("error", "job_broke", { id, ...errorFields(error) });
       if (isBound) throw error;
     }
     return { failure };
   }
+}
+
+/** Returns the image request of a job. Its model may have been retired since the submission, days ago. */
+function imageRequestOf({ request: stored }: JobInput, config: Config) {
+  const nowMs = Date.now();
+  const { spec, upstream, delivery } = fromStoredRequest(stored);
+  // Only the record is needed here, not the images.
+  const byUrl = { ...delivery, format: "url" } as const;
+  return {
+    nowMs,
+    request: { spec: withSuccessor(spec, config, nowMs), upstream, delivery: byUrl },
+  };
+}
+
+/**
+ * Returns why a job must not start a generation: it was cancelled, or the token that submitted it is revoked.
+ * A token that has merely expired since then does not end its jobs.
+ *
+ * @throws if the revocations are unreachable
+ */
+async function prohibitionOf(
+  { isCancelRequested, requester: { token } }: JobInput,
+  config: Config,
+): Promise<Failure | undefined> {
+  if (isCancelRequested === true) return { code: "cancelled" };
+  const revoked = token !== undefined && (await isRevoked(config, token));
+  return revoked ? { code: "invalid_token", credential: "token", problem: "revoked" } : undefined;
+}
+
+/** Returns true if an earlier attempt may have bound the job to a generation. */
+function mayBeBound({ generationId, isCancelRequested }: JobInput): boolean {
+  return generationId !== undefined || isCancelRequested === true;
 }
 
 /**

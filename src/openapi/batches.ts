@@ -1,11 +1,11 @@
 import * as z from "zod";
 import { CUSTOM_ID_MAX_CHARS, MAX_REQUESTS, type BatchView } from "../contract/batch.ts";
 import { JOB_STATUSES, KEY_MAX_CHARS } from "../contract/job.ts";
-import { ACCESS, errorResponses, REQUEST } from "./errors.ts";
+import { ACCESS, CANCELLATION, errorResponses, REQUEST } from "./errors.ts";
 import type { ImageExamples } from "./examples.ts";
 import { exactly } from "./exactly.ts";
 import { responseHeaders } from "./headers.ts";
-import { OPTIONAL_TOKEN, jsonContent, type Route } from "./route.ts";
+import { CANCELLER, OPTIONAL_TOKEN, jsonContent, type Route } from "./route.ts";
 import { delivery, errorBody, imagesResponse, unixSeconds } from "./schemas.ts";
 
 const TAGS = ["Jobs"];
@@ -33,7 +33,12 @@ const batch = exactly<BatchView>()(
     object: z.literal("image.batch"),
     created: unixSeconds,
     status: z.enum(["in_progress", "completed"]),
-    request_counts: z.object({ total: z.int(), completed: z.int(), failed: z.int() }),
+    request_counts: z.object({
+      total: z.int(),
+      completed: z.int(),
+      failed: z.int(),
+      cancelled: z.int(),
+    }),
     results: z.array(
       z.object({
         custom_id: z.string(),
@@ -111,5 +116,24 @@ export const getBatch: Route = {
       content: batchContent,
     },
     ...errorResponses("batch_not_found", ...ACCESS),
+  },
+};
+
+/** `DELETE /v1/images/batches/{id}`. */
+export const cancelBatch: Route = {
+  method: "delete",
+  path: "/v1/images/batches/{id}",
+  operationId: "cancelBatch",
+  summary: "Cancel the jobs of a batch that have not begun",
+  tags: TAGS,
+  security: CANCELLER,
+  request: { params: z.object({ id: z.string().describe("`batch_…`") }) },
+  responses: {
+    200: {
+      description: "The batch. Jobs that have begun run to their end.",
+      headers: responseHeaders(),
+      content: batchContent,
+    },
+    ...errorResponses("batch_not_found", ...CANCELLATION),
   },
 };

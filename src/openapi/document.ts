@@ -1,7 +1,7 @@
 import { OpenAPIRegistry, OpenApiGeneratorV31 } from "@asteasolutions/zod-to-openapi";
 import { version } from "../../package.json";
 import type { RequestRules } from "../contract/request.ts";
-import { createBatch, getBatch } from "./batches.ts";
+import { cancelBatch, createBatch, getBatch } from "./batches.ts";
 import { getDiagnostics, getDoctor, resetLearnedTokens } from "./diagnostics.ts";
 import { imageExamples } from "./examples.ts";
 import { createImage, deleteGeneration, getGeneration } from "./generations.ts";
@@ -32,6 +32,7 @@ function routesOf(gateway: RequestRules, nowMs: number): Route[] {
     submitByWebhookWithToken(body, examples),
     createBatch(examples),
     getBatch,
+    cancelBatch,
     createToken,
     revokeToken,
     revokeTokensOfSubject,

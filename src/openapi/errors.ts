@@ -68,6 +68,16 @@ export const UPSTREAM: Codes = [
 /** The errors of the operator endpoints' authentication. */
 export const OPERATOR: Codes = ["missing_token", "invalid_token"];
 
+/** The errors of the cancellation of a job or batch. */
+export const CANCELLATION: Codes = [
+  ...OPERATOR,
+  "token_expired",
+  "origin_not_allowed",
+  "insufficient_scope",
+  "cancel_not_allowed",
+  "rate_limit_exceeded",
+];
+
 /** The errors of every endpoint. */
 const ALWAYS: Codes = ["misconfigured", "internal_error"];
 

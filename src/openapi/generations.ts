@@ -1,11 +1,11 @@
 import * as z from "zod";
 import { KEY_MAX_CHARS } from "../contract/job.ts";
 import { RESPONSE_FORMATS } from "../contract/models.ts";
-import { ACCESS, errorResponses, OPERATOR, REQUEST, UPSTREAM } from "./errors.ts";
+import { ACCESS, CANCELLATION, errorResponses, REQUEST, UPSTREAM } from "./errors.ts";
 import type { ImageExamples } from "./examples.ts";
 import { responseHeaders } from "./headers.ts";
 import { IMAGE_CONTENT } from "./image-file.ts";
-import { ADMIN_KEY, OPTIONAL_TOKEN, jsonContent, type Route } from "./route.ts";
+import { CANCELLER, OPTIONAL_TOKEN, jsonContent, type Route } from "./route.ts";
 import { imagesResponse, pendingGeneration, pendingJob } from "./schemas.ts";
 
 const TAGS = ["Generations"];
@@ -133,6 +133,7 @@ export const getGeneration: Route = {
     ...errorResponses(
       "invalid_value",
       "generation_not_found",
+      "cancelled",
       ...ACCESS,
       ...UPSTREAM,
       "not_acceptable",
@@ -146,15 +147,22 @@ export const deleteGeneration: Route = {
   method: "delete",
   path: "/v1/images/generations/{id}",
   operationId: "deleteGeneration",
-  summary: "Delete a generation and its images",
+  summary: "Delete a generation and its images, or cancel a job",
+  description:
+    "`gen_…` requires the admin key. `job_…` accepts the admin key, the token that submitted the job, or a token of the same subject.",
   tags: TAGS,
-  security: ADMIN_KEY,
-  request: { params: z.object({ id: z.string() }) },
+  security: CANCELLER,
+  request: { params: z.object({ id: z.string().describe("`gen_…` or `job_…`.") }) },
   responses: {
+    200: {
+      description: "The job: cancelled, or as it was if it has begun or ended.",
+      headers: responseHeaders(),
+      content: jsonContent(pendingJob),
+    },
     204: {
       description: "Deleted. A failed generation has nothing to delete.",
       headers: responseHeaders(),
     },
-    ...errorResponses("generation_not_found", "generation_in_progress", ...OPERATOR),
+    ...errorResponses("generation_not_found", "generation_in_progress", ...CANCELLATION),
   },
 };

@@ -13,6 +13,9 @@ export const OPTIONAL_TOKEN = [{}, { token: [] }];
 /** The admin key is required. */
 export const ADMIN_KEY = [{ adminKey: [] }];
 
+/** The admin key, or a token, is required. */
+export const CANCELLER = [...ADMIN_KEY, { token: [] }];
+
 /** Returns the content of a body that is JSON. */
 export function jsonContent<Schema extends z.ZodType>(schema: Schema) {
   return { "application/json": { schema } };

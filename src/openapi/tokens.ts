@@ -1,5 +1,5 @@
 import * as z from "zod";
-import { tokenBody } from "../access/token.ts";
+import { subjectSchema, tokenBody, tokenIdSchema } from "../access/token.ts";
 import { turnstileBody } from "../access/turnstile.ts";
 import { BODY, errorResponses, OPERATOR } from "./errors.ts";
 import { responseHeaders } from "./headers.ts";
@@ -78,8 +78,8 @@ export const revokeToken: Route = {
   summary: "Revoke a token",
   tags: TAGS,
   security: ADMIN_KEY,
-  request: { params: z.object({ jti: z.string() }) },
-  responses: { 204: revoked, ...errorResponses(...OPERATOR) },
+  request: { params: z.object({ jti: tokenIdSchema }) },
+  responses: { 204: revoked, ...errorResponses("malformed_value", ...OPERATOR) },
 };
 
 /** `DELETE /v1/tokens?sub=`. */
@@ -90,6 +90,9 @@ export const revokeTokensOfSubject: Route = {
   summary: "Revoke every token that a subject has received so far",
   tags: TAGS,
   security: ADMIN_KEY,
-  request: { query: z.object({ sub: z.string() }) },
-  responses: { 204: revoked, ...errorResponses("missing_required_parameter", ...OPERATOR) },
+  request: { query: z.object({ sub: subjectSchema }) },
+  responses: {
+    204: revoked,
+    ...errorResponses("missing_required_parameter", "malformed_value", ...OPERATOR),
+  },
 };

@@ -1,4 +1,5 @@
 import type { Hono } from "hono";
+import { storedCaller } from "../access/caller.ts";
 import { requireWithinLimits } from "../access/token.ts";
 import { parseWebhookUrl } from "../access/webhook-url.ts";
 import type { Config } from "../config/environment.ts";
@@ -8,17 +9,21 @@ import { toStoredRequest } from "../contract/stored-request.ts";
 import { GatewayError } from "../errors/failure.ts";
 import { requestIdentity, requestKeys, type RequestIdentity } from "../generation/key.ts";
 import { admit, admitLookup } from "../http/admit.ts";
+import { cancellerOf } from "../http/canceller.ts";
 import type { AppEnv } from "../http/context.ts";
 import { setPollHeaders } from "../http/generation-response.ts";
 import { idempotencyKeyOf } from "../http/idempotency-key.ts";
+import { submissionName } from "../http/job-response.ts";
 import { jsonBody } from "../http/json-body.ts";
 import type { JobSubmission } from "../jobs/submission.ts";
-import { jobBatchOf, submitJobs } from "../jobs/submit.ts";
+import { cancelJobs } from "../jobs/cancel.ts";
+import { jobBatchOf } from "../jobs/client.ts";
+import { submitJobs } from "../jobs/submit.ts";
 import { parseCacheControl } from "../lib/cache-control.ts";
 
 const PATH = "/v1/images/batches";
 
-/** Registers `POST /v1/images/batches`, and the lookup of a batch by id. */
+/** Registers `POST /v1/images/batches`, and the lookup and cancellation of a batch by id. */
 export function batchesRoutes(app: Hono<AppEnv>): void {
   app.post(PATH, async (c) => {
     const config = c.get("config");
@@ -39,6 +44,7 @@ export function batchesRoutes(app: Hono<AppEnv>): void {
             located(`requests[${index}].body`, () => requireWithinLimits(request.spec, limits));
           }
         },
+        // Each of its jobs is limited when it starts a generation.
         limit: "requests",
       },
       c,
@@ -47,14 +53,14 @@ export function batchesRoutes(app: Hono<AppEnv>): void {
     const isNamed = idempotencyKey !== undefined;
     const id = await submitJobs(
       config,
-      isNamed ? `batch/${caller.principal}/${idempotencyKey}` : undefined,
+      isNamed ? submissionName("batch", caller, idempotencyKey) : undefined,
       {
         isBatch: true,
         requests: requests.map(({ customId, request }) => ({
           customId,
           request: toStoredRequest(request),
         })),
-        requester: caller,
+        requester: storedCaller(caller),
         directives: parseCacheControl(undefined),
         origin: new URL(c.req.url).origin,
         webhookUrl,
@@ -78,6 +84,18 @@ export function batchesRoutes(app: Hono<AppEnv>): void {
     const view = await jobBatchOf(config, "batch", id)?.batch(id);
     if (view === undefined) throw new GatewayError({ code: "batch_not_found" });
     if (view.status === "in_progress") setPollHeaders(c);
+    return c.json(view, 200);
+  });
+
+  app.delete(`${PATH}/:id`, async (c) => {
+    const config = c.get("config");
+    const by = await cancellerOf(c);
+    const id = c.req.param("id");
+    const jobBatch = jobBatchOf(config, "batch", id);
+    const isKnown = jobBatch !== undefined && (await cancelJobs(jobBatch, id, by, config));
+    const view = isKnown ? await jobBatch.batch(id) : undefined;
+    if (view === undefined) throw new GatewayError({ code: "batch_not_found" });
+    c.get("event").add({ batch: id });
     return c.json(view, 200);
   });
 }

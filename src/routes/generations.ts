@@ -24,14 +24,19 @@ import {
 } from "../http/generation-response.ts";
 import { idempotencyKeyOf } from "../http/idempotency-key.ts";
 import { imageRequest } from "../http/image-request.ts";
-import { isJobId, jobResponse, submittedJobResponse } from "../http/job-response.ts";
+import {
+  cancelledJobResponse,
+  isJobId,
+  jobResponse,
+  submittedJobResponse,
+} from "../http/job-response.ts";
 import { jsonBody } from "../http/json-body.ts";
 import { parseCacheControl } from "../lib/cache-control.ts";
 import { parsePrefer } from "../lib/prefer.ts";
 
 const formatSchema = z.enum(RESPONSE_FORMATS).optional();
 
-/** Registers `POST /v1/images/generations`, and the lookup and deletion of a generation by id. */
+/** Registers `POST /v1/images/generations`, and the lookup and deletion of a generation or job by id. */
 export function generationsRoutes(app: Hono<AppEnv>): void {
   app.post(GENERATIONS_PATH, async (c) => {
     const context = generationContext(c);
@@ -79,9 +84,11 @@ export function generationsRoutes(app: Hono<AppEnv>): void {
   });
 
   app.delete(`${GENERATIONS_PATH}/:id`, async (c) => {
+    const id = c.req.param("id");
+    if (isJobId(id)) return cancelledJobResponse(id, c);
     const { config, cache } = generationContext(c);
     await requireAdmin(c.req.header("authorization"), config.adminKey);
-    await deleteGeneration(c.req.param("id"), config, cache);
+    await deleteGeneration(id, config, cache);
     return c.body(null, 204);
   });
 }

@@ -1,8 +1,16 @@
 import type { Context, Hono } from "hono";
+import * as z from "zod";
 import { requireAdmin } from "../access/admin.ts";
 import { limitRate, networkOf } from "../access/rate-limit.ts";
 import { revoke } from "../access/revocation.ts";
-import { mintToken, tokenBody, TURNSTILE_SUBJECT, type MintOptions } from "../access/token.ts";
+import {
+  mintToken,
+  subjectSchema,
+  tokenBody,
+  tokenIdSchema,
+  TURNSTILE_SUBJECT,
+  type MintOptions,
+} from "../access/token.ts";
 import { turnstileBody, verifyTurnstile } from "../access/turnstile.ts";
 import { parseBody } from "../contract/parse.ts";
 import { GatewayError } from "../errors/failure.ts";
@@ -16,6 +24,9 @@ const TURNSTILE_TTL_SECONDS = 10 * 60;
 const ORDER = [...Object.keys(tokenBody.shape), "turnstile_token"];
 
 const PATH = "/v1/tokens";
+
+const revokedToken = z.object({ jti: tokenIdSchema });
+const revokedSubject = z.object({ sub: subjectSchema });
 
 /** Registers `POST /v1/tokens`, `DELETE /v1/tokens/{jti}` and `DELETE /v1/tokens?sub=`. */
 export function tokensRoutes(app: Hono<AppEnv>): void {
@@ -35,18 +46,14 @@ export function tokensRoutes(app: Hono<AppEnv>): void {
   app.delete(`${PATH}/:jti`, async (c) => {
     const config = c.get("config");
     await requireAdmin(c.req.header("authorization"), config.adminKey);
-    await revoke(config, { jti: c.req.param("jti") });
+    await revoke(config, parseBody(revokedToken, { jti: c.req.param("jti") }, []));
     return c.body(null, 204);
   });
 
   app.delete(PATH, async (c) => {
     const config = c.get("config");
     await requireAdmin(c.req.header("authorization"), config.adminKey);
-    const sub = c.req.query("sub");
-    if (sub === undefined) {
-      throw new GatewayError({ code: "missing_required_parameter", param: "sub" });
-    }
-    await revoke(config, { sub });
+    await revoke(config, parseBody(revokedSubject, { sub: c.req.query("sub") }, []));
     return c.body(null, 204);
   });
 }

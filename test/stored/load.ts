@@ -174,11 +174,14 @@ function expectSameResponse(
 /** Returns JSON with the types of its error messages, not their words: a later version may reword them. */
 function withMessageTypes(json: unknown): unknown {
   return JSON.parse(
-    JSON.stringify(json, (key, value: unknown) =>
-      key === "error" && value !== null && typeof value === "object" && "message" in value
-        ? { ...value, message: typeof value.message }
-        : value,
-    ),
+    JSON.stringify(json, (key, value: unknown) => {
+      if (value === null || typeof value !== "object") return value;
+      if (key === "error" && "message" in value) {
+        return { ...value, message: typeof value.message };
+      }
+      // Version 0.1.0 does not count cancelled jobs.
+      return key === "request_counts" ? { cancelled: 0, ...value } : value;
+    }),
   );
 }
 

@@ -112,7 +112,7 @@ describe("a batch", () => {
     const prompt = newPrompt();
     const requests = Array.from({ length: 10 }, (_, index) => request(String(index), prompt));
     const batch = await run({ requests });
-    expect(batch.request_counts).toEqual({ total: 10, completed: 10, failed: 0 });
+    expect(batch.request_counts).toEqual({ total: 10, completed: 10, failed: 0, cancelled: 0 });
     expect(new Set(batch.results.map(({ response }) => response?.id)).size).toBe(1);
     expect(await upstreamCalls(prompt)).toBe(1);
   });
@@ -127,7 +127,7 @@ describe("a batch", () => {
         .flat()
         .map((prompt, index) => request(String(index), prompt));
       const batch = await run({ requests, webhook_url: hook.url });
-      expect(batch.request_counts).toEqual({ total: 100, completed: 100, failed: 0 });
+      expect(batch.request_counts).toEqual({ total: 100, completed: 100, failed: 0, cancelled: 0 });
       expect(await hook.received()).toHaveLength(1);
       const calls = await Promise.all(prompts.map((prompt) => upstreamCalls(prompt)));
       expect(new Set(calls)).toEqual(new Set([1]));

@@ -269,6 +269,16 @@ describe("DELETE /v1/tokens", () => {
     ]);
   });
 
+  it.each([
+    [`/${"a".repeat(600)}`, "jti"],
+    ["/a%20b", "jti"],
+    [`?sub=${"a".repeat(600)}`, "sub"],
+    ["?sub=", "sub"],
+    ["?sub=a%20b", "sub"],
+  ])("rejects %s, which no token can have, with 400", async (path, param) => {
+    expect(await errorOf(await tokens("DELETE", path))).toEqual([400, "invalid_value", param]);
+  });
+
   it.each([["/tok_1"], ["?sub=web"]])("requires the admin key for %s", async (path) => {
     const { token } = await minted();
     expect(await errorOf(await tokens("DELETE", path, undefined, {}))).toEqual([

@@ -1,6 +1,5 @@
-import type { RateLimitReason, TokenProblem, TurnstileProblem } from "../failure.ts";
-import { retryAfterHeaders } from "../../lib/retry-after.ts";
-import { DO_NOT_RETRY, orList, retryAfter, type Rows } from "./row.ts";
+import type { TokenProblem, TurnstileProblem } from "../failure.ts";
+import { orList, type Rows } from "./row.ts";
 
 const UNAUTHORIZED = { status: 401, type: "invalid_request_error" } as const;
 const FORBIDDEN = { status: 403, type: "invalid_request_error" } as const;
@@ -25,18 +24,7 @@ const TURNSTILE_PROBLEMS: Record<TurnstileProblem, string> = {
   action: "the action of its widget must be 'token'",
 };
 
-/** Each is followed by the time after which to retry. */
-const RATE_LIMIT_MESSAGES: Record<RateLimitReason, string> = {
-  requests: "Too many requests.",
-  generations: "Too many new images in a short time.",
-  concurrency: "Too many of your images are being generated at once.",
-  reserved: "Generations in progress reserve the rest of the budget.",
-  blocks: "Moderation has blocked too many of your requests today.",
-};
-
-const POLICY = '"requests";q=300;w=60';
-
-/** The errors of tokens, signed URLs, rate limits and budgets. */
+/** The errors of tokens and signed URLs. */
 export const ACCESS_ROWS = {
   missing_token: {
     ...UNAUTHORIZED,
@@ -67,6 +55,12 @@ export const ACCESS_ROWS = {
         cause:
           "The header is not `Bearer` and one token. Or the token is too long, malformed, signed with an algorithm other than HS256 or with another secret, not valid yet, or revoked. The message says which. The same holds for a token in a webhook's URL.",
         fix: "Get a new token from the issuer of this one.",
+      },
+      {
+        section: "jobs",
+        example: { code: "invalid_token", credential: "token", problem: "revoked" },
+        cause: "The token of the job was revoked before the job started a generation.",
+        fix: "Submit the job again with a new token.",
       },
       {
         example: { code: "invalid_token", credential: "admin key", problem: "mismatch" },
@@ -155,116 +149,6 @@ export const ACCESS_ROWS = {
         example: { code: "turnstile_failed", reason: "action" },
         cause: "The action of the widget is not `token`.",
         fix: 'Operator: give the widget `data-action="token"`.',
-      },
-    ],
-  },
-  rate_limit_exceeded: {
-    status: 429,
-    type: "rate_limit_error",
-    message: ({ reason, retryAfterSeconds }) =>
-      `${RATE_LIMIT_MESSAGES[reason]} ${retryAfter(retryAfterSeconds)}`,
-    headers: ({ reason, retryAfterSeconds, policy }) => ({
-      ...retryAfterHeaders(retryAfterSeconds),
-      // The current draft's structured fields (draft-ietf-httpapi-ratelimit-headers-10).
-      ratelimit: `"${reason}";r=0;t=${retryAfterSeconds}`,
-      "ratelimit-policy": policy,
-    }),
-    causes: [
-      {
-        example: {
-          code: "rate_limit_exceeded",
-          reason: "requests",
-          retryAfterSeconds: 60,
-          policy: POLICY,
-        },
-        cause:
-          "A token, or a network without a token, sent more than 300 image requests, or a network sent more than 300 requests for tokens by Turnstile, per minute (`requests` in the `RateLimit` header).",
-        fix: "Wait for `Retry-After` (60 s).",
-      },
-      {
-        example: {
-          code: "rate_limit_exceeded",
-          reason: "generations",
-          retryAfterSeconds: 7,
-          policy: POLICY,
-        },
-        cause:
-          "This caller started `GENERATIONS_PER_MINUTE` generations within the last minute (`generations`). Cache hits and requests that join a generation do not count.",
-        fix: "Wait for `Retry-After`: the seconds until another one may start.",
-      },
-      {
-        example: {
-          code: "rate_limit_exceeded",
-          reason: "concurrency",
-          retryAfterSeconds: 5,
-          policy: POLICY,
-        },
-        cause:
-          "`MAX_CONCURRENT_PER_CALLER` generations of this caller are already in progress (`concurrency`).",
-        fix: "Wait for `Retry-After` (5 s) and until one completes. Or submit a job, which waits by itself.",
-      },
-      {
-        example: {
-          code: "rate_limit_exceeded",
-          reason: "reserved",
-          retryAfterSeconds: 5,
-          policy: POLICY,
-        },
-        cause:
-          "The budget covers this request, but generations in progress reserve the rest of it (`reserved`). Some of it returns when they complete.",
-        fix: "Wait for `Retry-After` (5 s), and retry. Or submit a job, which waits by itself.",
-      },
-      {
-        example: {
-          code: "rate_limit_exceeded",
-          reason: "blocks",
-          retryAfterSeconds: 3600,
-          policy: POLICY,
-        },
-        cause:
-          "The upstream's moderation blocked `MAX_BLOCKS_PER_CALLER_PER_DAY` generations of this caller today (`blocks`). The caller is stopped, before the upstream stops the operator's account.",
-        fix: "Wait until midnight UTC (`Retry-After`). Cached images are still returned.",
-      },
-    ],
-  },
-  budget_exceeded: {
-    status: 429,
-    type: "insufficient_quota",
-    message: ({ retryAfterSeconds, above }) => {
-      if (above !== undefined) {
-        const { variable, requestUsd, limitUsd } = above;
-        return `This request may cost up to ${requestUsd} USD, and the limit is ${limitUsd} USD (${variable}). Request fewer images, or a lower quality or size.`;
-      }
-      return retryAfterSeconds === undefined
-        ? "The rest of this token's budget does not cover this request. Request less, or use another token."
-        : "The rest of today's budget does not cover this request. Request less, or retry after midnight UTC.";
-    },
-    headers: ({ retryAfterSeconds }) => ({
-      ...DO_NOT_RETRY,
-      ...retryAfterHeaders(retryAfterSeconds),
-    }),
-    causes: [
-      {
-        example: { code: "budget_exceeded", retryAfterSeconds: 3600 },
-        cause:
-          "The rest of today's budget, of the gateway or of this caller, is less than this request may cost.",
-        fix: "Wait until midnight UTC (`Retry-After`), or request less. Operator: raise `BUDGET_USD_PER_DAY` or `BUDGET_USD_PER_DAY_PER_CALLER`.",
-      },
-      {
-        example: { code: "budget_exceeded", retryAfterSeconds: undefined },
-        cause:
-          "The rest of the token's own budget is less than this request may cost. There is no `Retry-After`, because this budget is not renewed.",
-        fix: "Request less, or get a new token.",
-      },
-      {
-        example: {
-          code: "budget_exceeded",
-          retryAfterSeconds: undefined,
-          above: { variable: "BUDGET_USD_PER_DAY_PER_CALLER", requestUsd: 2.0005, limitUsd: 1 },
-        },
-        cause:
-          "This request alone may cost more than a caller may spend on a day, than all callers may, or than the token's own budget (`budget_usd`). The message has both sums and the name of the limit. There is no `Retry-After`, because waiting cannot help.",
-        fix: "Request fewer images, or a lower quality or size. Operator: raise the variable that the message names.",
       },
     ],
   },

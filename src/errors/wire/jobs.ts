@@ -1,5 +1,5 @@
 import type { WebhookProblem } from "../failure.ts";
-import { NOT_FOUND, type Rows } from "./row.ts";
+import { DO_NOT_RETRY, NOT_FOUND, type Rows } from "./row.ts";
 
 const INVALID = { status: 400, type: "invalid_request_error" } as const;
 
@@ -115,6 +115,34 @@ export const JOB_ROWS = {
         example: { code: "batch_not_found" },
         cause: "The batch does not exist, or it was submitted more than a week ago.",
         fix: "Submit the batch again.",
+      },
+    ],
+  },
+  cancelled: {
+    status: 409,
+    type: "invalid_request_error",
+    message:
+      "This job was cancelled before its generation started. Submit it again if you need it.",
+    headers: () => DO_NOT_RETRY,
+    causes: [
+      {
+        example: { code: "cancelled" },
+        cause: "The job was cancelled with a DELETE before its generation started.",
+        fix: "Submit the job again if you need it.",
+      },
+    ],
+  },
+  cancel_not_allowed: {
+    status: 403,
+    type: "invalid_request_error",
+    message:
+      "This token cannot cancel this job. Send the token that submitted it, another token of the same subject, or the admin key.",
+    causes: [
+      {
+        example: { code: "cancel_not_allowed" },
+        cause:
+          "A job or batch can be cancelled with the admin key, with the token that submitted it, or with a token of the same subject. For visitors with a Turnstile token it must be the same token. Without a token, and for signed webhooks, only the admin key can cancel.",
+        fix: "Send one of these credentials.",
       },
     ],
   },
