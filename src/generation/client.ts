@@ -125,6 +125,11 @@ export class GenerationClient {
     return body;
   }
 
+  /** Returns the account of the caller that started it; `undefined` if the object does not have it. */
+  account(): Promise<string | undefined> {
+    return retryRpc(() => this.#object().account(this.id));
+  }
+
   /** Deletes it from its object. Returns it with its request key if it had completed. */
   delete(): Promise<{ key: string; record: GenerationRecord } | undefined> {
     return retryRpc(() => this.#object().forget(this.id));

@@ -8,13 +8,7 @@ import type { CacheDirectives } from "../lib/cache-control.ts";
 import { lookupByKey, type CacheLookup } from "./cache-lookup.ts";
 import { lookupInObject, startGeneration, type GenerationClient } from "./client.ts";
 import type { GenerationContext } from "./context.ts";
-import {
-  claimOf,
-  IDEMPOTENCY_SECONDS,
-  keyState,
-  type KeyClaim,
-  type KeyState,
-} from "./idempotency.ts";
+import { claimOf, FREE, IDEMPOTENCY_SECONDS, type KeyClaim } from "./idempotency.ts";
 import {
   identityOf,
   isAnotherSender,
@@ -23,7 +17,7 @@ import {
   type SentIdentity,
 } from "./identity.ts";
 import { requestIdentity, requestKeys, type RequestKeys } from "./key.ts";
-import { lookupBound, resultOfProgress } from "./lookup.ts";
+import { keyStateOf, lookupBound, resultOfProgress } from "./lookup.ts";
 import { WITHOUT_WAITING, type ProgressQuery, type StartResponse } from "./protocol.ts";
 import { closeImages, type GenerationResult, type Joiner } from "./result.ts";
 
@@ -77,7 +71,7 @@ export async function generate(
     isShared
       ? event.time("cache", () => lookupByKey(keys, identity, format, maxAgeSeconds, context))
       : BYPASS,
-    claim === undefined ? FREE : keyState(config, claim),
+    claim === undefined ? FREE : keyStateOf(claim, account, context),
   ]);
   const bound = await lookupBound(key, format, context);
   if (bound !== undefined) {
@@ -100,7 +94,6 @@ export async function generate(
 }
 
 const BYPASS: CacheLookup = { kind: "stale" };
-const FREE: KeyState = { kind: "free" };
 
 async function claimOfRequest(
   spec: ImageSpec,
@@ -108,7 +101,7 @@ async function claimOfRequest(
   { caller, idempotencyKey }: GenerateOptions,
 ): Promise<KeyClaim | undefined> {
   if (idempotencyKey === undefined) return undefined;
-  return claimOf(caller.principal, idempotencyKey, await requestIdentity(spec, keys));
+  return claimOf(caller, idempotencyKey, await requestIdentity(spec, keys));
 }
 
 interface StartOptions extends GenerateOptions {

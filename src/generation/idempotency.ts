@@ -1,4 +1,5 @@
 import { DurableObject } from "cloudflare:workers";
+import { formerPrincipal, type Caller } from "../access/caller.ts";
 import type { Config } from "../config/environment.ts";
 import { DAY_SECONDS } from "../lib/clock.ts";
 import { retryRpc } from "../lib/retry-rpc.ts";
@@ -79,6 +80,8 @@ export class IdempotencyKey extends DurableObject<object> {
 export interface KeyClaim extends RequestIdentity {
   /** The name of the key's Durable Object. */
   name: string;
+  /** Its name in version 0.1.0, if other callers could use it too. */
+  formerName?: string | undefined;
   /** The generation that held the key, and failed or was deleted. */
   replaces?: string | undefined;
 }
@@ -91,26 +94,29 @@ export type KeyState =
   /** Another request holds it. */
   | { kind: "reused" };
 
-/**
- * Returns the claim of a request on an Idempotency-Key. Claims nothing yet.
- *
- * @param namespace of the caller: two callers may choose the same key
- */
+/** Returns the claim of a request on an Idempotency-Key. Claims nothing yet. */
 export function claimOf(
-  namespace: string,
+  caller: Caller,
   idempotencyKey: string,
   identity: RequestIdentity,
 ): KeyClaim {
-  return { name: `${namespace}/${idempotencyKey}`, ...identity };
+  const name = `${caller.principal}/${idempotencyKey}`;
+  const former = formerPrincipal(caller);
+  return former === undefined
+    ? { name, ...identity }
+    : { name, formerName: `${former}/${idempotencyKey}`, ...identity };
 }
+
+/** The state of a request's key without a holder. */
+export const FREE: KeyState = { kind: "free" };
 
 /** Returns the state of a request's Idempotency-Key. Claims nothing. */
 export async function keyState(config: Config, claim: KeyClaim): Promise<KeyState> {
   const held = await retryRpc(() => objectOf(config, claim).read());
-  if (held === undefined) return { kind: "free" };
+  if (held === undefined) return FREE;
   if (!isOfRequest(held, claim)) return { kind: "reused" };
   const { generationId } = held;
-  return generationId === undefined ? { kind: "free" } : { kind: "held", generationId };
+  return generationId === undefined ? FREE : { kind: "held", generationId };
 }
 
 /**
@@ -128,7 +134,7 @@ export async function holdKey(
   const held = await retryRpc(() => objectOf(config, claim).hold(wanted, replaces));
   if (!isOfRequest(held, claim)) return { kind: "reused" };
   if (held.generationId === undefined || held.generationId === generationId) {
-    return { kind: "free" };
+    return FREE;
   }
   return { kind: "held", generationId: held.generationId };
 }

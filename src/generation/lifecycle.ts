@@ -19,6 +19,9 @@ const MAX_ATTEMPTS = 10;
 /** The time for which a location of KV may report a moderation block as missing after an early lookup. */
 const BLOCK_MS = 60_000;
 
+/** After this time, the alarm releases what the start of an instance that died may have reserved. */
+export const RESERVING_MS = 30_000;
+
 /** How long the object remembers what it has written to KV or deleted: longer than KV caches a read. */
 export const MEMORY_MS = 10 * 60 * 1000;
 

@@ -3,7 +3,7 @@ import { GatewayError, mayHaveCharged } from "../errors/failure.ts";
 import { lookupCachedById } from "./cache-lookup.ts";
 import { clientOf, type GenerationClient } from "./client.ts";
 import type { GenerationContext } from "./context.ts";
-import type { KeyState } from "./idempotency.ts";
+import { FREE, keyState, type KeyClaim, type KeyState } from "./idempotency.ts";
 import { WITHOUT_WAITING, type Progress, type StartResponse } from "./protocol.ts";
 import { completedGeneration, hitOutcome, type GenerationResult } from "./result.ts";
 
@@ -25,6 +25,28 @@ export async function lookupById(
   const progress = await client?.progress(WITHOUT_WAITING);
   if (client === undefined || progress === undefined) return undefined;
   return resultOfProgress(progress, client, context, "miss");
+}
+
+/**
+ * Returns the state of a request's Idempotency-Key.
+ *
+ * Callers could share a key that version 0.1.0 stored. It counts if its generation was charged to the same
+ * account. Otherwise it is free, because another caller may have claimed it.
+ *
+ * @param account of the caller
+ */
+export async function keyStateOf(
+  claim: KeyClaim,
+  account: string,
+  { config }: GenerationContext,
+): Promise<KeyState> {
+  const [state, former] = await Promise.all([
+    keyState(config, claim),
+    claim.formerName === undefined ? FREE : keyState(config, { ...claim, name: claim.formerName }),
+  ]);
+  if (state.kind !== "free" || former.kind !== "held") return state;
+  const chargedTo = await clientOf(config, former.generationId)?.account();
+  return chargedTo === account ? former : FREE;
 }
 
 /**

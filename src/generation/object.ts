@@ -24,9 +24,6 @@ import { GenerationStorage, type StoredGeneration } from "./storage.ts";
 import { callUpstream } from "./upstream-call.ts";
 import { Waiters } from "./waiters.ts";
 
-/** After this time, the alarm releases what the start of an instance that died may have reserved. */
-const RESERVING_MS = 30_000;
-
 /**
  * Owns the generation of one key, so that no client can cancel it. Its alarm calls the upstream. It stores
  * the images in SQLite before it wakes a client.
@@ -87,7 +84,7 @@ export class Generation extends DurableObject<object> {
   async #begin(id: string, request: StartRequest): Promise<StartResponse> {
     const { payer, claim } = request;
     this.#notes.saveReserving({ id, payer, claim, attempts: 0 });
-    await this.ctx.storage.setAlarm(Date.now() + RESERVING_MS);
+    await this.ctx.storage.setAlarm(Date.now() + lifecycle.RESERVING_MS);
     const decision = await decideStart(configOf(this.env), id, request);
     this.#notes.deleteReserving(id);
     if (decision.kind === "begun") {
@@ -135,6 +132,11 @@ export class Generation extends DurableObject<object> {
     if (!withImages || generation.state !== "done") return progress;
     const images = generation.slots.map((slot) => this.#storage.imageStream(id, slot));
     return { ...progress, images };
+  }
+
+  /** Returns the account of the caller that started a generation. */
+  account(id: string): string | undefined {
+    return this.#storage.byId(id)?.job.payer.account;
   }
 
   /** Returns one of the images, read one chunk at a time; `undefined` if this object does not have it. */

@@ -1,7 +1,7 @@
 import { releaseBudget } from "../access/accounts.ts";
 import type { Config } from "../config/environment.ts";
 import { errorFields, log } from "../telemetry/log.ts";
-import { freeKey, holdKey, type KeyState } from "./idempotency.ts";
+import { FREE, freeKey, holdKey } from "./idempotency.ts";
 import { afterFailedRelease } from "./lifecycle.ts";
 import type { Decision, ObjectNotes, Reserving } from "./notes.ts";
 import type { StartRequest } from "./protocol.ts";
@@ -37,8 +37,6 @@ export async function decideStart(
   }
   return { kind: "begun", amount: reservation.amount };
 }
-
-const FREE: KeyState = { kind: "free" };
 
 /** Waits for both promises, and throws only after both have settled. */
 async function settledAll<A, B>(a: Promise<A>, b: Promise<B>): Promise<[A, B]> {

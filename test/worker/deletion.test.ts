@@ -19,7 +19,7 @@ import {
   sharedObject,
   upstreamCalls,
 } from "../support/worker/harness.ts";
-import { passTime } from "../support/worker/pass-time.ts";
+import { passTime, setClockAhead } from "../support/worker/pass-time.ts";
 
 quietAndFresh({ expectsErrors: true });
 
@@ -97,7 +97,7 @@ describe("the deletion of a generation", () => {
     const body = newBody();
     const older = await idOf(await post(body));
     await copied();
-    passKvTime(2);
+    setClockAhead(2);
     const newer = await idOf(await post(body, { "cache-control": "no-cache" }));
     await copied(2);
     passKvTime(60);
