@@ -49,6 +49,17 @@ describe("a ledger", () => {
     });
   });
 
+  it("does not count a reservation as held by others when a larger amount would replace it", async () => {
+    await withLedger("raised", (ledger) => {
+      ledger.reserve("spent", 50, limits(100), NOW);
+      ledger.settle("spent", 50, NOW);
+      ledger.reserve("own", 30, limits(100), NOW);
+      expect(ledger.reserve("own", 60, limits(100), NOW)).toBe("exceeded");
+      expect(ledger.reserve("own", 50, limits(100), NOW)).toBe("reserved");
+      expect(ledger.spent(TODAY)).toBe(100);
+    });
+  });
+
   it("counts neither a released reservation nor the unspent part of a settled one", async () => {
     await withLedger("again", (ledger) => {
       ledger.reserve("a", 60, limits(100), NOW);
