@@ -232,7 +232,8 @@ describe("GET /openapi.json", () => {
       getImage: [id, "gen_none"],
       getBatch: [batchId, "batch_none"],
       getModel: ["gpt-image-2", "none"],
-      deleteGeneration: [id, id],
+      deleteGeneration: [id, id, jobId],
+      cancelBatch: [batchId, "batch_none"],
     };
     await eventually(async () => {
       const { keys } = await stage.gateway.cache.list({ prefix: `generation/${id}` });

@@ -4,7 +4,7 @@ import { Webhook } from "standardwebhooks";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { eventually } from "../support/eventually.ts";
 import { openAiAt } from "../support/openai.ts";
-import { WEBHOOK_SECRET, WEBHOOK_SIGNING_SECRET } from "../support/gateway.ts";
+import { ADMIN_KEY, WEBHOOK_SECRET, WEBHOOK_SIGNING_SECRET } from "../support/gateway.ts";
 import { eventIn, hookAt, type Hook, type Received } from "../support/webhooks/hook.ts";
 import { startReceiver, type Receiver } from "../support/webhooks/receiver.ts";
 import { webhookSecret } from "../support/webhooks/secret.ts";
@@ -116,6 +116,48 @@ describe("a batch", () => {
         ],
       },
     });
+  });
+});
+
+describe("a page of another origin", () => {
+  it("cancels a batch that waits for its turn, which delivers its webhook at once", async () => {
+    const origin = "https://app.example";
+    const hook = hookAt(receiver.origin);
+    const body = newBody("[upstream status=429 retry-after=3600]");
+    const text = JSON.stringify({
+      requests: [{ custom_id: "a", body }],
+      webhook_url: hook.url,
+    });
+    const { id } = await read<{ id: string }>(await postJson("/v1/images/batches", text));
+    await eventually(() => expect(stage.calls(body.prompt)).toBe(1));
+    const url = `${stage.gateway.url}/v1/images/batches/${id}`;
+    const preflight = await fetch(url, {
+      method: "OPTIONS",
+      headers: {
+        origin,
+        "access-control-request-method": "DELETE",
+        "access-control-request-headers": "authorization",
+      },
+    });
+    expect(preflight.status).toBe(204);
+    expect(preflight.headers.get("access-control-allow-origin")).toBe("*");
+    expect(preflight.headers.get("access-control-allow-methods")).toContain("DELETE");
+    expect(preflight.headers.get("access-control-allow-headers")).toBe("authorization");
+    const anonymous = await fetch(url, { method: "DELETE", headers: { origin } });
+    expect(anonymous.status).toBe(401);
+    expect(anonymous.headers.get("access-control-allow-origin")).toBe("*");
+    const headers = { origin, authorization: `Bearer ${ADMIN_KEY}` };
+    const cancelled = await fetch(url, { method: "DELETE", headers });
+    expect([cancelled.status, cancelled.headers.get("access-control-allow-origin")]).toEqual([
+      200,
+      "*",
+    ]);
+    const event = eventIn(await delivered(hook));
+    expect(event).toMatchObject({
+      type: "batch.completed",
+      data: { id, request_counts: { total: 1, cancelled: 1 } },
+    });
+    expect(stage.calls(body.prompt)).toBe(1);
   });
 });
 

@@ -66,6 +66,7 @@ export async function startGateway(
     GENERATIONS_PER_MINUTE: "1000000",
     MAX_BLOCKS_PER_CALLER_PER_DAY: "1000000",
     MAX_CONCURRENT_PER_CALLER: "1000000",
+    MAX_OPEN_JOBS_PER_CALLER: "1000000",
     ...bindings,
   };
   const simple = { limit: rateLimit, period: 60 } as const;

@@ -1,4 +1,4 @@
-import { introspectWorkflow } from "cloudflare:test";
+import { introspectWorkflow, runInDurableObject } from "cloudflare:test";
 import { describe, expect, inject, it, vi } from "vitest";
 import { TURNSTILE_SUBJECT } from "../../src/access/token.ts";
 import type { BatchView } from "../../src/contract/batch.ts";
@@ -262,6 +262,19 @@ describe("a job that is cancelled during an attempt", () => {
     expect(await status()).toBe("in_progress");
     await object.finish(id, { failure: { code: "upstream_outcome_unknown" } });
     expect(await status()).toBe("failed");
+  });
+
+  it("may be in progress if version 0.1.0, which marked no attempts, stored its generation", async () => {
+    const { object, id, status } = await storedJob();
+    await object.task(id);
+    await object.found(id, "gen_1");
+    await runInDurableObject(object, (_, { storage }) => {
+      const { isAttempting: __, ...job } = Object(storage.kv.get(`job/${id}`));
+      storage.kv.put(`job/${id}`, job);
+    });
+    await object.cancel(id, "admin");
+    expect(await status()).toBe("in_progress");
+    expect(await object.task(id)).toMatchObject({ isCancelRequested: true, generationId: "gen_1" });
   });
 
   it("starts no generation if the attempt broke before it started one", async () => {

@@ -383,7 +383,7 @@ describe("CORS", () => {
     const response = await fetchWorker("/v1/images/generations", environment(), preflight);
     expect(response.status).toBe(204);
     expect(response.headers.get("access-control-allow-origin")).toBe("*");
-    expect(response.headers.get("access-control-allow-methods")).toContain("POST");
+    expect(response.headers.get("access-control-allow-methods")).toBe("GET,HEAD,POST,DELETE");
     expect(response.headers.get("access-control-allow-headers")).toBe(
       "authorization,content-type,x-stainless-os",
     );

@@ -225,6 +225,8 @@ const TABLE: readonly (readonly [Failure, number, string, string | null, string 
   ],
   [{ code: "invalid_json", problem: "too_deep" }, 400, IRE, null, "invalid_json"],
   [{ code: "batch_not_found" }, 404, IRE, null, "batch_not_found"],
+  [{ code: "cancelled" }, 409, IRE, null, "cancelled"],
+  [{ code: "cancel_not_allowed" }, 403, IRE, null, "cancel_not_allowed"],
   [{ code: "webhook_url_without_async" }, 400, IRE, "webhook_url", "unsupported_parameter"],
   [{ code: "stream_in_job" }, 400, IRE, "stream", "unsupported_parameter"],
   [{ code: "invalid_webhook_signature", problem: "mismatch" }, 401, IRE, null, "invalid_signature"],
