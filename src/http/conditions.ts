@@ -9,5 +9,6 @@ export function fileConditions(c: Context<AppEnv>): FileConditions {
     range: c.req.header("range"),
     ifRange: c.req.header("if-range"),
     head: c.req.method === "HEAD",
+    waitUntil: (writing) => c.executionCtx.waitUntil(writing),
   };
 }

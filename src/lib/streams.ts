@@ -53,8 +53,44 @@ export async function* readChunks(
   }
 }
 
+/**
+ * Reads a part of a native stream in chunks, then cancels the stream. The bytes before the part are read and
+ * discarded.
+ *
+ * A chunk is valid only until the next one is requested, because its buffer is reused.
+ *
+ * @param start of the part, in bytes
+ * @param length of the part, in bytes
+ * @throws {Error} if the stream ends before the part does
+ */
+export async function* readPart(
+  stream: ReadableStream<Uint8Array>,
+  start: number,
+  length: number,
+): AsyncGenerator<Uint8Array, void> {
+  const reader = stream.getReader({ mode: "byob" });
+  let buffer = new ArrayBuffer(Math.min(READ_BYTES, Math.max(start, length)));
+  const read = async (maxBytes: number) => {
+    const bytes = Math.min(maxBytes, buffer.byteLength);
+    const { value } = await reader.readAtLeast(bytes, new Uint8Array(buffer, 0, bytes));
+    if (value === undefined || value.byteLength < bytes) throw new Error("a stream ended early");
+    buffer = value.buffer;
+    return value;
+  };
+  try {
+    for (let left = start; left > 0;) left -= (await read(left)).byteLength;
+    for (let left = length; left > 0;) {
+      const chunk = await read(left);
+      left -= chunk.byteLength;
+      yield chunk;
+    }
+  } finally {
+    await reader.cancel();
+  }
+}
+
 /** The first buffer for a stream of unknown size. Most bodies are one line of JSON. */
-const FIRST_READ_BYTES = 4 * 1024;
+const FIRST_READ_BYTES = 192 * 1024;
 const GROWTH = 4;
 
 /**

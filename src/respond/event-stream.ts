@@ -73,13 +73,13 @@ async function* eventParts(
   first: StreamItem,
   rest: AsyncGenerator<StreamItem, void>,
   options: JsonOptions,
-): AsyncGenerator<Part, void> {
+): AsyncGenerator<Part[], void> {
   try {
-    yield* await partsOf(first, options);
-    for await (const item of rest) yield* await partsOf(item, options);
+    yield await partsOf(first, options);
+    for await (const item of rest) yield await partsOf(item, options);
   } catch {
     // The images were deleted. Images are opened before their event begins, so no event is cut.
-    yield errorEvent({ code: "generation_not_found" });
+    yield [errorEvent({ code: "generation_not_found" })];
   }
 }
 

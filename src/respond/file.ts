@@ -3,7 +3,8 @@ import type { CachedImage } from "../cache/cache.ts";
 import { GatewayError } from "../errors/failure.ts";
 import { YEAR_SECONDS } from "../lib/clock.ts";
 import { mediaTypeOf, type ImageType } from "../lib/image-type.ts";
-import { readExactly } from "../lib/streams.ts";
+import { readPart } from "../lib/streams.ts";
+import { streamedBody, type WaitUntil } from "./body.ts";
 
 /** The conditions and the range of a request for an image (RFC 9110, 13 and 14). */
 export interface FileConditions {
@@ -12,6 +13,7 @@ export interface FileConditions {
   ifRange: string | undefined;
   /** True if the response has only headers. */
   head: boolean;
+  waitUntil: WaitUntil;
 }
 
 /** The validator and the caching of a file. */
@@ -27,7 +29,8 @@ export const IMMUTABLE = `public, max-age=${YEAR_SECONDS}, immutable`;
 
 /**
  * Returns an image as a file: the whole, one range of it, or 304. The whole image streams from its source
- * to the socket without passing through JavaScript.
+ * to the socket without passing through JavaScript. KV reads no ranges, so the bytes before a range are read
+ * and discarded, in chunks, before the response begins.
  *
  * @throws {GatewayError} `range_not_satisfiable`
  */
@@ -56,11 +59,13 @@ export async function fileResponse(
   const range = await singleRange(image, etag, conditions);
   if (range === undefined) return new Response(image.body, { headers });
 
-  const bytes = await readExactly(image.body, image.sizeBytes);
-  const slice = bytes.subarray(range.start, range.end + 1);
-  headers.set("content-range", `bytes ${range.start}-${range.end}/${image.sizeBytes}`);
-  headers.set("content-length", String(slice.byteLength));
-  return new Response(slice, { status: 206, headers });
+  const { start, end } = range;
+  const length = end - start + 1;
+  headers.set("content-range", `bytes ${start}-${end}/${image.sizeBytes}`);
+  headers.set("content-length", String(length));
+  const part = readPart(image.body, start, length);
+  const body = await streamedBody(part, length, conditions.waitUntil);
+  return new Response(body, { status: 206, headers });
 }
 
 /** Returns the headers of every response that is an image. */

@@ -4,8 +4,10 @@ import type { CompletedGeneration } from "../generation/result.ts";
 import {
   base64Length,
   byteLength,
+  piecesOf,
+  streamedBody,
+  WHOLE_BASE64_BYTES,
   wholeBody,
-  writeBody,
   type Part,
   type WaitUntil,
 } from "./body.ts";
@@ -23,9 +25,9 @@ export interface JsonOptions {
 const HEADERS = { "content-type": "application/json" };
 
 /**
- * Returns a generation as JSON. A single image is read before the response begins, so that a failed
- * read is an error response. Several images are read and encoded one at a time while the body is sent.
- * The length is known in advance.
+ * Returns a generation as JSON. Small images are read before the response begins. Larger ones are read and
+ * encoded while the client reads the body, and memory holds one chunk of them at a time. The first chunk is
+ * read before the response begins, so that a failed read is an error response. The length is known in advance.
  */
 export async function jsonResponse(
   generation: CompletedGeneration,
@@ -38,18 +40,20 @@ export async function jsonResponse(
     return new Response(JSON.stringify(body), { headers: HEADERS });
   }
   const parts = bodyParts(generation, origin, more);
-  const length =
-    parts.reduce((sum, part) => sum + (typeof part === "string" ? byteLength(part) : 0), 0) +
-    record.images.reduce((sum, image) => sum + base64Length(image.bytes), 0);
-  if (record.images.length === 1) {
-    return new Response(await wholeBody(parts, length), { headers: HEADERS });
-  }
-  const { readable, writable } = new FixedLengthStream(length);
-  waitUntil(writeBody(parts, writable));
-  return new Response(readable, { headers: HEADERS });
+  const base64Bytes = record.images.reduce((sum, { bytes }) => sum + base64Length(bytes), 0);
+  const textBytes = parts.reduce(
+    (sum, part) => sum + (typeof part === "string" ? byteLength(part) : 0),
+    0,
+  );
+  const length = textBytes + base64Bytes;
+  const body =
+    base64Bytes <= WHOLE_BASE64_BYTES
+      ? await wholeBody(parts, length)
+      : await streamedBody(piecesOf(parts), length, waitUntil);
+  return new Response(body, { headers: HEADERS });
 }
 
-/** Returns the body as text and images in turn: each piece of text is one write. */
+/** Returns the body as text and images in turn. */
 function bodyParts({ record, images }: CompletedGeneration, origin: string, more: object): Part[] {
   const { choices, usage, svg_usage, ...head } = responseWithoutData(record, origin);
   const parts: Part[] = [];

@@ -17,6 +17,10 @@ export default {
         return new Response(await env.CACHE.get("image", "stream"));
       case "/images":
         return new Response(pipedImages(env.CACHE, Number(searchParams.get("n"))));
+      case "/last-byte":
+        return new Response(await lastByte(await env.CACHE.get("image", "stream")), {
+          status: 206,
+        });
       case "/not-modified":
         return new Response(null, { status: 304 });
       case "/bad-request":
@@ -53,6 +57,19 @@ function pipedImages(cache, n) {
   return readable;
 }
 
+/** The minimum for a range: KV has none, so everything before it is read into one buffer again and again. */
+async function lastByte(image) {
+  const reader = image.getReader({ mode: "byob" });
+  let buffer = new ArrayBuffer(READ_BYTES);
+  for (let last; ;) {
+    const { done, value } = await reader.readAtLeast(READ_BYTES, new Uint8Array(buffer));
+    if (value.byteLength > 0) last = value.at(-1);
+    if (done || value.byteLength < READ_BYTES) return Uint8Array.of(last);
+    buffer = value.buffer;
+  }
+}
+
+const READ_BYTES = 192 * 1024;
 const CHUNK_BYTES = 1024 * 1024;
 
 /** The minimum that stores every image: calls the upstream in an alarm, writes the images to SQLite, then to KV. */

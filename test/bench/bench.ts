@@ -11,6 +11,7 @@ import { HERD, herd } from "./herd.ts";
 import { FULL, SMOKE } from "./measure.ts";
 import { TABLE_HEAD, tableLine, type Row } from "./row.ts";
 import { startServers } from "./servers.ts";
+import { unread, UNREAD } from "./unread.ts";
 import { measureWaits, WAITS, WAITS_HEAD, waitsLine, type WaitsRow } from "./waits.ts";
 
 /*
@@ -35,11 +36,12 @@ const effort = smoke ? SMOKE : FULL;
 const waitsName = (name: string) => `waits: ${name}`;
 const isSelected = (name: string) => name.includes(only);
 
-const cases = [...COMPARISONS.map(({ name }) => name), HERD, FLAT].filter(isSelected);
+const CASES = [...COMPARISONS.map(({ name }) => name), HERD, FLAT, ...UNREAD];
+const cases = CASES.filter(isSelected);
 const waits = smoke ? [] : WAITS.filter((name) => isSelected(waitsName(name)));
 
 if (cases.length + waits.length === 0) {
-  const names = [...COMPARISONS.map(({ name }) => name), HERD, FLAT, ...WAITS.map(waitsName)];
+  const names = [...CASES, ...WAITS.map(waitsName)];
   console.error(`No row's name contains "${only}". The rows are:\n${names.join("\n")}`);
   process.exitCode = 1;
 } else {
@@ -81,7 +83,12 @@ if (cases.length + waits.length === 0) {
 }
 
 async function* measuredRows(bundle: string): AsyncGenerator<Row, void> {
-  if (cases.length === 0) return;
+  const unreadCases = UNREAD.filter(isSelected);
+  if (cases.length > unreadCases.length) yield* comparedRows(bundle);
+  yield* unread(bundle, unreadCases, effort);
+}
+
+async function* comparedRows(bundle: string): AsyncGenerator<Row, void> {
   const servers = await startServers(bundle);
   try {
     const comparisons = COMPARISONS.filter(({ name }) => isSelected(name));

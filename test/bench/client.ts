@@ -85,6 +85,32 @@ export function send({
   return promise;
 }
 
+/** A response whose body the client does not read. */
+export interface OpenResponse {
+  close(): void;
+}
+
+/**
+ * Sends a request on a connection of its own and does not read the body of its response.
+ *
+ * @throws if there is no response, or not one with the expected status
+ */
+export function openUnread({ url, method = "GET", headers = {}, body, expect }: Call) {
+  const { promise, resolve, reject } = Promise.withResolvers<OpenResponse>();
+  const outgoing = request(url, { method, headers, agent: false, timeout: TIMEOUT_MS });
+  outgoing.on("response", ({ statusCode }) => {
+    outgoing.setTimeout(0);
+    if (statusCode === expect.status) resolve({ close: () => outgoing.destroy() });
+    else reject(new Error(`${method} ${url}: status ${statusCode}`));
+  });
+  outgoing.on("timeout", () =>
+    outgoing.destroy(new Error(`${method} ${url}: no response in time`)),
+  );
+  outgoing.on("error", reject);
+  outgoing.end(body);
+  return promise;
+}
+
 function differs(
   status: number | undefined,
   { headers, bytes, firstChunk }: ReceivedResponse,

@@ -104,7 +104,7 @@ export async function batch({ workerd, call }: Side, calls: number): Promise<Bat
 }
 
 /** Waits until a server is idle: its work after a response is part of the cost. */
-async function rest(workerd: OsProcess): Promise<void> {
+export async function rest(workerd: OsProcess): Promise<void> {
   const untilMs = Date.now() + REST_WITHIN_MS;
   for (let cpuMs = workerd.cpuMs(); ;) {
     await wait(REST_PAUSE_MS);

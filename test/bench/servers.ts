@@ -15,7 +15,8 @@ export interface Servers {
   close(): Promise<void>;
 }
 
-interface BareWorker {
+/** The bare Worker, which the gateway is compared with. */
+export interface BareWorker {
   /** Without a trailing slash. */
   url: string;
   cache: Gateway["cache"];
@@ -45,7 +46,15 @@ export async function startServers(bundle: string): Promise<Servers> {
   };
 }
 
-async function startBareWorker(upstreamUrl: string): Promise<BareWorker> {
+/**
+ * Starts the bare Worker.
+ *
+ * @param directory in which its KV stores the data; absent: memory
+ */
+export async function startBareWorker(
+  upstreamUrl: string,
+  directory?: string,
+): Promise<BareWorker> {
   const script = await readFile(join(import.meta.dirname, "bare-worker.js"), "utf8");
   const miniflare = new Miniflare(
     convertV4MiniflareOptions({
@@ -60,6 +69,7 @@ async function startBareWorker(upstreamUrl: string): Promise<BareWorker> {
       host: "127.0.0.1",
       port: 0,
       cf: false,
+      ...(directory === undefined ? {} : { resourcePersistencePath: directory }),
     }),
   );
   const { origin } = await miniflare.ready;
@@ -68,7 +78,11 @@ async function startBareWorker(upstreamUrl: string): Promise<BareWorker> {
 }
 
 /** Returns a generation request to the gateway. */
-export function generation({ gateway }: Servers, body: object, expect: Expectation): Call {
+export function generation(
+  { gateway }: { gateway: Pick<Gateway, "url"> },
+  body: object,
+  expect: Expectation,
+): Call {
   return {
     url: `${gateway.url}/v1/images/generations`,
     method: "POST",

@@ -24,6 +24,11 @@ export const SLOW_MS = 1000;
 export const LASTING = "lasting";
 const LASTING_MS = 30_000;
 
+/** Returns a directive for a prompt: requests one image of this size. */
+export function sized(bytes: number): string {
+  return `bytes=${bytes}`;
+}
+
 const PNG_SIGNATURE = Buffer.from("89504e470d0a1a0a", "hex");
 
 /** Returns incompressible bytes with the signature of a PNG, which the gateway accepts as an image. */
@@ -62,7 +67,14 @@ export async function startUpstream(): Promise<InstantUpstream> {
       const n = Number(/"n":(\d+)/.exec(body)?.[1] ?? 1);
       const isStream = body.includes('"stream":true');
       const isSmall = body.includes(SLOW) || body.includes(SMALL);
-      const bytes = isStream ? stream : isSmall ? small : large.get(n);
+      const size = /bytes=(\d+)/.exec(body)?.[1];
+      const bytes = isStream
+        ? stream
+        : isSmall
+          ? small
+          : size === undefined
+            ? large.get(n)
+            : responseBody(1, Number(size));
       if (bytes === undefined) throw new Error(`no response with ${n} images is prepared`);
       outgoing.setHeader("content-type", isStream ? "text/event-stream" : "application/json");
       outgoing.setHeader("content-length", bytes.length);
