@@ -6,6 +6,7 @@ import { GatewayError } from "../errors/failure.ts";
 import { isPublicUrl } from "../lib/public-url.ts";
 import { DAY_SECONDS, YEAR_SECONDS } from "../lib/clock.ts";
 import {
+  adminKey,
   aliases,
   apiKey,
   baseUrl,
@@ -42,7 +43,7 @@ type Env = Cloudflare.Env;
 
 const secrets = {
   UPSTREAM_API_KEY: apiKey,
-  ADMIN_KEY: text,
+  ADMIN_KEY: adminKey,
   TOKEN_SECRET: tokenSecrets,
   TURNSTILE_SECRET: text,
   WEBHOOK_SECRET: webhookSecrets,

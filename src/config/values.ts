@@ -9,6 +9,8 @@ import { valueOfJson } from "../lib/json.ts";
  * message quotes the value, which may be a secret.
  */
 
+const ADMIN_KEY_MIN_CHARS = 20;
+
 /** As many characters as HMAC-SHA256 has bytes: shorter keys weaken it (RFC 2104, 3). */
 const TOKEN_SECRET_MIN_CHARS = 32;
 
@@ -104,6 +106,13 @@ export const hosts = list.transform((values, ctx) =>
   values.every((value) => value === "*" || URL.parse(`https://${value}/`)?.hostname === value)
     ? values
     : problem(ctx, 'must be "*" or a comma-separated list of hosts, such as hooks.example.com'),
+);
+
+/** A key that the operator chooses, long enough not to be guessed. */
+export const adminKey = text.transform((value, ctx) =>
+  value === undefined || value.length >= ADMIN_KEY_MIN_CHARS
+    ? value
+    : problem(ctx, `must have at least ${ADMIN_KEY_MIN_CHARS} characters`),
 );
 
 /** A key that is sent in a header. */

@@ -1,8 +1,9 @@
+import { VARS } from "../support/vars.ts";
 import { GENERATIONS, type Stage } from "./stage.ts";
 
 const BATCHES = "/v1/images/batches";
 const ASYNC = { prefer: "respond-async" };
-const ADMIN = { authorization: "Bearer admin-key" };
+const ADMIN = { authorization: `Bearer ${VARS.ADMIN_KEY}` };
 const TOKEN_SECRET = "a-secret-of-the-tests-for-access-tokens";
 
 /** Returns a body for a small image, with a prompt that no other scene has. */

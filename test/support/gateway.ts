@@ -33,7 +33,7 @@ export interface GatewayOptions {
 
 /** Distinctive, so that a test can search for it in logs and responses. */
 export const UPSTREAM_KEY = "sk-test-9f8e7d6c5b4a39281706";
-export const ADMIN_KEY = "admin-3e1f5a7c9b2d";
+export const ADMIN_KEY = "admin-3e1f5a7c9b2d4e6f";
 export const WEBHOOK_SECRET = webhookSecret("in");
 export const WEBHOOK_SIGNING_SECRET = webhookSecret("out");
 

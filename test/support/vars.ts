@@ -2,7 +2,7 @@ import { webhookSecret } from "./webhooks/secret.ts";
 
 /** The vars and secrets of the Worker in unit tests and in workerd; the upstream's URL is extra. */
 export const VARS = {
-  ADMIN_KEY: "admin-key",
+  ADMIN_KEY: "admin-key-2b8d4f6a1c3e",
   // Tests send more requests, and more at once, than the limits of a deployment allow.
   BUDGET_USD_PER_DAY: "100000",
   GENERATIONS_PER_MINUTE: "1000000",

@@ -15,7 +15,7 @@ import {
   upstreamCalls,
 } from "../support/worker/harness.ts";
 import { newBody } from "../support/bodies.ts";
-import { TOKEN_SECRET } from "../support/vars.ts";
+import { TOKEN_SECRET, VARS } from "../support/vars.ts";
 
 const env = environment({ ACCESS: "token", TOKEN_SECRET });
 
@@ -120,7 +120,7 @@ describe("a gateway with ACCESS=token", () => {
   it.each([
     [undefined, "missing_token"],
     ["sk-of-another-service", "invalid_token"],
-    ["admin-key", "invalid_token"],
+    [VARS.ADMIN_KEY, "invalid_token"],
   ])("rejects the token %s without an upstream call", async (token, code) => {
     const body = newBody();
     expect(await errorOf(await generate(token, body))).toEqual([401, code, null]);

@@ -169,6 +169,7 @@ describe("an invalid configuration value", () => {
     ["UPSTREAM_BASE_URL", "ftp://a.example/v1", "UPSTREAM_BASE_URL must start with https://"],
     ["UPSTREAM_API_KEY", "two words", "UPSTREAM_API_KEY must have no spaces"],
     ["UPSTREAM_API_KEY", "key\n", "UPSTREAM_API_KEY must have no spaces"],
+    ["ADMIN_KEY", "a".repeat(19), "ADMIN_KEY must have at least 20 characters"],
     ["TOKEN_SECRET", "too short", "TOKEN_SECRET must be one secret of at least 32 characters"],
     [
       "TOKEN_SECRET",
