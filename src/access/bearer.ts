@@ -15,3 +15,8 @@ export function bearerOf(authorization: string | undefined, credential: Credenti
   }
   return token;
 }
+
+/** Returns true if a credential has the form of a JWT: it has two dots (RFC 7515, 3.1). */
+export function isJwt(credential: string): boolean {
+  return credential.split(".").length === 3;
+}

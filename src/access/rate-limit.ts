@@ -3,7 +3,10 @@ import { GatewayError } from "../errors/failure.ts";
 
 /** The limits in wrangler.toml, repeated here because the binding does not expose them. */
 export const RATE_LIMITS = {
-  /** Requests for images, generations, jobs, batches and Turnstile tokens. */
+  /**
+   * Requests for images, generations, jobs, batches and Turnstile tokens. Image URLs and wrong admin keys are
+   * counted by network, apart from these.
+   */
   requests: { limit: 300, periodSeconds: 60 },
 } as const;
 
@@ -29,15 +32,29 @@ export type RateLimitName = keyof typeof RATE_LIMITS;
  * @throws {GatewayError} `rate_limit_exceeded`
  */
 export async function limitRate(config: Config, name: RateLimitName, key: string): Promise<void> {
+  if (!(await isWithinRate(config, name, key))) {
+    throw rateLimitExceeded(config, name, RATE_LIMITS[name].periodSeconds);
+  }
+}
+
+/** Counts a request like `limitRate`. Returns false if the limit is exceeded. */
+export async function isWithinRate(
+  config: Config,
+  name: RateLimitName,
+  key: string,
+): Promise<boolean> {
   const { success } = await config.rateLimits[name].limit({ key });
-  if (success) return;
-  const { periodSeconds } = RATE_LIMITS[name];
-  throw new GatewayError({
-    code: "rate_limit_exceeded",
-    reason: name,
-    retryAfterSeconds: periodSeconds,
-    policy: rateLimitPolicy(config),
-  });
+  return success;
+}
+
+/** Creates the error for an exceeded rate limit. */
+export function rateLimitExceeded(
+  config: Config,
+  name: RateLimitName,
+  retryAfterSeconds: number,
+): GatewayError {
+  const policy = rateLimitPolicy(config);
+  return new GatewayError({ code: "rate_limit_exceeded", reason: name, retryAfterSeconds, policy });
 }
 
 /**

@@ -3,6 +3,7 @@ import type { Config } from "../config/environment.ts";
 import { parseRecord, type GenerationRecord } from "../contract/record.ts";
 import type { Failure } from "../errors/failure.ts";
 import { IMAGE_TYPES, type ImageType } from "../lib/image-type.ts";
+import { idPattern } from "../lib/object-id.ts";
 
 /**
  * The cache of generations: records by request key and by id, and the raw bytes of the images.
@@ -71,6 +72,9 @@ const OLD_SECONDS = 10 * DEFAULT_EDGE_SECONDS;
 const WRITE_ATTEMPTS = 3;
 const WRITE_PAUSE_MS = 1100;
 
+/** Every other id has no entry. KV rejects keys of more than 512 bytes. */
+const GENERATION_ID = idPattern("gen");
+
 const generationMetadata = z.object({ key: z.string() });
 
 /** `details` is optional, because many upstreams send none and JSON omits `undefined`. */
@@ -97,6 +101,7 @@ export function kvCache({ cache: kv, cacheTtlSeconds }: Config): Cache {
     },
 
     async recordById(id) {
+      if (!GENERATION_ID.test(id)) return undefined;
       const { value, metadata } = await kv.getWithMetadata(`generation/${id}`, "json");
       const record = parseRecord(value);
       const parsed = generationMetadata.safeParse(metadata);
@@ -113,6 +118,7 @@ export function kvCache({ cache: kv, cacheTtlSeconds }: Config): Cache {
     },
 
     async image(id, index, ageSeconds) {
+      if (!GENERATION_ID.test(id)) return undefined;
       const { value, metadata } = await kv.getWithMetadata(`image/${id}/${index}`, {
         type: "stream",
         cacheTtl: ageSeconds >= OLD_SECONDS ? OLD_IMAGE_EDGE_SECONDS : DEFAULT_EDGE_SECONDS,

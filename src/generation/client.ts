@@ -1,6 +1,6 @@
 import type { Config } from "../config/environment.ts";
 import type { GenerationRecord } from "../contract/record.ts";
-import { GatewayError } from "../errors/failure.ts";
+import { GatewayError, type Failure } from "../errors/failure.ts";
 import { durableIdOf } from "../lib/object-id.ts";
 import { retryRpc } from "../lib/retry-rpc.ts";
 import type {
@@ -157,7 +157,7 @@ const MAX_OBJECTS = 5;
  * share one generation, and nothing that was paid for is replaced before its successor exists.
  *
  * @param name of the object; `undefined` for a new one
- * @param waitsForTurn true to retry while the caller has too many generations in progress
+ * @param waitsForTurn true to retry while the caller has too many generations in progress or a minute
  * @param query how the start waits for news of the generation
  */
 export async function startGeneration(
@@ -182,11 +182,19 @@ export async function startGeneration(
       continue;
     }
     turns -= 1;
-    if (started.failure?.code !== "rate_limit_exceeded" || turns === 0) {
+    if (!mayHaveATurn(started.failure) || turns === 0) {
       return { started, client: new GenerationClient(config, objectId, started.id, started) };
     }
     await scheduler.wait(TURN_PAUSE_MS);
   }
+}
+
+/** Returns true if the limit that rejected a generation may allow it within a minute. */
+function mayHaveATurn(failure: Failure | undefined): boolean {
+  return (
+    failure?.code === "rate_limit_exceeded" &&
+    ["concurrency", "reserved", "generations"].includes(failure.reason)
+  );
 }
 
 /** The generation that a lookup accepts. */

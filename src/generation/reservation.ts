@@ -26,7 +26,9 @@ export async function decideStart(
     reserve(config, id, request),
   );
   if (key.kind !== "free") {
-    if (reservation.failure === undefined) await releaseBudget(config, payer, id);
+    if (reservation.failure === undefined) {
+      await releaseBudget(config, payer, id, { isUnstarted: true });
+    }
     return key.kind === "held"
       ? key
       : { kind: "refused", failure: { code: "idempotency_key_reused" } };
@@ -56,7 +58,8 @@ export async function releaseStart(
   const { id, payer, claim } = reserving;
   try {
     await Promise.all([
-      releaseBudget(config, payer, id),
+      // It has not begun, so it does not count as a start.
+      releaseBudget(config, payer, id, { isUnstarted: true }),
       claim === undefined ? undefined : freeKey(config, claim, id),
     ]);
     notes.deleteReserving(id);

@@ -66,7 +66,7 @@ export const UPSTREAM: Codes = [
 ];
 
 /** The errors of the operator endpoints' authentication. */
-export const OPERATOR: Codes = ["missing_token", "invalid_token"];
+export const OPERATOR: Codes = ["missing_token", "invalid_token", "rate_limit_exceeded"];
 
 /** The errors of the cancellation of a job or batch. */
 export const CANCELLATION: Codes = [

@@ -24,6 +24,6 @@ export const getImage: Route = {
   },
   responses: {
     ...fileResponses(),
-    ...errorResponses("image_not_found", "range_not_satisfiable"),
+    ...errorResponses("image_not_found", "range_not_satisfiable", "rate_limit_exceeded"),
   },
 };

@@ -1,6 +1,5 @@
 import type { Context, Hono } from "hono";
 import * as z from "zod";
-import { requireAdmin } from "../access/admin.ts";
 import { parseWebhookUrl } from "../access/webhook-url.ts";
 import { splitWebhookUrl } from "../contract/job.ts";
 import { RESPONSE_FORMATS } from "../contract/models.ts";
@@ -14,6 +13,7 @@ import type { GenerationResult } from "../generation/result.ts";
 import { acceptFailure, preferredImages } from "../http/accept.ts";
 import { admitImageRequest, admitLookup } from "../http/admit.ts";
 import { GENERATIONS_PATH } from "../http/allowed-methods.ts";
+import { requireAdminOf } from "../http/admin.ts";
 import type { AppEnv } from "../http/context.ts";
 import {
   generationContext,
@@ -87,7 +87,7 @@ export function generationsRoutes(app: Hono<AppEnv>): void {
     const id = c.req.param("id");
     if (isJobId(id)) return cancelledJobResponse(id, c);
     const { config, cache } = generationContext(c);
-    await requireAdmin(c.req.header("authorization"), config.adminKey);
+    await requireAdminOf(c);
     await deleteGeneration(id, config, cache);
     return c.body(null, 204);
   });

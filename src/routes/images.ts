@@ -1,8 +1,10 @@
-import type { Context, Hono } from "hono";
+import type { Context, Hono, MiddlewareHandler } from "hono";
+import { limitRate } from "../access/rate-limit.ts";
 import type { CachedImage } from "../cache/cache.ts";
 import { GatewayError } from "../errors/failure.ts";
 import { readOrMiss } from "../generation/cache-lookup.ts";
 import { clientOf } from "../generation/client.ts";
+import { networkOfClient } from "../http/caller.ts";
 import { fileConditions } from "../http/conditions.ts";
 import type { AppEnv } from "../http/context.ts";
 import { IMAGE_TYPES } from "../lib/image-type.ts";
@@ -15,7 +17,7 @@ const FILE = new RegExp(`^(\\d)\\.(${IMAGE_TYPES.join("|")})$`);
 
 /** Registers `GET` and `HEAD /v1/images/{id}/{index}.{ext}`: public to every client that knows the id. */
 export function imagesRoute(app: Hono<AppEnv>): void {
-  app.get("/v1/images/:id/:file", async (c) => {
+  app.get("/v1/images/:id/:file", readableFromEveryOrigin, async (c) => {
     const id = c.req.param("id");
     const [, index, type] = FILE.exec(c.req.param("file")) ?? [];
     if (index === undefined || !ID.test(id)) throw new GatewayError({ code: "image_not_found" });
@@ -37,15 +39,34 @@ interface ServedImage extends CachedImage {
   isPrivate?: boolean;
 }
 
-/** Returns an image from KV, otherwise from the Durable Object that generated it. */
+/** Makes errors readable for the pages of every origin, as the images are. */
+const readableFromEveryOrigin: MiddlewareHandler<AppEnv> = async (c, next) => {
+  await next();
+  c.res.headers.set("access-control-allow-origin", "*");
+};
+
+/**
+ * Returns an image from KV, otherwise from the Durable Object that generated it. The request is counted while
+ * KV is read.
+ *
+ * @throws {GatewayError} `rate_limit_exceeded`
+ */
 async function lookupImage(
   id: string,
   index: number,
   c: Context<AppEnv>,
 ): Promise<ServedImage | undefined> {
-  const cached = await readOrMiss({ event: c.get("event") }, () =>
+  const config = c.get("config");
+  const reading = readOrMiss({ event: c.get("event") }, () =>
     // The id does not tell the age of the image.
     c.get("cache").image(id, index, 0),
   );
-  return cached ?? (await clientOf(c.get("config"), id)?.image(index));
+  try {
+    // Counted apart from other requests: a page with many images must not use up its visitor's limit.
+    await limitRate(config, "requests", `image/${networkOfClient(c)}`);
+  } catch (error) {
+    c.executionCtx.waitUntil(reading.then((cached) => cached?.body.cancel()));
+    throw error;
+  }
+  return (await reading) ?? (await clientOf(config, id)?.image(index));
 }

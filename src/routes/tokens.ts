@@ -1,6 +1,5 @@
 import type { Context, Hono } from "hono";
 import * as z from "zod";
-import { requireAdmin } from "../access/admin.ts";
 import { limitRate, networkOf } from "../access/rate-limit.ts";
 import { revoke } from "../access/revocation.ts";
 import {
@@ -15,6 +14,7 @@ import { turnstileBody, verifyTurnstile } from "../access/turnstile.ts";
 import { parseBody } from "../contract/parse.ts";
 import { GatewayError } from "../errors/failure.ts";
 import { nowSeconds } from "../lib/clock.ts";
+import { requireAdminOf } from "../http/admin.ts";
 import type { AppEnv } from "../http/context.ts";
 import { jsonBody } from "../http/json-body.ts";
 
@@ -44,16 +44,14 @@ export function tokensRoutes(app: Hono<AppEnv>): void {
   });
 
   app.delete(`${PATH}/:jti`, async (c) => {
-    const config = c.get("config");
-    await requireAdmin(c.req.header("authorization"), config.adminKey);
-    await revoke(config, parseBody(revokedToken, { jti: c.req.param("jti") }, []));
+    await requireAdminOf(c);
+    await revoke(c.get("config"), parseBody(revokedToken, { jti: c.req.param("jti") }, []));
     return c.body(null, 204);
   });
 
   app.delete(PATH, async (c) => {
-    const config = c.get("config");
-    await requireAdmin(c.req.header("authorization"), config.adminKey);
-    await revoke(config, parseBody(revokedSubject, { sub: c.req.query("sub") }, []));
+    await requireAdminOf(c);
+    await revoke(c.get("config"), parseBody(revokedSubject, { sub: c.req.query("sub") }, []));
     return c.body(null, 204);
   });
 }
@@ -63,7 +61,7 @@ function isForTurnstile(json: unknown): json is object {
 }
 
 async function adminOptions(json: unknown, c: Context<AppEnv>): Promise<MintOptions> {
-  await requireAdmin(c.req.header("authorization"), c.get("config").adminKey);
+  await requireAdminOf(c);
   const { sub, ttl_seconds: ttlSeconds, ...limits } = parseBody(tokenBody, json, ORDER);
   return { sub, ttlSeconds, nowSeconds: nowSeconds(), limits };
 }

@@ -1,9 +1,9 @@
 import type { Hono } from "hono";
-import { requireAdmin } from "../access/admin.ts";
 import { releaseUncertain, usageOf } from "../access/accounts.ts";
 import type { UsageRow } from "../access/usage.ts";
 import { MICRO_PER_DOLLAR } from "../contract/pricing.ts";
 import { GatewayError } from "../errors/failure.ts";
+import { requireAdminOf } from "../http/admin.ts";
 import type { AppEnv } from "../http/context.ts";
 import { dayOf, nowSeconds } from "../lib/clock.ts";
 
@@ -12,8 +12,8 @@ const PATH = "/v1/usage";
 /** Registers `GET /v1/usage` and `DELETE /v1/usage/uncertain`, for the operator. */
 export function usageRoute(app: Hono<AppEnv>): void {
   app.get(PATH, async (c) => {
+    await requireAdminOf(c);
     const config = c.get("config");
-    await requireAdmin(c.req.header("authorization"), config.adminKey);
     const { rows, isComplete, spentToday } = await usageOf(config);
     const days = Map.groupBy(rows, (row) => row.day);
     const today = sumOf(days.get(dayOf(nowSeconds())) ?? []);
@@ -30,7 +30,7 @@ export function usageRoute(app: Hono<AppEnv>): void {
 
   app.delete(`${PATH}/uncertain`, async (c) => {
     const config = c.get("config");
-    await requireAdmin(c.req.header("authorization"), config.adminKey);
+    await requireAdminOf(c);
     const day = parseDay(c.req.query("day"));
     const { generations, amount, hasMore } = await releaseUncertain(config, day);
     return c.json({

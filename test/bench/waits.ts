@@ -159,7 +159,7 @@ const CASES: readonly Case[] = [
   {
     name: "image file",
     isStored: true,
-    atMost: both(1, 0),
+    atMost: both(1, 1),
     steps: (subject) => twice(get(subject, `/v1/images/${subject.id}/0.png`, { status: 200 })),
   },
   {

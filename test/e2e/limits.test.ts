@@ -4,6 +4,7 @@ import { setTimeout as wait } from "node:timers/promises";
 import { RateLimitError } from "openai";
 import { beforeEach, describe, expect, it } from "vitest";
 import { RATE_LIMITS } from "../../src/access/rate-limit.ts";
+import { ADMIN_KEY } from "../support/gateway.ts";
 import { read, startStage, type ErrorBody } from "../support/stage.ts";
 import { openAiAt } from "../support/openai.ts";
 import { newPrompt, SMALL } from "../support/bodies.ts";
@@ -61,6 +62,28 @@ describe("the rate limit", () => {
     }
     expect((await post("2001:db8:7:7:ffff::1", newPrompt())).status).toBe(429);
     expect((await post("2001:db8:7:8::1", newPrompt())).status).toBe(200);
+  });
+
+  it("counts guesses of image ids apart from the other requests of a network", async () => {
+    const headers = { "cf-connecting-ip": newAddress() };
+    const guess = () =>
+      fetch(`${stage.gateway.url}/v1/images/gen_${"A".repeat(59)}/0.png`, { headers });
+    const statuses: number[] = [];
+    for (let sent = 0; sent <= LIMIT; sent += 1) statuses.push((await guess()).status);
+    expect(statuses).toEqual([...Array<number>(LIMIT).fill(404), 429]);
+    expect((await post(headers["cf-connecting-ip"], newPrompt())).status).toBe(200);
+  });
+
+  it("rejects every admin key from a network after too many wrong ones, and no right one before", async () => {
+    const address = newAddress();
+    const usage = async (key: string) => {
+      const headers = { "cf-connecting-ip": address, authorization: `Bearer ${key}` };
+      return (await fetch(`${stage.gateway.url}/v1/usage`, { headers })).status;
+    };
+    for (let sent = 0; sent <= LIMIT; sent += 1) expect(await usage(ADMIN_KEY)).toBe(200);
+    for (let sent = 0; sent < LIMIT; sent += 1) expect(await usage(`${ADMIN_KEY}x`)).toBe(401);
+    expect(await usage(`${ADMIN_KEY}x`)).toBe(429);
+    expect(await usage(ADMIN_KEY)).toBe(429);
   });
 
   it("is thrown by the SDK as a RateLimitError", async () => {

@@ -38,7 +38,7 @@ export const LIMIT_ROWS = {
           policy: POLICY,
         },
         cause:
-          "A token, or a network without a token, sent more than 300 image requests, or a network sent more than 300 requests for tokens by Turnstile, per minute (`requests` in the `RateLimit` header).",
+          "A token, or a network without a token, sent more than 300 requests per minute (`requests` in the `RateLimit` header). Or a network sent more than 300 requests for image URLs, for Turnstile tokens, or with wrong admin keys, per minute.",
         fix: "Wait for `Retry-After` (60 s).",
       },
       {
