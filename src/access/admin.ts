@@ -2,7 +2,7 @@ import type { Config } from "../config/environment.ts";
 import { GatewayError, secretNotSet } from "../errors/failure.ts";
 import { sha256 } from "../lib/sha256.ts";
 import { bearerOf } from "./bearer.ts";
-import { isWithinRate, RATE_LIMITS, rateLimitExceeded } from "./rate-limit.ts";
+import { isWithinRate, RATE_LIMIT, rateLimitExceeded } from "./rate-limit.ts";
 
 /** The parts of a request that requires the admin key. */
 export interface AdminRequest {
@@ -37,14 +37,14 @@ export async function requireAdmin(
   if (adminKey === undefined) throw secretNotSet("ADMIN_KEY");
   const token = bearerOf(authorization, "admin key");
   const remainingMs = (rejectedUntilMs.get(network) ?? 0) - Date.now();
-  if (remainingMs > 0) throw rateLimitExceeded(config, "requests", Math.ceil(remainingMs / 1000));
+  if (remainingMs > 0) throw rateLimitExceeded(config, Math.ceil(remainingMs / 1000));
   // A comparison in constant time requires values of equal length, so it compares digests.
   const [given, expected] = await Promise.all([sha256(token), sha256(adminKey)]);
   if (crypto.subtle.timingSafeEqual(given, expected)) return;
-  if (!(await isWithinRate(config, "requests", `admin/${network}`))) {
-    const { periodSeconds } = RATE_LIMITS.requests;
+  if (!(await isWithinRate(config, `admin/${network}`))) {
+    const { periodSeconds } = RATE_LIMIT;
     reject(network, periodSeconds);
-    throw rateLimitExceeded(config, "requests", periodSeconds);
+    throw rateLimitExceeded(config, periodSeconds);
   }
   throw new GatewayError({ code: "invalid_token", credential: "admin key", problem: "mismatch" });
 }

@@ -1,14 +1,11 @@
 import type { Config } from "../config/environment.ts";
 import { GatewayError } from "../errors/failure.ts";
 
-/** The limits in wrangler.toml, repeated here because the binding does not expose them. */
-export const RATE_LIMITS = {
-  /**
-   * Requests for images, generations, jobs, batches and Turnstile tokens. Image URLs and wrong admin keys are
-   * counted by network, apart from these.
-   */
-  requests: { limit: 300, periodSeconds: 60 },
-} as const;
+/**
+ * The limit of requests in wrangler.toml, repeated here because the binding does not expose it. Image URLs,
+ * webhooks and wrong admin keys are counted by network, apart from other requests.
+ */
+export const RATE_LIMIT = { limit: 300, periodSeconds: 60 } as const;
 
 /**
  * Returns the value of a RateLimit-Policy header (draft-ietf-httpapi-ratelimit-headers-10): quotas and their
@@ -18,43 +15,33 @@ export const RATE_LIMITS = {
 export function rateLimitPolicy({
   generationsPerMinute,
 }: Pick<Config, "generationsPerMinute">): string {
-  const { limit, periodSeconds } = RATE_LIMITS.requests;
+  const { limit, periodSeconds } = RATE_LIMIT;
   return `"requests";q=${limit};w=${periodSeconds}, "generations";q=${generationsPerMinute};w=60`;
 }
 
-/** The name of a rate limit. */
-export type RateLimitName = keyof typeof RATE_LIMITS;
-
 /**
- * Counts a request against a rate limit of its caller.
+ * Counts a request against the rate limit of its caller.
  *
  * @param key identifies the caller: its token, or its network
  * @throws {GatewayError} `rate_limit_exceeded`
  */
-export async function limitRate(config: Config, name: RateLimitName, key: string): Promise<void> {
-  if (!(await isWithinRate(config, name, key))) {
-    throw rateLimitExceeded(config, name, RATE_LIMITS[name].periodSeconds);
+export async function limitRate(config: Config, key: string): Promise<void> {
+  if (!(await isWithinRate(config, key))) {
+    throw rateLimitExceeded(config, RATE_LIMIT.periodSeconds);
   }
 }
 
 /** Counts a request like `limitRate`. Returns false if the limit is exceeded. */
-export async function isWithinRate(
-  config: Config,
-  name: RateLimitName,
-  key: string,
-): Promise<boolean> {
-  const { success } = await config.rateLimits[name].limit({ key });
+export async function isWithinRate({ requestLimit }: Config, key: string): Promise<boolean> {
+  const { success } = await requestLimit.limit({ key });
   return success;
 }
 
 /** Creates the error for an exceeded rate limit. */
-export function rateLimitExceeded(
-  config: Config,
-  name: RateLimitName,
-  retryAfterSeconds: number,
-): GatewayError {
+export function rateLimitExceeded(config: Config, retryAfterSeconds: number): GatewayError {
   const policy = rateLimitPolicy(config);
-  return new GatewayError({ code: "rate_limit_exceeded", reason: name, retryAfterSeconds, policy });
+  const reason = "requests";
+  return new GatewayError({ code: "rate_limit_exceeded", reason, retryAfterSeconds, policy });
 }
 
 /**

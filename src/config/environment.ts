@@ -156,7 +156,7 @@ const configuration = environment.transform((env, ctx) => {
     jobs: env.JOBS,
     /** The Workflow that runs each job. */
     imageJobs: env.IMAGE_JOB,
-    rateLimits: { requests: env.RATE_LIMIT_REQUESTS },
+    requestLimit: env.RATE_LIMIT_REQUESTS,
     /** Access control. `token`: a token is required. `public`: anonymous callers are accepted. */
     access: env.ACCESS,
     /** The operator's key; `undefined` disables the endpoints that require it. */

@@ -1,5 +1,5 @@
 import type { Context } from "hono";
-import { limitRate, type RateLimitName } from "../access/rate-limit.ts";
+import { limitRate } from "../access/rate-limit.ts";
 import { requireWithinLimits, type TokenLimits } from "../access/token.ts";
 import type { ImageRequest } from "../contract/request.ts";
 import { callerOf, type AuthenticatedCaller } from "./caller.ts";
@@ -9,30 +9,45 @@ import type { AppEnv } from "./context.ts";
 export interface Admission<Parsed> {
   /** Authenticates the caller from the headers; `callerOf` if absent. */
   authenticate?: () => Promise<AuthenticatedCaller> | AuthenticatedCaller;
+  /** The limit of the body; absent if the request has none, or if it is read already. */
+  maxBytes?: number;
   /** Reads and validates the request: the body, or the query, and the headers that belong to it. */
   parse: () => Promise<Parsed> | Parsed;
   /** Checks the parsed body against the limits of the caller's token. */
   checkLimits: (parsed: Parsed, limits: TokenLimits) => void;
-  /** The rate limit that the request counts against. */
-  limit: RateLimitName;
 }
 
+/** A body of at most this size is read while the rate limit is asked, a larger one after it. */
+const SMALL_BYTES = 64 * 1024;
+
 /**
- * Admits a request, in one order for every route: the caller, the body, the limits of the token, the rate
- * limit. It spends nothing.
+ * Admits a request, in one order for every route: the headers, the rate limit, the body, the limits of the
+ * token. So an invalid request counts too, and no large body is read for a caller that is limited. It spends
+ * nothing.
  *
  * @throws {GatewayError} the first problem
  */
 export async function admit<Parsed>(
-  { authenticate, parse, checkLimits, limit }: Admission<Parsed>,
+  { authenticate, maxBytes = 0, parse, checkLimits }: Admission<Parsed>,
   c: Context<AppEnv>,
 ): Promise<{ caller: AuthenticatedCaller; parsed: Parsed }> {
   const caller = await (authenticate?.() ?? callerOf(c));
   c.get("event").account = caller.payer.account;
-  const parsed = await parse();
+  const counted = limitRate(c.get("config"), caller.rateKey);
+  if (Math.min(maxBytes, declaredBytes(c)) > SMALL_BYTES) await counted;
+  const parsing = (async () => parse())();
+  // The rate limit is reported first.
+  parsing.catch(() => undefined);
+  await counted;
+  const parsed = await parsing;
   if (caller.token !== undefined) checkLimits(parsed, caller.token);
-  await limitRate(c.get("config"), limit, caller.rateKey);
   return { caller, parsed };
+}
+
+/** Returns the Content-Length of a request; infinite if it is absent. The runtime reads no byte beyond it. */
+function declaredBytes(c: Context<AppEnv>): number {
+  const length = c.req.header("content-length");
+  return length === undefined ? Number.POSITIVE_INFINITY : Number(length);
 }
 
 /**
@@ -41,14 +56,14 @@ export async function admit<Parsed>(
  * @throws {GatewayError} the first problem
  */
 export async function admitImageRequest<Parsed extends { request: ImageRequest }>(
-  { authenticate, parse }: Pick<Admission<Parsed>, "authenticate" | "parse">,
+  { authenticate, maxBytes, parse }: Omit<Admission<Parsed>, "checkLimits">,
   c: Context<AppEnv>,
 ): Promise<{ caller: AuthenticatedCaller } & Parsed> {
   const admission: Admission<Parsed> = {
     ...(authenticate === undefined ? {} : { authenticate }),
+    ...(maxBytes === undefined ? {} : { maxBytes }),
     parse,
     checkLimits: ({ request }, limits) => requireWithinLimits(request.spec, limits),
-    limit: "requests",
   };
   const { caller, parsed } = await admit(admission, c);
   return { caller, ...parsed };
@@ -65,6 +80,6 @@ export async function admitLookup<Query>(
   parse: () => Query | Promise<Query>,
   c: Context<AppEnv>,
 ): Promise<Query> {
-  const { parsed } = await admit({ parse, checkLimits: () => undefined, limit: "requests" }, c);
+  const { parsed } = await admit({ parse, checkLimits: () => undefined }, c);
   return parsed;
 }

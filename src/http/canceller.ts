@@ -15,7 +15,7 @@ import type { AppEnv } from "./context.ts";
 export async function cancellerOf(c: Context<AppEnv>): Promise<Canceller> {
   const config = c.get("config");
   const bearer = bearerOf(c.req.header("authorization"), "token");
-  await limitRate(config, "requests", `network/${networkOfClient(c)}`);
+  await limitRate(config, `network/${networkOfClient(c)}`);
   if (config.adminKey !== undefined && !isJwt(bearer)) {
     await requireAdminOf(c);
     return "admin";

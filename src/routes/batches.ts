@@ -27,10 +27,12 @@ const PATH = "/v1/images/batches";
 export function batchesRoutes(app: Hono<AppEnv>): void {
   app.post(PATH, async (c) => {
     const config = c.get("config");
+    const maxBytes = config.maxBodyBytes * BATCH_BODIES;
     const { caller, parsed } = await admit(
       {
+        maxBytes,
         parse: async () => {
-          const json = await jsonBody(c, config.maxBodyBytes * BATCH_BODIES);
+          const json = await jsonBody(c, maxBytes);
           const { body, webhookUrl } = splitWebhookUrl(json);
           const requests = parseBatch(body, config, Date.now());
           return {
@@ -44,8 +46,6 @@ export function batchesRoutes(app: Hono<AppEnv>): void {
             located(`requests[${index}].body`, () => requireWithinLimits(request.spec, limits));
           }
         },
-        // Each of its jobs is limited when it starts a generation.
-        limit: "requests",
       },
       c,
     );

@@ -42,7 +42,7 @@ export function generationsRoutes(app: Hono<AppEnv>): void {
     const context = generationContext(c);
     const nowMs = Date.now();
     const parse = () => parsePost(nowMs, c);
-    const admitted = await admitImageRequest({ parse }, c);
+    const admitted = await admitImageRequest({ maxBytes: context.config.maxBodyBytes, parse }, c);
     const { caller, request, webhookUrl, idempotencyKey, unacceptable } = admitted;
     const directives = parseCacheControl(c.req.header("cache-control"));
     const job = { request, caller, directives, webhookUrl };

@@ -63,7 +63,7 @@ async function lookupImage(
   );
   try {
     // Counted apart from other requests: a page with many images must not use up its visitor's limit.
-    await limitRate(config, "requests", `image/${networkOfClient(c)}`);
+    await limitRate(config, `image/${networkOfClient(c)}`);
   } catch (error) {
     c.executionCtx.waitUntil(reading.then((cached) => cached?.body.cancel()));
     throw error;

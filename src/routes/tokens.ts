@@ -77,7 +77,7 @@ async function turnstileOptions(json: object, c: Context<AppEnv>): Promise<MintO
     });
   }
   const ip = c.req.header("cf-connecting-ip");
-  await limitRate(config, "requests", `turnstile/${networkOf(ip)}`);
+  await limitRate(config, `turnstile/${networkOf(ip)}`);
   const { turnstile_token: token } = parseBody(turnstileBody, json, ORDER);
   const own = new URL(c.req.url).origin;
   const pages = [own, ...config.allowedOrigins.filter((origin) => origin !== "*")];

@@ -1,9 +1,15 @@
 import type { Context, Hono } from "hono";
+import { limitRate } from "../access/rate-limit.ts";
 import { parseWebhookUrl } from "../access/webhook-url.ts";
 import { requestInEvent, splitWebhookUrl } from "../contract/job.ts";
 import { secretNotSet } from "../errors/failure.ts";
 import { admitImageRequest } from "../http/admit.ts";
-import { webhookCallerOf, WEBHOOK_SENDER, type AuthenticatedCaller } from "../http/caller.ts";
+import {
+  networkOfClient,
+  webhookCallerOf,
+  WEBHOOK_SENDER,
+  type AuthenticatedCaller,
+} from "../http/caller.ts";
 import type { AppEnv } from "../http/context.ts";
 import { idempotencyKeyOf, webhookIdOf } from "../http/idempotency-key.ts";
 import { imageRequest } from "../http/image-request.ts";
@@ -17,11 +23,13 @@ const PATH = "/v1/webhooks/images";
 /** Registers `POST /v1/webhooks/images`, signed, or with a token in the URL for senders that cannot sign. */
 export function webhooksRoutes(app: Hono<AppEnv>): void {
   app.post(PATH, async (c) => {
-    const { webhookSecrets } = c.get("config");
+    const config = c.get("config");
+    const { webhookSecrets } = config;
     if (webhookSecrets.length === 0) {
       throw secretNotSet("WEBHOOK_SECRET");
     }
-    // The signature is over the bytes of the body, so they are read first.
+    // The signature is over the bytes of the body, so they are read before the sender is known.
+    await limitRate(config, `webhook/${networkOfClient(c)}`);
     const bytes = await jsonBytes(c);
     const sent = AS_SENT.decode(bytes);
     const webhookId = verifyWebhook((name) => c.req.header(name), sent, webhookSecrets);
@@ -69,7 +77,10 @@ async function jobOfEvent(
       webhookId,
     };
   };
-  const admitted = await admitImageRequest({ authenticate, parse }, c);
+  const admitted = await admitImageRequest(
+    { authenticate, maxBytes: config.maxBodyBytes, parse },
+    c,
+  );
   const { request, caller, webhookUrl, idempotencyKey, webhookId } = admitted;
   const job = { request, caller, directives: parseCacheControl(undefined), webhookUrl };
   return webhookId === undefined
