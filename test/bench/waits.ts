@@ -165,19 +165,19 @@ const CASES: readonly Case[] = [
   {
     name: "miss, base64",
     isStored: false,
-    atMost: both(5, 2),
+    atMost: both(3, 1),
     steps: (subject) => misses(subject, {}),
   },
   {
     name: "miss, by URL",
     isStored: false,
-    atMost: both(5, 2),
+    atMost: both(3, 1),
     steps: (subject) => misses(subject, { response_format: "url" }),
   },
   {
     name: "miss, token with a budget",
     isStored: false,
-    atMost: { cold: { storage: 6, rateLimits: 2 }, hot: { storage: 5, rateLimits: 2 } },
+    atMost: { cold: { storage: 4, rateLimits: 1 }, hot: { storage: 3, rateLimits: 1 } },
     async steps(subject) {
       const token = await freshToken({ budget_usd: 1 });
       const { cold, hot } = misses(subject, {}, { cold: token, hot: token });
@@ -187,7 +187,7 @@ const CASES: readonly Case[] = [
   {
     name: "miss, Idempotency-Key",
     isStored: false,
-    atMost: both(7, 2),
+    atMost: both(3, 1),
     steps: (subject) =>
       misses(
         subject,
@@ -202,13 +202,13 @@ const CASES: readonly Case[] = [
     name: "miss, stream, to its first partial image",
     isStored: false,
     toFirstEvent: true,
-    atMost: both(6, 2),
+    atMost: both(4, 1),
     steps: (subject) => misses(subject, { stream: true, partial_images: 1 }),
   },
   {
     name: "join, to its 202",
     isStored: false,
-    atMost: both(4, 2),
+    atMost: both(2, 1),
     async steps(subject) {
       const { prompt } = await startedElsewhere(subject);
       return twice(post(subject, { prompt }, JOINED, ASYNC));
