@@ -2,6 +2,7 @@ import type { Config } from "../config/environment.ts";
 import type { MicroDollars, ReportedTokens, TokenBound } from "../contract/pricing.ts";
 import type { Failure } from "../errors/failure.ts";
 import { dayOf, nowSeconds } from "../lib/clock.ts";
+import { retryRpc } from "../lib/retry-rpc.ts";
 import type { Refund } from "./budget.ts";
 import {
   accountOf,
@@ -85,7 +86,10 @@ function reserveIn(
       const { name, kind, limits } = account;
       try {
         const ofAccount = kind === "gateway" ? bound : undefined;
-        const reserved = await accountOf(config, name).reserve(id, amount, limits, ofAccount);
+        // Idempotent by the id.
+        const reserved = await retryRpc(async () =>
+          accountOf(config, name).reserve(id, amount, limits, ofAccount),
+        );
         // Without a bound, and in version 0.1.0, an account returns the outcome alone.
         return typeof reserved === "string"
           ? { account, outcome: reserved, amount }

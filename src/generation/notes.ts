@@ -20,6 +20,8 @@ export interface Reserving {
 export type Decision =
   | { kind: "begun"; amount: MicroDollars }
   | { kind: "refused"; failure: Failure }
+  /** An account or the Idempotency-Key is unreachable. Something may be reserved. */
+  | { kind: "undecided"; failure: Failure }
   /** Another generation holds the Idempotency-Key. */
   | { kind: "held"; generationId: string };
 

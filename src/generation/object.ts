@@ -85,8 +85,8 @@ export class Generation extends DurableObject<object> {
     const { payer, claim } = request;
     this.#notes.saveReserving({ id, payer, claim, attempts: 0 });
     await this.ctx.storage.setAlarm(Date.now() + lifecycle.RESERVING_MS);
-    const decision = await decideStart(configOf(this.env), id, request);
-    this.#notes.deleteReserving(id);
+    const decision = await decideStart(this.env, id, request);
+    if (decision.kind !== "undecided") this.#notes.deleteReserving(id);
     if (decision.kind === "begun") {
       const generation = lifecycle.newGeneration(id, request, decision.amount, nowSeconds());
       this.#storage.save(generation);

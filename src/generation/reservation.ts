@@ -1,5 +1,6 @@
 import { releaseBudget } from "../access/accounts.ts";
-import type { Config } from "../config/environment.ts";
+import { configOf, type Config } from "../config/environment.ts";
+import { failureOf } from "../errors/failure.ts";
 import { errorFields, log } from "../telemetry/log.ts";
 import { FREE, freeKey, holdKey } from "./idempotency.ts";
 import { afterFailedRelease } from "./lifecycle.ts";
@@ -11,10 +12,22 @@ import { reserve } from "./settlement.ts";
  * Reserves the upper bound of a generation's cost with every account, and claims its Idempotency-Key at the
  * same time. If one of them refuses, releases the others.
  *
- * @throws if an account or the key is unreachable; then the generation must not start, and what may be
- *   reserved must be released
+ * Never throws: the Worker would repeat the start. Only a call to an object that died is repeated.
  */
 export async function decideStart(
+  env: object,
+  id: string,
+  request: StartRequest,
+): Promise<Decision> {
+  try {
+    return await reserveAndClaim(configOf(env), id, request);
+  } catch (error) {
+    log("error", "start_broke", { id, ...errorFields(error) });
+    return { kind: "undecided", failure: failureOf(error) };
+  }
+}
+
+async function reserveAndClaim(
   config: Config,
   id: string,
   request: StartRequest,

@@ -52,7 +52,10 @@ export class RealLifecycle {
     const input_tokens = inputTokens(this.body.prompt);
     const output_tokens = outputTokens({ ...this.body, width: 1024, height: 640 });
     const usage = { input_tokens, output_tokens, total_tokens: input_tokens + output_tokens };
-    return new LifecycleModel(upperBound(), actual(reportedGeneration(usage)));
+    const model = new LifecycleModel(upperBound(), actual(reportedGeneration(usage)));
+    // A run that failed has not ended its faults.
+    for (const of of TROUBLES) setTrouble(of, false, model);
+    return model;
   }
 
   async spent(): Promise<number> {
@@ -231,6 +234,8 @@ export function trouble(of: Trouble, isOn: boolean): Event {
   });
 }
 
+const TROUBLES = ["kvReads", "kvWrites", "accounts"] as const;
+
 function setTrouble(of: Trouble, isOn: boolean, model: LifecycleModel): void {
   if (isOn) model.troubles.add(of);
   else model.troubles.delete(of);
@@ -251,7 +256,7 @@ function setTrouble(of: Trouble, isOn: boolean, model: LifecycleModel): void {
 
 /** Ends all faults, then runs the object's alarm until no work is left. */
 export async function drain(model: LifecycleModel, real: RealLifecycle): Promise<void> {
-  for (const of of ["kvReads", "kvWrites", "accounts"] as const) setTrouble(of, false, model);
+  for (const of of TROUBLES) setTrouble(of, false, model);
   if (model.inFlight !== undefined) await upstream("image").run(model, real);
   while (model.isUnfinished()) {
     await alarm().run(model, real);
