@@ -53,7 +53,7 @@ interface DeliveryAttempt {
 const RETRYABLE: readonly Failure["code"][] = [
   "rate_limit_exceeded",
   "upstream_rate_limited",
-  "shared_generation_rejected",
+  "idempotency_key_busy",
 ];
 
 /** Returns true if a failed job may be retried: nothing was generated, and waiting may help. */

@@ -57,8 +57,8 @@ export type Failure =
       isAboutSender?: boolean;
       identity?: string;
     }
-  /** The generations that a request joined failed because of their senders, one after the other. */
-  | { code: "shared_generation_rejected" }
+  /** Other requests with the same Idempotency-Key start at the same time. */
+  | { code: "idempotency_key_busy" }
   | { code: "upstream_unauthorized" }
   | { code: "upstream_rate_limited"; retryAfterSeconds: number | undefined }
   /** Without a status if it failed during streaming. */

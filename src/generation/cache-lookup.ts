@@ -1,6 +1,6 @@
 import { defaultResponseFormat, type ResponseFormat } from "../contract/models.ts";
 import type { GenerationRecord } from "../contract/record.ts";
-import type { Failure } from "../errors/failure.ts";
+import { GatewayError, type Failure } from "../errors/failure.ts";
 import { errorFields, log } from "../telemetry/log.ts";
 import type { GenerationContext } from "./context.ts";
 import { moderationBlockOf } from "./moderation-block.ts";
@@ -67,8 +67,11 @@ export async function lookupCachedById(
 }
 
 /**
- * Opens the images of a record before the first byte of a response is sent. So a missing image is a miss,
- * not a broken response. Returns `undefined` then.
+ * Opens the images of a record before the first byte of a response is sent. So a missing image is a miss, not a
+ * broken response. Returns `undefined` then.
+ *
+ * Only the first image stays open. Each other one is opened again when it is sent, because an open stream holds
+ * memory while its client does not read.
  */
 async function openImages(
   record: GenerationRecord,
@@ -77,20 +80,20 @@ async function openImages(
 ): Promise<CompletedGeneration | undefined> {
   const outcome = hitOutcome(record, config);
   if (format === "url") return { kind: "completed", record, images: [], outcome };
-  const opened = await Promise.all(
-    record.images.map((_, index) => cache.image(record.id, index, outcome.ageSeconds)),
-  );
-  const images = opened.filter((image) => image !== undefined);
-  if (images.length < opened.length) {
-    await Promise.all(images.map((image) => image.body.cancel()));
+  const open = (index: number) => cache.image(record.id, index, outcome.ageSeconds);
+  const [first, ...others] = await Promise.all(record.images.map((_, index) => open(index)));
+  await Promise.all(others.map(async (image) => image?.body.cancel()));
+  if (first === undefined) return undefined;
+  if (others.includes(undefined)) {
+    await first.body.cancel();
     return undefined;
   }
-  return {
-    kind: "completed",
-    record,
-    images: images.map((image) => () => Promise.resolve(image.body)),
-    outcome,
-  };
+  const images = record.images.map((_, index) => async () => {
+    const image = index === 0 ? first : await open(index);
+    if (image === undefined) throw new GatewayError({ code: "image_not_found" });
+    return image.body;
+  });
+  return { kind: "completed", record, images, outcome };
 }
 
 /** Reads from KV. Logs a failure and returns `undefined`, like a miss. */

@@ -19,7 +19,7 @@ import {
 import { requestIdentity, requestKeys, type RequestKeys } from "./key.ts";
 import { keyStateOf, lookupBound, resultOfProgress } from "./lookup.ts";
 import { WITHOUT_WAITING, type ProgressQuery, type StartResponse } from "./protocol.ts";
-import { closeImages, type GenerationResult, type Joiner } from "./result.ts";
+import { closeFirstImage, type GenerationResult, type Joiner } from "./result.ts";
 
 /** The options of a request that its spec does not have. */
 export interface GenerateOptions {
@@ -75,7 +75,7 @@ export async function generate(
   ]);
   const bound = await lookupBound(key, format, context);
   if (bound !== undefined) {
-    if (cached.kind === "hit") await closeImages(cached.generation);
+    if (cached.kind === "hit") await closeFirstImage(cached.generation);
     return bound;
   }
   if (cached.kind === "hit") return cached.generation;
@@ -108,7 +108,7 @@ interface StartOptions extends GenerateOptions {
   keys: RequestKeys;
   /** The identity that the upstream is sent if this request starts a generation. */
   sent: SentIdentity;
-  /** How often the request has started again, after the failure of another sender. */
+  /** How often the request has started again, after the failure of another sender: twice at most. */
   restarts?: number;
   claim: KeyClaim | undefined;
   /** True if a generation of another request is acceptable. */
@@ -145,7 +145,7 @@ async function joinOrStart(
     maxAgeSeconds,
     isOwn: !isShared,
   };
-  const name = isShared ? keys.key : undefined;
+  const name = isShared ? objectName(options) : undefined;
   let replaces = claim?.replaces;
   for (let attempt = 1; attempt <= MAX_CLAIMS; attempt += 1) {
     const wanted = { ...start, claim: claim && { ...claim, replaces } };
@@ -166,7 +166,7 @@ async function joinOrStart(
     const bound = await lookupBound(held, imageFormat(request.delivery), context);
     if (bound !== undefined) return bound;
   }
-  throw new GatewayError({ code: "shared_generation_rejected" });
+  throw new GatewayError({ code: "idempotency_key_busy" });
 }
 
 /**
@@ -192,8 +192,17 @@ async function lookupInObjects(
   return undefined;
 }
 
-/** How often a request starts again: it may join the generation of another rejected sender each time. */
-const MAX_RESTARTS = 5;
+/**
+ * Returns the name of the object that a request shares with others. After the failure of another sender these
+ * are only requests with the same identifiers of the client. After a second one, which can only be because of
+ * an identifier that the gateway has added, they are those of the same account. So no request fails because of
+ * another sender.
+ */
+function objectName({ keys, sent, restarts = 0 }: StartOptions): string {
+  if (restarts === 0) return keys.key;
+  const isOfClient = restarts > 1 || sent.isAutomatic !== true;
+  return `${keys.key}/sender/${(isOfClient ? sent.identity : undefined) ?? "none"}`;
+}
 
 /**
  * Returns the result for a request that joined a generation. If another sender started it and it fails
@@ -216,7 +225,6 @@ function joinedResult(
   const joiner: Joiner = {
     async onFailure(failure) {
       if (!belongsToAnotherSender(failure, identity)) return undefined;
-      if (restarts === MAX_RESTARTS) throw new GatewayError({ code: "shared_generation_rejected" });
       return joinOrStart(request, { ...options, restarts: restarts + 1 });
     },
   };

@@ -177,9 +177,10 @@ export function completedGeneration(
   return { kind: "completed", record, images, outcome };
 }
 
-/** Closes the images of a generation that is not returned. */
-export async function closeImages({ images }: CompletedGeneration): Promise<void> {
-  await Promise.all(images.map(async (open) => (await open()).cancel()));
+/** Closes the first image of a cached generation that is not returned: the others are not open yet. */
+export async function closeFirstImage({ images }: CompletedGeneration): Promise<void> {
+  const [open] = images;
+  await (await open?.())?.cancel();
 }
 
 /** Returns the outcome of a response from a stored record. */

@@ -21,9 +21,9 @@ export async function jsonBody(c: Context<AppEnv>, limitBytes?: number): Promise
 
 /**
  * Returns the bytes of a JSON body. The limit applies to the bytes that are read, because Content-Length
- * may be absent or wrong.
+ * may be absent. A body that declares more is not read.
  *
- * @throws {GatewayError} `unsupported_media_type`, `request_too_large`
+ * @throws {GatewayError} `unsupported_media_type`, `request_too_large`; `invalid_json` if the body is cut
  */
 export async function jsonBytes(
   c: Context<AppEnv>,
@@ -34,11 +34,14 @@ export async function jsonBytes(
   }
   const { body } = c.req.raw;
   if (body === null) return new Uint8Array();
+  const tooLarge = new GatewayError({ code: "request_too_large", limitBytes });
+  if (Number(c.req.header("content-length") ?? 0) > limitBytes) throw tooLarge;
   try {
     return await readAll(body, limitBytes);
   } catch (error) {
-    if (!(error instanceof TooManyBytes)) throw error;
-    throw new GatewayError({ code: "request_too_large", limitBytes });
+    if (error instanceof TooManyBytes) throw tooLarge;
+    // The client has disconnected, or has sent fewer bytes than it declared.
+    throw new GatewayError({ code: "invalid_json", problem: "malformed" });
   }
 }
 

@@ -7,12 +7,14 @@ import { rest, some, type Effort } from "./measure.ts";
 import { withWorkerd, type OsProcess } from "./process.ts";
 import type { Row } from "./row.ts";
 import { cachedRecords, generation, startBareWorker } from "./servers.ts";
-import { imageOf, sized, startUpstream } from "./upstream.ts";
+import { IMAGE_BYTES, imageOf, sized, startUpstream } from "./upstream.ts";
 
 /** A response that clients open and do not read. */
 interface Case {
   name: string;
   imageBytes: number;
+  /** The number of images in a response; 1 if absent. */
+  n?: number;
   /** The number of clients. */
   clients: number;
   /** Returns the request to the gateway, for the cached image. */
@@ -42,6 +44,14 @@ const CASES: readonly Case[] = [
     name: "100 unread responses: base64, 3 MB",
     imageBytes: 3_000_000,
     clients: 100,
+    ours: ({ gatewayUrl: url, body }) => generation({ gateway: { url } }, body, HIT),
+    barePath: "/image",
+  },
+  {
+    name: "20 unread responses: base64, 10 images of 1.5 MB",
+    imageBytes: IMAGE_BYTES,
+    n: 10,
+    clients: 20,
     ours: ({ gatewayUrl: url, body }) => generation({ gateway: { url } }, body, HIT),
     barePath: "/image",
   },
@@ -119,12 +129,13 @@ async function rowOf(each: Case, setting: Setting): Promise<Row> {
 }
 
 async function gatewayGrowth(
-  { imageBytes, clients, ours }: Case,
+  { imageBytes, n = 1, clients, ours }: Case,
   directory: string,
   { bundle, upstreamUrl, effort }: Setting,
 ): Promise<number> {
   const start = () => startGateway(bundle, { UPSTREAM_BASE_URL: upstreamUrl }, { directory });
-  const request = { prompt: `${sized(imageBytes)} image` };
+  const prompt = imageBytes === IMAGE_BYTES ? "image" : `${sized(imageBytes)} image`;
+  const request = { prompt, n };
   const seeding = await start();
   const path = await closing(seeding, async () => {
     const byUrl = { ...request, response_format: "url" };

@@ -1,3 +1,4 @@
+import { retryAfterHeaders } from "../../lib/retry-after.ts";
 import type { WebhookProblem } from "../failure.ts";
 import { DO_NOT_RETRY, NOT_FOUND, type Rows } from "./row.ts";
 
@@ -85,6 +86,21 @@ export const JOB_ROWS = {
         cause:
           "`webhook-timestamp` is not a Unix time in seconds, or it differs from the current time by more than five minutes.",
         fix: "Set the clock. Sign each attempt again.",
+      },
+    ],
+  },
+  idempotency_key_busy: {
+    status: 409,
+    type: "invalid_request_error",
+    code: "generation_in_progress",
+    message: "Other requests with this Idempotency-Key start at the same time. Retry.",
+    headers: () => retryAfterHeaders(1),
+    causes: [
+      {
+        example: { code: "idempotency_key_busy" },
+        cause:
+          "Other requests with the same `Idempotency-Key` started generations at the same time, and none of them succeeded.",
+        fix: "Wait for `Retry-After` (1 s), and retry.",
       },
     ],
   },

@@ -122,20 +122,6 @@ export const UPSTREAM_ROWS = {
       },
     ],
   },
-  shared_generation_rejected: {
-    ...UPSTREAM_ERROR,
-    code: "upstream_failed",
-    message:
-      "The upstream rejected other clients that sent the same request, because of their identifiers. Retry.",
-    causes: [
-      {
-        example: { code: "shared_generation_rejected" },
-        cause:
-          "The request joined generations of several other clients, one after the other. The upstream rejected each because of its `user` or `safety_identifier`. No image was generated.",
-        fix: "Retry.",
-      },
-    ],
-  },
   upstream_unreachable: {
     ...UPSTREAM_ERROR,
     message: (failure) =>

@@ -61,8 +61,8 @@ export interface SimulatorOptions {
 export async function startSimulator(options: SimulatorOptions = {}): Promise<Simulator> {
   const profile = options.profile === undefined ? undefined : PROFILES[options.profile];
   const requests: ReceivedRequest[] = [];
-  /** By prompt, the function that releases a held call with the directives of its response. */
-  const held = new Map<string, (directives: Directives) => void>();
+  /** By prompt, the functions that release its held calls with the directives of their responses, the oldest first. */
+  const held = new Map<string, ((directives: Directives) => void)[]>();
   const server = createServer((request, response) => {
     handle(request, response).catch((error: unknown) => {
       console.error("The simulator failed:", error);
@@ -98,8 +98,7 @@ export async function startSimulator(options: SimulatorOptions = {}): Promise<Si
     if (path.startsWith("/release?")) {
       const query = new URL(path, origin).searchParams;
       const prompt = String(query.get("prompt"));
-      const release = held.get(prompt);
-      held.delete(prompt);
+      const release = held.get(prompt)?.shift();
       release?.(directivesIn(`[upstream ${query.get("as")}]`));
       response.writeHead(release === undefined ? 404 : 204).end();
       return;
@@ -141,7 +140,7 @@ export async function startSimulator(options: SimulatorOptions = {}): Promise<Si
 
   function hold({ prompt }: ImageRequest): Promise<Directives> {
     const { promise, resolve } = Promise.withResolvers<Directives>();
-    held.set(prompt, resolve);
+    held.set(prompt, [...(held.get(prompt) ?? []), resolve]);
     return promise;
   }
 
