@@ -105,7 +105,11 @@ export function nextStep(
   if (toCopy !== undefined) return { kind: "copy", item: toCopy };
   const toPurge = tombstones.filter(({ dueMs }) => dueMs <= nowMs).find(isUntried("purge"));
   if (toPurge !== undefined) return { kind: "purge", item: toPurge };
-  const attempts = [...unsettled, ...uncopied, ...reserving].map((each) => each.attempts);
+  const attempts = [
+    ...unsettled.map((each) => attemptsOf("settle", each)),
+    ...uncopied.map((each) => attemptsOf("copy", each)),
+    ...reserving.map((each) => each.attempts),
+  ];
   const times = [
     ...attempts.map((each) => retryAtMs(each, nowMs)),
     ...tombstones.map(({ dueMs }) => dueMs),
@@ -192,21 +196,31 @@ export function recentModerationBlock(
   );
 }
 
+/** A step after the end of a generation that is retried. Each has attempts of its own. */
+export type RetriedStep = "settle" | "copy";
+
+/** Returns the number of failed attempts of a step. */
+export function attemptsOf(
+  kind: RetriedStep,
+  { attempts, copyAttempts = 0 }: StoredGeneration,
+): number {
+  return kind === "settle" ? attempts : copyAttempts;
+}
+
 /**
  * Returns the changes after a failed attempt. After the last one, an open reservation counts as spent, and
  * only the object has the images.
  */
 export function afterFailure(
-  kind: "settle" | "copy",
-  { attempts }: StoredGeneration,
+  kind: RetriedStep,
+  generation: StoredGeneration,
   nowMs: number,
 ): Partial<StoredGeneration> {
-  const isLast = attempts + 1 >= MAX_ATTEMPTS;
-  if (!isLast) return { attempts: attempts + 1 };
-  return {
-    attempts: attempts + 1,
-    ...(kind === "settle" ? { settled: true } : { copied: true, copiedMs: nowMs }),
-  };
+  const attempts = attemptsOf(kind, generation) + 1;
+  const isLast = attempts >= MAX_ATTEMPTS;
+  return kind === "settle"
+    ? { attempts, ...(isLast ? { settled: true } : {}) }
+    : { copyAttempts: attempts, ...(isLast ? { copied: true, copiedMs: nowMs } : {}) };
 }
 
 /** Returns the tombstone of a generation that is deleted now. Its entries in KV are deleted at once. */

@@ -37,8 +37,10 @@ export interface StoredGeneration {
    * version 0.1.0.
    */
   copiedMs?: number;
-  /** The number of failed settlements and copies. */
+  /** The number of failed settlements; in rows of version 0.1.0, of failed settlements and copies. */
   attempts: number;
+  /** The number of failed copies to KV. Absent before the first one, and in rows of version 0.1.0. */
+  copyAttempts?: number;
 }
 
 /** SQLite holds at most 2 MB in a value. */

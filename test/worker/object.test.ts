@@ -1,6 +1,7 @@
 import { evictDurableObject, runDurableObjectAlarm, runInDurableObject } from "cloudflare:test";
 import { afterEach, describe, expect, it, vi } from "vitest";
 import { usageOf } from "../../src/access/accounts.ts";
+import { Budget } from "../../src/access/budget.ts";
 import { costOf } from "../../src/contract/pricing.ts";
 import { parseImageRequest } from "../../src/contract/request.ts";
 import { toStoredRequest } from "../../src/contract/stored-request.ts";
@@ -253,6 +254,23 @@ describe("a copy to KV that keeps failing", () => {
     const image = await object.image(id, 0);
     expect(image?.type).toBe("png");
     await image?.body.cancel();
+  });
+
+  it("is tried ten times although the settlements of its generation fail as well", async () => {
+    vi.spyOn(Budget.prototype, "settle").mockImplementation(() => {
+      throw new Error("the account is unreachable");
+    });
+    const body = newBody();
+    const object = await sharedObject(body);
+    await changeEnvironment(object, { CACHE: failingKv("put") });
+    expect((await post(body)).status).toBe(200);
+    const failures = (event: string) => log.errors.filter((line) => line.includes(event)).length;
+    await eventually(() => expect(failures("cache_write_failed")).toBeGreaterThan(0));
+    await runInDurableObject(object, async (instance) => {
+      for (let round = 0; round < 9; round += 1) await instance.alarm();
+    });
+    expect(failures("budget_settle_failed")).toBe(10);
+    expect(failures("cache_write_failed")).toBe(10);
   });
 });
 

@@ -27,7 +27,8 @@ interface Row {
   copiedS: number;
   isSettled: boolean;
   isCopied: boolean;
-  attempts: number;
+  settleAttempts: number;
+  copyAttempts: number;
 }
 
 const FAILURES = {
@@ -162,7 +163,8 @@ export class LifecycleModel {
       copiedS: Number.NEGATIVE_INFINITY,
       isSettled: false,
       isCopied: false,
-      attempts: 0,
+      settleAttempts: 0,
+      copyAttempts: 0,
     });
   }
 
@@ -316,8 +318,8 @@ export class LifecycleModel {
 
   #settle(row: Row): void {
     if (this.troubles.has("accounts")) {
-      row.attempts += 1;
-      if (row.attempts < MAX_ATTEMPTS) return;
+      row.settleAttempts += 1;
+      if (row.settleAttempts < MAX_ATTEMPTS) return;
       this.leaks.set(row.id, "the account could not be reached ten times");
     } else {
       const failed = row.failure?.isCharged === true ? this.#upperBound : 0;
@@ -329,8 +331,8 @@ export class LifecycleModel {
 
   #copy(row: Row): void {
     if (this.troubles.has("kvWrites")) {
-      row.attempts += 1;
-      if (row.attempts < MAX_ATTEMPTS) return;
+      row.copyAttempts += 1;
+      if (row.copyAttempts < MAX_ATTEMPTS) return;
     } else {
       if (this.#kv.request !== undefined) this.#replacedS.set(this.#kv.request, this.nowS);
       this.#kv.request = row.id;

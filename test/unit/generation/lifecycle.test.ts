@@ -94,7 +94,7 @@ describe("the next step of an alarm", () => {
 
   it("waits twice as long after each failed attempt", () => {
     const waits = [1, 2, 3, 4].map((attempts) => {
-      const current = completed({ attempts });
+      const current = completed({ attempts, copyAttempts: attempts });
       const tried = new Set([stepName("settle", current), stepName("copy", current)]);
       const step = nextStep(stored({ generations: [current] }), tried, NOW_MS);
       return step.kind === "sleep" ? step.untilMs - NOW_MS : undefined;
