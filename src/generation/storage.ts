@@ -1,6 +1,6 @@
 import type { MicroDollars, ReportedTokens } from "../contract/pricing.ts";
 import type { GenerationRecord } from "../contract/record.ts";
-import type { Failure } from "../errors/failure.ts";
+import { mayHaveCharged, type Failure } from "../errors/failure.ts";
 import { concat } from "../lib/streams.ts";
 import type { ObjectImage, PartialImage, StartRequest } from "./protocol.ts";
 
@@ -125,13 +125,22 @@ export class GenerationStorage {
     this.#deleteOldFailures();
   }
 
-  /** Deletes all but the newest failed generations that are settled: a request may fail any number of times. */
+  /**
+   * Deletes the failed generations that are settled, except the newest: a request may fail any number of times.
+   * One that holds an Idempotency-Key and may have been charged stays without its images: a repetition of its
+   * request would pay again.
+   */
   #deleteOldFailures(): void {
-    this.#write(
-      `DELETE FROM generation WHERE state = 'failed' AND json_extract(json, '$.settled') AND rowid NOT IN
-         (SELECT rowid FROM generation WHERE state = 'failed' ORDER BY rowid DESC LIMIT ?)`,
+    const old = this.#generations(
+      "WHERE state = 'failed' ORDER BY rowid DESC LIMIT -1 OFFSET ?",
       MAX_FAILURES,
     );
+    for (const { id, settled, failure, job } of old) {
+      this.#write("DELETE FROM partial WHERE id = ?", id);
+      this.#write("DELETE FROM chunk WHERE id = ?", id);
+      const mayPayAgain = job.claim !== undefined && failure && mayHaveCharged(failure);
+      if (settled && mayPayAgain !== true) this.#write("DELETE FROM generation WHERE id = ?", id);
+    }
   }
 
   /** Stores a partial image, whose bytes are stored already. */
@@ -220,7 +229,7 @@ export class GenerationStorage {
     }
   }
 
-  #generations(condition = "", ...bindings: string[]): StoredGeneration[] {
+  #generations(condition = "", ...bindings: SqlStorageValue[]): StoredGeneration[] {
     const query = `SELECT json FROM generation ${condition}`;
     return this.#read<{ json: string }>(query, ...bindings).map((row): StoredGeneration =>
       JSON.parse(row.json),

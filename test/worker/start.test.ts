@@ -113,6 +113,18 @@ describe("requests with the same Idempotency-Key", () => {
   });
 });
 
+describe("an Idempotency-Key of a generation that may have been charged", () => {
+  it("starts no other one, however often the request fails without it", async () => {
+    const body = newBody("[upstream answer=html]");
+    const key = newKey();
+    await changeEnvironment(await sharedObject(body), { BUDGET_USD_PER_DAY: "100" });
+    expect((await post(body, key)).status).toBe(502);
+    for (let failures = 0; failures < 11; failures += 1) await post(body);
+    expect((await post(body, key)).status).toBe(502);
+    expect(await upstreamCalls(body.prompt)).toBe(12);
+  });
+});
+
 describe("an object that dies while a start is being decided", () => {
   it("releases the reservation and the Idempotency-Key, and calls no upstream", async () => {
     const body = newBody();
