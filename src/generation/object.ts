@@ -194,8 +194,9 @@ export class Generation extends DurableObject<object> {
           return;
         case "sleep":
         case "delete":
-          // A start that is being decided sets the alarm itself.
-          if (this.#starting !== undefined) return;
+          // A start that is being decided sets the alarm itself, unless this instance dies.
+          if (this.#starting !== undefined)
+            return this.#wakeBy(Date.now() + lifecycle.RESERVING_MS);
           if (step.kind === "sleep") {
             await this.ctx.storage.setAlarm(step.untilMs);
           } else {

@@ -1,6 +1,6 @@
 import { evictDurableObject, runDurableObjectAlarm, runInDurableObject } from "cloudflare:test";
 import { afterEach, describe, expect, it, vi } from "vitest";
-import { usageOf } from "../../src/access/accounts.ts";
+import { spentToday, usageOf } from "../../src/access/accounts.ts";
 import { Budget } from "../../src/access/budget.ts";
 import { costOf } from "../../src/contract/pricing.ts";
 import { parseImageRequest } from "../../src/contract/request.ts";
@@ -21,8 +21,9 @@ import {
   testConfig,
   upstreamCalls,
 } from "../support/worker/harness.ts";
-import { newBody, prompts } from "../support/bodies.ts";
+import { newBody, newPrompt, prompts, STREAM } from "../support/bodies.ts";
 import { quietAndFresh } from "../support/worker/fresh-state.ts";
+import { hangAfter } from "../support/worker/hanging-calls.ts";
 
 const log = quietAndFresh({ expectsErrors: true });
 
@@ -94,6 +95,21 @@ describe("a Durable Object that is evicted", () => {
 
     expect((await post(body)).status).toBe(200);
     expect(await upstreamCalls(body.prompt)).toBe(2);
+  });
+
+  it("releases a start that was being decided, although its alarm came before", async () => {
+    const body = newBody();
+    const object = await sharedObject(body);
+    await changeEnvironment(object, { BUDGET: hangAfter(bindings().BUDGET, "reserve") });
+    const started = object.start(await startRequest(body)).catch(() => undefined);
+    await eventually(async () => expect(await spentToday(testConfig())).toBeGreaterThan(0));
+    expect(await runDurableObjectAlarm(object)).toBe(true);
+    await runInDurableObject(object, (_, state) => {
+      state.abort("as if the machine had failed");
+    }).catch(() => undefined);
+    await started;
+    expect(await runDurableObjectAlarm(await sharedObject(body))).toBe(true);
+    expect(await spentToday(testConfig())).toBe(0);
   });
 
   it("still has its completed generation and the image", async () => {
@@ -223,6 +239,24 @@ describe("the storage of a generation's Durable Object", () => {
       ...Array.from({ length: 10 }, () => "failed"),
     ]);
     expect(states.at(-1)?.failure).toMatchObject({ code: "upstream_rejected", status: 400 });
+  });
+
+  it("holds the partial images of only the last ten failures", async () => {
+    const prompt = newPrompt("[upstream partials=1 then=error code=server_error]");
+    const body = { ...STREAM, prompt };
+    const object = await sharedObject(body);
+    await changeEnvironment(object, { BUDGET_USD_PER_DAY: "100" });
+    for (let round = 0; round < 12; round += 1) {
+      const { id } = await object.start(await startRequest(body));
+      await eventually(async () => {
+        const progress = await object.progress(id, { ...WITHOUT_WAITING, waitMs: 5000 });
+        expect(progress?.state).toBe("failed");
+      });
+    }
+    const ids = await runInDurableObject(object, (_, state) =>
+      state.storage.sql.exec("SELECT DISTINCT id FROM chunk").toArray(),
+    );
+    expect(ids).toHaveLength(10);
   });
 });
 
