@@ -1,5 +1,5 @@
 import { DAY_SECONDS, dayOf } from "../lib/clock.ts";
-import { RELEASED_SECONDS, RETENTION_DAYS } from "./ledger.ts";
+import { CLOSED, RELEASED_SECONDS, RETENTION_DAYS } from "./ledger.ts";
 import type { Tables } from "./tables.ts";
 
 /** Bounds one deletion, during which a Durable Object answers no call. */
@@ -29,6 +29,8 @@ export function firstDay(nowSeconds: number): string {
  * @returns true if there may be more
  */
 export function deleteExpired(tables: Tables, nowSeconds: number): boolean {
+  // The account may have counted jobs only since version 0.1.0 wrote its entries.
+  tables.addColumn(...CLOSED);
   // Each deleted row is at least one written row.
   const released = tables.write(
     "entry",

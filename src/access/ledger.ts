@@ -14,6 +14,9 @@ const OPEN_SECONDS = 15 * 60;
 
 const MINUTE_SECONDS = 60;
 
+/** The column that tables of version 0.1.0 do not have. */
+export const CLOSED = ["entry", "closed", "INTEGER"] as const;
+
 /** The limits of an account. Version 0.1.0 sends the first three. */
 export interface Limits {
   budget: MicroDollars;
@@ -292,6 +295,6 @@ export class Ledger {
        CREATE INDEX entry_state ON entry (state, at);
        CREATE TABLE total (day TEXT PRIMARY KEY, amount INTEGER NOT NULL);`,
     );
-    this.#tables.addColumn("entry", "closed", "INTEGER");
+    this.#tables.addColumn(...CLOSED);
   }
 }

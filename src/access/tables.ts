@@ -21,9 +21,10 @@ export class Tables {
     if (!this.#has(name)) this.#change(statements);
   }
 
-  /** Adds a column to a table that an earlier version created without it. */
+  /** Adds a column to a table that an earlier version created without it; nothing without the table. */
   addColumn(name: string, column: string, type: string): void {
-    if (this.#statements().get(name)?.includes(column) === true) return;
+    const statement = this.#statements().get(name);
+    if (statement === undefined || statement.includes(column)) return;
     this.#change(`ALTER TABLE ${name} ADD COLUMN ${column} ${type}`);
   }
 

@@ -7,6 +7,7 @@ import {
   spentToday,
   usageOf,
 } from "../../src/access/accounts.ts";
+import { claimOpenJobs, lowerOpenJobs } from "../../src/access/job-limit.ts";
 import { dayOf, nowSeconds } from "../../src/lib/clock.ts";
 import {
   accountNamed,
@@ -142,6 +143,22 @@ describe("an account of version 0.1.0", () => {
       tables.rows<{ day: string }>("total", "SELECT day FROM total"),
     );
     expect(days).toEqual([{ day: dayOf(nowSeconds()) }]);
+  });
+});
+
+describe("an account of version 0.1.0 that has only counted jobs since", () => {
+  it("is cleaned up by its alarm", async () => {
+    await storeOlderAccounts();
+    const config = testConfig();
+    await claimOpenJobs(config, ANN.account, "a", 1);
+    await lowerOpenJobs(config, ANN.account, "a", 0);
+    const account = accountNamed("caller/subject/ann");
+    await runAlarm(account);
+    expect(Object.keys(await statesOf(account))).toEqual([
+      "gen_open",
+      "gen_released",
+      "gen_settled",
+    ]);
   });
 });
 
