@@ -29,9 +29,13 @@ export async function submitJobs(
   submission: JobSubmission,
 ): Promise<string> {
   const former = await formerSubmission(config, named, submission);
-  const accepted = former ?? (await store(config, named, submission));
-  if (accepted.openJobs.length > 0) await startWorkflows(config, accepted.openJobs);
-  return accepted.id;
+  if (former === undefined) return storeAndStart(config, named, submission);
+  await startJobs(config, former);
+  return former.id;
+}
+
+async function startJobs(config: Config, { openJobs }: AcceptedBatch): Promise<void> {
+  if (openJobs.length > 0) await startWorkflows(config, openJobs);
 }
 
 /** Returns the submission that version 0.1.0 stored under a name that other callers shared. */
@@ -60,15 +64,17 @@ async function existingIn(
 }
 
 /**
- * Counts the jobs of a submission as open, then stores it. A submission that is not stored is not counted.
+ * Counts the jobs of a submission as open, then stores it and starts its jobs. A submission that is not stored
+ * is not counted, and neither is one whose jobs never run.
  *
+ * @returns the id of the batch, or of the only job
  * @throws {GatewayError} `idempotency_key_reused`, `rate_limit_exceeded`
  */
-async function store(
+async function storeAndStart(
   config: Config,
   named: SubmissionName | undefined,
   submission: JobSubmission,
-): Promise<AcceptedBatch> {
+): Promise<string> {
   const objects = config.jobs;
   const objectId = named === undefined ? objects.newUniqueId() : objects.idFromName(named.name);
   const jobBatch: JobBatchClient = rpcClient(objects.get(objectId));
@@ -79,17 +85,20 @@ async function store(
   if (claim === "refused") {
     const existing = named && (await existingIn(jobBatch, submission));
     if (existing === undefined) throw tooManyOpenJobs(config);
-    return existing;
+    await startJobs(config, existing);
+    return existing.id;
   }
-  const accepted = await jobBatch.accept(submission).catch(async (error: unknown) => {
+  const uncountIfLost = async (error: unknown): Promise<never> => {
     // The client can repeat a named submission, which may be stored. Any other is lost.
     if (named === undefined) await lowerOpenJobs(config, account, id, 0);
     throw error;
-  });
+  };
+  const accepted = await jobBatch.accept(submission).catch(uncountIfLost);
   const isCounted = accepted !== undefined && (accepted.account ?? account) === account;
   const open = isCounted ? accepted.openJobs.length : 0;
   // Stored already: some of its jobs may have ended, or another account counts them.
   if (claim === "claimed" && open < jobs) await lowerOpenJobs(config, account, id, open);
   if (accepted === undefined) throw new GatewayError({ code: "idempotency_key_reused" });
-  return accepted;
+  await startJobs(config, accepted).catch(uncountIfLost);
+  return accepted.id;
 }

@@ -177,6 +177,13 @@ describe("MAX_OPEN_JOBS_PER_CALLER", () => {
     expect((await submitJob(FIRST, env)).status).toBe(202);
   });
 
+  it("does not count a job that could not be started, and whose id the client never got", async () => {
+    const IMAGE_JOB = { createBatch: () => Promise.reject(new Error("Workflows are down")) };
+    const env = limitedTo(1);
+    expect((await submitJob(FIRST, { ...env, IMAGE_JOB })).status).toBe(500);
+    expect((await submitJob(FIRST, env)).status).toBe(202);
+  });
+
   it("returns the job of a repeated Idempotency-Key, in progress or ended, and counts nothing", async () => {
     const env = limitedTo(1);
     const headers = { ...FIRST, "idempotency-key": crypto.randomUUID() };
