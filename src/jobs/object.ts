@@ -1,19 +1,16 @@
 import { DurableObject } from "cloudflare:workers";
-import type { Caller } from "../access/caller.ts";
 import type { BatchView } from "../contract/batch.ts";
 import type { JobFields } from "../contract/job.ts";
 import type { ResponseFormat } from "../contract/models.ts";
 import { asRequested } from "../contract/image-spec.ts";
-import type { StoredRequest } from "../contract/stored-request.ts";
 import type { Failure } from "../errors/failure.ts";
-import type { CacheDirectives } from "../lib/cache-control.ts";
 import { DAY_SECONDS, nowSeconds } from "../lib/clock.ts";
 import { newId } from "../lib/id.ts";
 import { newIdInObject } from "../lib/object-id.ts";
 import { mayCancel, type Cancellation, type Canceller } from "./cancellation.ts";
 import { isFinal, type Attempt, type WebhookDelivery } from "./delivery.ts";
 import { JobBatchStorage, type JobOutcome, type StoredBatch, type StoredJob } from "./storage.ts";
-import type { JobSubmission } from "./submission.ts";
+import type { JobInput, JobSubmission } from "./submission.ts";
 import { batchView, jobFields, webhookEvent } from "./views.ts";
 
 /** Retention of a batch. The longest schedule of delivery attempts ends after three days. */
@@ -27,17 +24,6 @@ export interface AcceptedBatch {
   openJobs: string[];
   /** The account of the caller that submitted it. Version 0.1.0 does not return it. */
   account?: string;
-}
-
-/** The input of a job. */
-export interface JobInput {
-  request: StoredRequest;
-  requester: Caller;
-  directives: CacheDirectives;
-  /** The generation that the job is bound to; absent or `undefined` without one. */
-  generationId?: string | undefined;
-  /** True if the job was cancelled during an earlier attempt that did not report its end. */
-  isCancelRequested?: boolean;
 }
 
 /** The number of jobs of a submission that have not ended, for the account of their caller. */
@@ -138,8 +124,13 @@ export class JobBatch extends DurableObject<object> {
     if (batch === undefined || job?.request === undefined) return undefined;
     this.#storage.saveJob({ ...job, isAttempting: true });
     const { requester, directives } = batch;
-    const { request, generationId, isCancelRequested = false } = job;
-    return { request, requester, directives, generationId, isCancelRequested };
+    const {
+      request,
+      generationId,
+      isAttempting: isResumed = false,
+      isCancelRequested = false,
+    } = job;
+    return { request, requester, directives, generationId, isResumed, isCancelRequested };
   }
 
   /**

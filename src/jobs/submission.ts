@@ -29,3 +29,16 @@ export interface SubmittedRequest {
   customId: string | undefined;
   request: StoredRequest;
 }
+
+/** The input of a job. */
+export interface JobInput {
+  request: StoredRequest;
+  requester: Caller;
+  directives: CacheDirectives;
+  /** The generation that the job is bound to; absent or `undefined` without one. */
+  generationId?: string | undefined;
+  /** True if an earlier attempt did not report its end, so that it may have started a generation. */
+  isResumed?: boolean;
+  /** True if the job was cancelled during such an attempt. */
+  isCancelRequested?: boolean;
+}

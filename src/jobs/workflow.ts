@@ -16,8 +16,8 @@ import { RequestEvent } from "../telemetry/event.ts";
 import { errorFields, log } from "../telemetry/log.ts";
 import { jobBatchOf, lowerOpenJobsOf, type JobBatchClient } from "./client.ts";
 import { attemptDelivery, isFinal, pauseSeconds } from "./delivery.ts";
-import type { JobInput } from "./object.ts";
 import type { JobOutcome } from "./storage.ts";
+import type { JobInput } from "./submission.ts";
 
 /** The number of times a job that is rate limited waits and retries. */
 const MAX_WAITS = 120;
@@ -157,9 +157,8 @@ interface JobContext {
 /**
  * Runs the generation of a job and returns the job's outcome.
  *
- * @throws a platform error before anything can have started, or after the generation is bound to the job: the
- *   step can then safely retry. Any other error is the outcome, because it is unknown whether a generation was
- *   started.
+ * @throws an unexpected error, such as one of the platform. The step retries: a generation that was started
+ *   holds the job's Idempotency-Key, so that the retry finds it
  */
 async function runGeneration(
   id: string,
@@ -171,14 +170,12 @@ async function runGeneration(
   const { request, nowMs } = imageRequestOf(input, config);
   const prohibition = await prohibitionOf(input, config);
   if (prohibition !== undefined && !mayBeBound(input)) return { failure: prohibition };
-  let isBound = false;
   try {
     // A job that must not start a generation is still delivered one that it is bound to.
     const onlyIfCached = prohibition !== undefined || input.directives.onlyIfCached;
     const directives = { ...input.directives, onlyIfCached };
     const options = { caller, directives, idempotencyKey: id, nowMs };
     const result = await generate(request, options, context);
-    isBound = true;
     await jobBatch.found(id, generationIdOf(result));
     const recording = recordSavings(result, request.spec, caller.payer, config);
     if (recording !== undefined) waitUntil(recording);
@@ -190,7 +187,7 @@ async function runGeneration(
     if (failure.code === "not_cached" && prohibition !== undefined) return { failure: prohibition };
     if (failure.code === "internal_error") {
       log("error", "job_broke", { id, ...errorFields(error) });
-      if (isBound) throw error;
+      throw error;
     }
     return { failure };
   }
@@ -224,8 +221,8 @@ async function prohibitionOf(
 }
 
 /** Returns true if an earlier attempt may have bound the job to a generation. */
-function mayBeBound({ generationId, isCancelRequested }: JobInput): boolean {
-  return generationId !== undefined || isCancelRequested === true;
+function mayBeBound({ generationId, isResumed, isCancelRequested }: JobInput): boolean {
+  return generationId !== undefined || isResumed === true || isCancelRequested === true;
 }
 
 /**

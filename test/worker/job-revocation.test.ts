@@ -161,6 +161,21 @@ describe("a job", () => {
     expect(await upstreamCalls(body.prompt)).toBe(1);
   });
 
+  it("is delivered if its step breaks before its generation is recorded, and its token is revoked meanwhile", async () => {
+    const { headers, claims } = await newToken("web");
+    // oxlint-disable-next-line typescript/no-misused-promises -- the RPC awaits the promise
+    vi.spyOn(JobBatch.prototype, "found").mockImplementationOnce(async () => {
+      await revoke(testConfig(), { jti: claims.jti });
+      setClockAhead(2);
+      throw new Error("the machine failed");
+    });
+    const body = newBody();
+    const id = await submitJob(body, headers);
+    await jobs.done();
+    expect((await poll(id)).status).toBe(200);
+    expect(await upstreamCalls(body.prompt)).toBe(1);
+  });
+
   it("is not started while its revocation cannot be looked up, and completes later", async () => {
     const { headers } = await newToken("web");
     const body = newBody();

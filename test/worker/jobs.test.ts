@@ -1,10 +1,11 @@
-import { describe, expect, inject, it, vi } from "vitest";
+import { afterEach, describe, expect, inject, it, vi } from "vitest";
 import { Ledger } from "../../src/access/ledger.ts";
 import { IdempotencyKey } from "../../src/generation/idempotency.ts";
 import { JobBatch } from "../../src/jobs/object.ts";
 import { JobBatchStorage } from "../../src/jobs/storage.ts";
 import { eventually } from "../support/eventually.ts";
 import { eventIn, hookAt, type Hook } from "../support/webhooks/hook.ts";
+import { failAccounts } from "../support/worker/failing-accounts.ts";
 import { quietAndFresh } from "../support/worker/fresh-state.ts";
 import {
   bindings,
@@ -25,6 +26,8 @@ quietAndFresh();
 
 // Registered after the hooks above, so that jobs end before the reset.
 const jobs = jobsWithoutPauses();
+
+afterEach(() => failAccounts(false));
 
 interface JobBody {
   id: string;
@@ -198,6 +201,22 @@ describe("a job", () => {
     vi.spyOn(IdempotencyKey.prototype, "bind").mockImplementationOnce(failOnce);
     const body = newBody();
     expect(await run(body, hookOf())).toMatchObject({ http: 200, status: "completed" });
+    expect(await upstreamCalls(body.prompt)).toBe(1);
+  });
+
+  it("completes although the accounts were unreachable at first", async () => {
+    vi.spyOn(console, "error").mockImplementation(() => undefined);
+    failAccounts(true);
+    const task: JobBatch["task"] = Reflect.get(JobBatch.prototype, "task");
+    const attempts: string[] = [];
+    vi.spyOn(JobBatch.prototype, "task").mockImplementation(function (this: JobBatch, id) {
+      attempts.push(id);
+      failAccounts(attempts.length === 1);
+      return task.call(this, id);
+    });
+    const body = newBody();
+    expect(await run(body, hookOf())).toMatchObject({ http: 200, status: "completed" });
+    expect(attempts.length).toBeGreaterThan(1);
     expect(await upstreamCalls(body.prompt)).toBe(1);
   });
 
