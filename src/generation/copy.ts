@@ -44,7 +44,8 @@ export async function copyToCache(
 
 /** What a purge changes. */
 export interface PurgeOptions {
-  cache: Cache;
+  /** Returns the cache. Throws if the configuration is invalid. */
+  cache: () => Cache;
   notes: ObjectNotes;
   /** Deletes the record under its request key. */
   withdraw: (key: string, id: string) => Promise<void>;
@@ -59,7 +60,7 @@ export async function purgeFromCache(
   let succeeded = true;
   try {
     await withdraw(key, id);
-    await cache.deleteById(record);
+    await cache().deleteById(record);
   } catch (error) {
     succeeded = false;
     log("error", "cache_write_failed", { id, ...errorFields(error) });

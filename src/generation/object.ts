@@ -205,7 +205,7 @@ export class Generation extends DurableObject<object> {
           }
           return;
         case "release":
-          await releaseStart(configOf(this.env), step.item, this.#notes);
+          await releaseStart(this.env, step.item, this.#notes);
           break;
         case "purge":
           await this.#purge(step.item);
@@ -285,7 +285,7 @@ export class Generation extends DurableObject<object> {
 
   #purge(tombstone: Tombstone): Promise<void> {
     return purgeFromCache(tombstone, {
-      cache: kvCache(configOf(this.env)),
+      cache: () => kvCache(configOf(this.env)),
       notes: this.#notes,
       withdraw: (...deleted) => this.#objectOfKey(tombstone.key).withdraw(...deleted),
     });

@@ -61,15 +61,16 @@ async function settledAll<A, B>(a: Promise<A>, b: Promise<B>): Promise<[A, B]> {
 
 /**
  * Releases everything that the start of an earlier instance may have reserved; idempotent. Retries ten times
- * by alarm.
+ * by alarm, also after an invalid configuration.
  */
 export async function releaseStart(
-  config: Config,
+  env: object,
   reserving: Reserving,
   notes: ObjectNotes,
 ): Promise<void> {
   const { id, payer, claim } = reserving;
   try {
+    const config = configOf(env);
     await Promise.all([
       // It has not begun, so it does not count as a start.
       releaseBudget(config, payer, id, { isUnstarted: true }),

@@ -93,6 +93,21 @@ describe("the deletion of a generation", () => {
     expect(stored).toEqual([]);
   });
 
+  it("deletes again although the configuration was invalid meanwhile", async () => {
+    const body = newBody();
+    const object = await sharedObject(body);
+    const id = await idOf(await post(body));
+    await copied();
+    expect((await remove(id)).status).toBe(204);
+    await passTime(2);
+    await changeEnvironment(object, { CACHE_TTL_SECONDS: "invalid" });
+    await bindings().CACHE.put(`image/${id}/0`, "late");
+    await passTime(10 * 60);
+    await changeEnvironment(object, {});
+    await passTime(2);
+    expect(await namesInKv()).toEqual([]);
+  });
+
   it("does not delete the record of a newer generation of the same request", async () => {
     const body = newBody();
     const older = await idOf(await post(body));
