@@ -53,6 +53,20 @@ export function submissionName(
   };
 }
 
+/**
+ * Submits jobs and returns the id of the batch, or of the only job. A client that disconnects meanwhile does not
+ * interrupt it: jobs that are counted and stored, but not started, would never run.
+ */
+export function submittedId(
+  named: SubmissionName | undefined,
+  submission: JobSubmission,
+  c: Context<AppEnv>,
+): Promise<string> {
+  const submitting = submitJobs(c.get("config"), named, submission);
+  c.executionCtx.waitUntil(submitting.catch(() => undefined));
+  return submitting;
+}
+
 /** Submits a job and returns 202 with its URL. A repeated Idempotency-Key returns the same job. */
 export async function submittedJobResponse(
   job: JobRequest,
@@ -91,7 +105,7 @@ async function submit(
 ): Promise<Response> {
   const config = c.get("config");
   requireNoStream(request);
-  const id = await submitJobs(config, named, {
+  const submission = {
     isBatch: false,
     requests: [{ customId: undefined, request: toStoredRequest(request) }],
     requester: storedCaller(caller),
@@ -99,7 +113,8 @@ async function submit(
     origin: new URL(c.req.url).origin,
     webhookUrl,
     ...fingerprints,
-  });
+  };
+  const id = await submittedId(named, submission, c);
   c.get("event").add({ job: id });
   const job = await jobBatchOf(config, "job", id)?.job(id);
   if (job === undefined) throw new GatewayError({ code: "generation_not_found" });

@@ -13,12 +13,11 @@ import { cancellerOf } from "../http/canceller.ts";
 import type { AppEnv } from "../http/context.ts";
 import { setPollHeaders } from "../http/generation-response.ts";
 import { idempotencyKeyOf } from "../http/idempotency-key.ts";
-import { submissionName } from "../http/job-response.ts";
+import { submissionName, submittedId } from "../http/job-response.ts";
 import { jsonBody } from "../http/json-body.ts";
 import type { JobSubmission } from "../jobs/submission.ts";
 import { cancelJobs } from "../jobs/cancel.ts";
 import { jobBatchOf } from "../jobs/client.ts";
-import { submitJobs } from "../jobs/submit.ts";
 import { parseCacheControl } from "../lib/cache-control.ts";
 
 const PATH = "/v1/images/batches";
@@ -51,8 +50,7 @@ export function batchesRoutes(app: Hono<AppEnv>): void {
     );
     const { requests, webhookUrl, idempotencyKey } = parsed;
     const isNamed = idempotencyKey !== undefined;
-    const id = await submitJobs(
-      config,
+    const id = await submittedId(
       isNamed ? submissionName("batch", caller, idempotencyKey) : undefined,
       {
         isBatch: true,
@@ -68,6 +66,7 @@ export function batchesRoutes(app: Hono<AppEnv>): void {
           ? await fingerprintsOf(requests, webhookUrl, config)
           : { fingerprint: undefined }),
       },
+      c,
     );
     const view = await jobBatchOf(config, "batch", id)?.batch(id);
     if (view === undefined) throw new GatewayError({ code: "batch_not_found" });

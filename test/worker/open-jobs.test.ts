@@ -1,11 +1,14 @@
+import { createExecutionContext, waitOnExecutionContext } from "cloudflare:test";
 import { describe, expect, inject, it, vi } from "vitest";
 import { Budget } from "../../src/access/budget.ts";
 import { claimOpenJobs, lowerOpenJobs } from "../../src/access/job-limit.ts";
 import { ImageJob } from "../../src/jobs/workflow.ts";
 import { DAY_SECONDS } from "../../src/lib/clock.ts";
 import { ifImplemented, rpcClient } from "../../src/lib/rpc-client.ts";
+import { app } from "../../src/app.ts";
 import { Webhook } from "standardwebhooks";
 import { newBody } from "../support/bodies.ts";
+import { eventually } from "../support/eventually.ts";
 import { TOKEN_SECRET } from "../support/vars.ts";
 import { hookAt } from "../support/webhooks/hook.ts";
 import { webhookSecret } from "../support/webhooks/secret.ts";
@@ -16,6 +19,7 @@ import {
   environment,
   errorOf,
   fetchWorker,
+  generationRequest,
   testConfig,
 } from "../support/worker/harness.ts";
 import { jobsWithoutPauses } from "../support/worker/job-workflows.ts";
@@ -213,6 +217,33 @@ describe("MAX_OPEN_JOBS_PER_CALLER", () => {
     setClockAhead(8 * DAY_SECONDS);
     expect((await submitJob(headers, env)).status).toBe(422);
     expect((await submitBatch(2, FIRST, env)).status).toBe(202);
+  });
+});
+
+describe("a client that disconnects while its job is submitted", () => {
+  it("does not keep the job from being started", async () => {
+    const { promise: opened, resolve: open } = Promise.withResolvers<void>();
+    const claimJobs: Budget["claimJobs"] = Reflect.get(Budget.prototype, "claimJobs");
+    const claim = vi.spyOn(Budget.prototype, "claimJobs").mockImplementation(async function (
+      this: Budget,
+      ...args
+    ) {
+      await opened;
+      return claimJobs.call(this, ...args);
+    });
+    const createBatch = vi.fn<() => Promise<object>>().mockResolvedValue({ errors: [] });
+    const env = { ...limitedTo(1), IMAGE_JOB: { createBatch } };
+    const context = createExecutionContext();
+    const body = { ...newBody(), webhook_url: hookAt(inject("receiverUrl")).url };
+    const request = generationRequest(body, { prefer: "respond-async" });
+    const response = app.fetch(request, env, context);
+    await eventually(() => expect(claim).toHaveBeenCalled());
+    // After a disconnection, the runtime runs only this work.
+    const work = waitOnExecutionContext(context);
+    open();
+    await work;
+    expect(createBatch).toHaveBeenCalledOnce();
+    await response;
   });
 });
 
