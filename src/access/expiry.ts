@@ -3,7 +3,7 @@ import { CLOSED, RELEASED_SECONDS, RETENTION_DAYS } from "./ledger.ts";
 import type { Tables } from "./tables.ts";
 
 /** Bounds one deletion, during which a Durable Object answers no call. */
-const MAX_DELETED = 500;
+const MAX_DELETED = 2000;
 
 export const RETENTION_SECONDS = RETENTION_DAYS * DAY_SECONDS;
 
@@ -24,7 +24,7 @@ export function firstDay(nowSeconds: number): string {
 }
 
 /**
- * Deletes the expired rows of a ledger, at most 500 of each kind. The total of a lifetime stays.
+ * Deletes the expired rows of a ledger, at most 2,000 of each kind. The total of a lifetime stays.
  *
  * @returns true if there may be more
  */
