@@ -259,15 +259,15 @@ export function afterFailedRelease(reserving: Reserving): Reserving | undefined 
   return attempts < MAX_ATTEMPTS ? { ...reserving, attempts } : undefined;
 }
 
-/** Returns true if one record replaces another under their request key: it is newer. */
-export function isNewer(
-  record: Pick<GenerationRecord, "id" | "created">,
-  other: Pick<GenerationRecord, "id" | "created"> | undefined,
+/**
+ * Returns true if a record replaces another one under their request key: it is not older. Of two records of the
+ * same second the one that arrives later does.
+ */
+export function replaces(
+  record: Pick<GenerationRecord, "created">,
+  other: Pick<GenerationRecord, "created"> | undefined,
 ): boolean {
-  if (other === undefined || record.created !== other.created) {
-    return record.created > (other?.created ?? -1);
-  }
-  return record.id > other.id;
+  return other === undefined || record.created >= other.created;
 }
 
 export function hasEnded({ state }: StoredGeneration): boolean {

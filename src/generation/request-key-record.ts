@@ -1,6 +1,6 @@
 import type { Cache } from "../cache/cache.ts";
 import type { GenerationRecord } from "../contract/record.ts";
-import { isNewer } from "./lifecycle.ts";
+import { replaces } from "./lifecycle.ts";
 import type { ObjectNotes } from "./notes.ts";
 
 /**
@@ -21,7 +21,7 @@ export class RequestKeyRecord {
     return this.#inTurn(async () => {
       // What this object does not remember was written long ago, so that KV shows it.
       const newest = this.#notes.newest() ?? (await cache.recordByKey(key));
-      if (newest?.id !== record.id && !isNewer(record, newest)) return;
+      if (!replaces(record, newest)) return;
       await cache.storeByKey(key, record);
       const { id, created } = record;
       this.#notes.saveNewest({ id, created, writtenMs: Date.now() });

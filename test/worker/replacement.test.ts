@@ -95,8 +95,8 @@ describe("the record under a request key", () => {
     for (const [id, created] of [
       ["b", 20],
       ["a", 10],
-      ["d", 30],
       ["c", 30],
+      ["d", 30],
     ] as const) {
       await object.publish(key, record(id, created));
       passKvTime(2);
