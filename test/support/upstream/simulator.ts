@@ -61,7 +61,7 @@ export interface SimulatorOptions {
 export async function startSimulator(options: SimulatorOptions = {}): Promise<Simulator> {
   const profile = options.profile === undefined ? undefined : PROFILES[options.profile];
   const requests: ReceivedRequest[] = [];
-  /** By prompt, the functions that release its held calls with the directives of their responses, the oldest first. */
+  /** By prompt, the functions that release its held calls with the directives of their responses, the newest last. */
   const held = new Map<string, ((directives: Directives) => void)[]>();
   const server = createServer((request, response) => {
     handle(request, response).catch((error: unknown) => {
@@ -98,7 +98,8 @@ export async function startSimulator(options: SimulatorOptions = {}): Promise<Si
     if (path.startsWith("/release?")) {
       const query = new URL(path, origin).searchParams;
       const prompt = String(query.get("prompt"));
-      const release = held.get(prompt)?.shift();
+      // A client that has died may have left an older call.
+      const release = held.get(prompt)?.pop();
       release?.(directivesIn(`[upstream ${query.get("as")}]`));
       response.writeHead(release === undefined ? 404 : 204).end();
       return;
