@@ -36,6 +36,8 @@ export default defineConfig({
         test: {
           name: "unit",
           include: ["test/unit/**/*.test.ts"],
+          // Property tests compute for seconds on a busy machine.
+          testTimeout: 20_000,
           // In Node 24, V8 has Uint8Array.fromBase64 and its relatives only behind this flag.
           execArgv: ["--js-base-64"],
           // Pure code leaves no state behind for the next file.
@@ -49,7 +51,7 @@ export default defineConfig({
           include: ["test/worker/**/*.test.ts"],
           globalSetup: "test/support/setup-worker.ts",
           setupFiles: "test/support/worker/reset-kv.ts",
-          testTimeout: 20_000,
+          testTimeout: 60_000,
           // After a test, a hook waits for its jobs.
           hookTimeout: 60_000,
         },
@@ -59,7 +61,7 @@ export default defineConfig({
           name: "e2e",
           include: ["test/e2e/**/*.test.ts", "test/faults/**/*.test.ts"],
           globalSetup: "test/support/setup-e2e.ts",
-          testTimeout: 20_000,
+          testTimeout: 60_000,
         },
       },
     ],
