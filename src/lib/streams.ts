@@ -90,7 +90,7 @@ export async function* readPart(
 }
 
 /** The first buffer for a stream of unknown size. Most bodies are one line of JSON. */
-const FIRST_READ_BYTES = 192 * 1024;
+const FIRST_READ_BYTES = 4 * 1024;
 const GROWTH = 4;
 
 /**
