@@ -58,7 +58,7 @@ export function accountsOf(
   const daily = { window: "day", day } as const;
   const accounts: Account[] = [
     {
-      name: `caller/${account}`,
+      name: callerAccount(account),
       kind: "caller",
       limits: {
         ...daily,
@@ -101,6 +101,11 @@ function shareOf(
   return account.startsWith("network/")
     ? { budget: Math.floor(budgetPerDay * NETWORK_SHARE), variable: SHARE_VARIABLE }
     : { budget: budgetPerDay, variable: DAY_VARIABLE };
+}
+
+/** Returns the name of a caller's daily account as a Durable Object. */
+export function callerAccount(account: string): string {
+  return `caller/${account}`;
 }
 
 export function accountOf({ budgets }: Config, name: string): DurableObjectStub<Budget> {

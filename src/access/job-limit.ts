@@ -2,6 +2,7 @@ import type { Config } from "../config/environment.ts";
 import { GatewayError } from "../errors/failure.ts";
 import { ifImplemented, rpcClient, type RpcClient } from "../lib/rpc-client.ts";
 import type { Budget } from "./budget.ts";
+import { accountOf, callerAccount } from "./charged-accounts.ts";
 import type { JobClaim } from "./open-jobs.ts";
 
 /** The Retry-After of a caller with too many open jobs: the time in which the upstream makes a few images. */
@@ -51,7 +52,6 @@ export function tooManyOpenJobs({ maxOpenJobsPerCaller: limit }: Config): Gatewa
   });
 }
 
-/** Returns the caller's account, by the name that `accountsOf` in accounts.ts gives it. */
-function budgetOf({ budgets }: Config, account: string): RpcClient<Budget> {
-  return rpcClient(budgets.get(budgets.idFromName(`caller/${account}`)));
+function budgetOf(config: Config, account: string): RpcClient<Budget> {
+  return rpcClient(accountOf(config, callerAccount(account)));
 }

@@ -48,6 +48,15 @@ export function parseRecord(value: unknown): GenerationRecord | undefined {
   return recordSchema.safeParse(value).data;
 }
 
+/**
+ * Returns true if the upstream has generated fewer images than were requested.
+ *
+ * @param n the number of requested images
+ */
+export function isPartial({ images }: GenerationRecord, n: number): boolean {
+  return images.length < n;
+}
+
 /** An upstream's generation, without the bytes of its images. */
 export interface GeneratedImages {
   images: readonly { type: ImageType; sizeBytes: number; revisedPrompt: string | undefined }[];

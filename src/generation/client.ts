@@ -3,13 +3,14 @@ import type { GenerationRecord } from "../contract/record.ts";
 import { GatewayError, type Failure } from "../errors/failure.ts";
 import { durableIdOf } from "../lib/object-id.ts";
 import { retryRpc } from "../lib/retry-rpc.ts";
-import type {
-  ObjectImage,
-  PartialImage,
-  Progress,
-  ProgressQuery,
-  StartRequest,
-  StartResponse,
+import {
+  WITHOUT_PARTIALS,
+  type ObjectImage,
+  type PartialImage,
+  type Progress,
+  type ProgressQuery,
+  type StartRequest,
+  type StartResponse,
 } from "./protocol.ts";
 
 /** The time that a generation may take beyond the upstream's timeout. */
@@ -82,7 +83,7 @@ export class GenerationClient {
   async *updates(options: UpdateOptions): AsyncGenerator<GenerationUpdate, void> {
     const { partialImages, withImages, waitMs, pollMs } = options;
     const untilMs = Date.now() + waitMs;
-    let seen = partialImages ? 0 : Number.MAX_SAFE_INTEGER;
+    let seen = partialImages ? 0 : WITHOUT_PARTIALS;
     for (;;) {
       const remainingMs = Math.max(0, untilMs - Date.now());
       const query = { seen, waitMs: Math.min(remainingMs, pollMs), withImages };

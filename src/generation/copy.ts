@@ -1,7 +1,7 @@
 import type { Cache } from "../cache/cache.ts";
-import type { GenerationRecord } from "../contract/record.ts";
+import { isPartial, type GenerationRecord } from "../contract/record.ts";
 import { errorFields, log } from "../telemetry/log.ts";
-import { afterPurge, isPartial } from "./lifecycle.ts";
+import { afterPurge } from "./lifecycle.ts";
 import type { ObjectNotes, Tombstone } from "./notes.ts";
 import type { StartRequest } from "./protocol.ts";
 
@@ -38,7 +38,7 @@ export async function copyToCache(
   }
   if (isDeleted()) return;
   await cache.storeById(record, job.key);
-  if (isDeleted() || isPartial(record, job)) return;
+  if (isDeleted() || isPartial(record, job.request.n)) return;
   await publish(job.key, record);
 }
 

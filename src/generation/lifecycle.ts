@@ -1,5 +1,5 @@
 import type { MicroDollars } from "../contract/pricing.ts";
-import type { GenerationRecord } from "../contract/record.ts";
+import { isPartial, type GenerationRecord } from "../contract/record.ts";
 import { belongsToAnotherSender } from "./identity.ts";
 import type { NewestRecord, Reserving, Tombstone } from "./notes.ts";
 import type { StartRequest } from "./protocol.ts";
@@ -167,15 +167,7 @@ export function isJoinable(
   nowSeconds: number,
 ): boolean {
   if (record === undefined || isOwn) return true;
-  return !isPartial(record, job) && nowSeconds - record.created <= maxAgeSeconds;
-}
-
-/** Returns true if the upstream has generated fewer images than were requested. */
-export function isPartial(
-  { images }: { images: readonly unknown[] },
-  { request }: Pick<StartRequest, "request">,
-): boolean {
-  return images.length < request.n;
+  return !isPartial(record, job.request.n) && nowSeconds - record.created <= maxAgeSeconds;
 }
 
 /**

@@ -62,6 +62,9 @@ export interface ProgressQuery {
   withImages: boolean;
 }
 
+/** The number of seen partial images of a client that receives none. */
+export const WITHOUT_PARTIALS = Number.MAX_SAFE_INTEGER;
+
 /** Queries the progress without waiting for news. */
 export const WITHOUT_WAITING: ProgressQuery = { seen: 0, waitMs: 0, withImages: false };
 

@@ -1,4 +1,4 @@
-import type { GenerationRecord } from "../contract/record.ts";
+import { isPartial, type GenerationRecord } from "../contract/record.ts";
 import { failureOf, GatewayError, type Failure } from "../errors/failure.ts";
 import { nowSeconds } from "../lib/clock.ts";
 import type { Completion, GenerationClient, UpdateOptions } from "./client.ts";
@@ -97,8 +97,8 @@ export async function* updatesOf(
         }
         case "completed": {
           // With fewer images than requested, the record is not stored under the request key.
-          const isPartial = n !== undefined && update.record.images.length < n;
-          const ended = isPartial ? { ...outcome, stored: false } : outcome;
+          const isUnstored = n !== undefined && isPartial(update.record, n);
+          const ended = isUnstored ? { ...outcome, stored: false } : outcome;
           const generation = completedGeneration(update, client, ended);
           yield { kind: "completed", generation };
         }

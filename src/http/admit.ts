@@ -4,6 +4,7 @@ import { requireWithinLimits, type TokenLimits } from "../access/token.ts";
 import type { ImageRequest } from "../contract/request.ts";
 import { callerOf, type AuthenticatedCaller } from "./caller.ts";
 import type { AppEnv } from "./context.ts";
+import { declaredBytes } from "./json-body.ts";
 
 /** How a route admits its requests. */
 export interface Admission<Parsed> {
@@ -34,7 +35,7 @@ export async function admit<Parsed>(
   const caller = await (authenticate?.() ?? callerOf(c));
   c.get("event").account = caller.payer.account;
   const counted = limitRate(c.get("config"), caller.rateKey);
-  if (Math.min(maxBytes, declaredBytes(c)) > SMALL_BYTES) await counted;
+  if (Math.min(maxBytes, declaredBytes(c) ?? maxBytes) > SMALL_BYTES) await counted;
   const parsing = (async () => parse())();
   // The rate limit is reported first.
   parsing.catch(() => undefined);
@@ -42,12 +43,6 @@ export async function admit<Parsed>(
   const parsed = await parsing;
   if (caller.token !== undefined) checkLimits(parsed, caller.token);
   return { caller, parsed };
-}
-
-/** Returns the Content-Length of a request; infinite if it is absent. The runtime reads no byte beyond it. */
-function declaredBytes(c: Context<AppEnv>): number {
-  const length = c.req.header("content-length");
-  return length === undefined ? Number.POSITIVE_INFINITY : Number(length);
 }
 
 /**

@@ -33,7 +33,7 @@ const ANONYMOUS = "public";
 export async function callerOf(c: Context<AppEnv>): Promise<AuthenticatedCaller> {
   const config = c.get("config");
   const token = config.access === "token" ? await requiredToken(c) : await optionalToken(c);
-  return token === undefined ? anonymous(ANONYMOUS, networkOfClient(c)) : subjectOf(token, c);
+  return token === undefined ? anonymous(ANONYMOUS, c) : subjectOf(token, c);
 }
 
 /**
@@ -57,14 +57,19 @@ export const WEBHOOK_SENDER: AuthenticatedCaller = {
 };
 
 /** Returns the caller without a token, known by its network. */
-export function anonymous(caller: string, network: string): AuthenticatedCaller {
-  const name = `network/${network}`;
+export function anonymous(caller: string, c: Context<AppEnv>): AuthenticatedCaller {
+  const name = networkAccount(c);
   return {
     principal: name,
     rateKey: name,
     payer: { caller, account: name, token: undefined },
     token: undefined,
   };
+}
+
+/** Returns the name of the account of a client's network, which is also the key of its rate limit. */
+export function networkAccount(c: Context<AppEnv>): string {
+  return `network/${networkOfClient(c)}`;
 }
 
 export function networkOfClient(c: Context<AppEnv>): string {
@@ -75,7 +80,7 @@ function subjectOf(token: TokenClaims, c: Context<AppEnv>): AuthenticatedCaller 
   const { sub, jti, budget_usd: usd } = token;
   // A visitor can pass the Turnstile widget any number of times, so its network is limited.
   const isVisitor = sub === TURNSTILE_SUBJECT;
-  const network = `network/${networkOfClient(c)}`;
+  const network = networkAccount(c);
   return {
     // All visitors have one subject, and must not share their Idempotency-Keys.
     principal: isVisitor ? `token/${jti}` : `subject/${sub}`,

@@ -3,7 +3,7 @@ import { bearerOf, isJwt } from "../access/bearer.ts";
 import { limitRate } from "../access/rate-limit.ts";
 import type { Canceller } from "../jobs/cancellation.ts";
 import { requireAdminOf } from "./admin.ts";
-import { networkOfClient, requiredToken } from "./caller.ts";
+import { networkAccount, requiredToken } from "./caller.ts";
 import type { AppEnv } from "./context.ts";
 
 /**
@@ -15,7 +15,7 @@ import type { AppEnv } from "./context.ts";
 export async function cancellerOf(c: Context<AppEnv>): Promise<Canceller> {
   const config = c.get("config");
   const bearer = bearerOf(c.req.header("authorization"), "token");
-  await limitRate(config, `network/${networkOfClient(c)}`);
+  await limitRate(config, networkAccount(c));
   if (config.adminKey !== undefined && !isJwt(bearer)) {
     await requireAdminOf(c);
     return "admin";

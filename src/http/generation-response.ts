@@ -9,7 +9,7 @@ import { imageFormat, type Delivery } from "../contract/request.ts";
 import { imageUrl } from "../contract/response.ts";
 import { GatewayError } from "../errors/failure.ts";
 import type { GenerationContext } from "../generation/context.ts";
-import type { ProgressQuery } from "../generation/protocol.ts";
+import { WITHOUT_PARTIALS, type ProgressQuery } from "../generation/protocol.ts";
 import {
   POLL_MS,
   awaitAtMost,
@@ -110,7 +110,7 @@ export function startQuery(
   return delivery.stream
     ? { seen: 0, waitMs: SILENCE_MS, withImages }
     : {
-        seen: Number.MAX_SAFE_INTEGER,
+        seen: WITHOUT_PARTIALS,
         waitMs: Math.min(POLL_MS, preferredWaitMs(defaultWaitMs, c)),
         withImages,
       };

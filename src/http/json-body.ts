@@ -35,7 +35,7 @@ export async function jsonBytes(
   const { body } = c.req.raw;
   if (body === null) return new Uint8Array();
   const tooLarge = new GatewayError({ code: "request_too_large", limitBytes });
-  if (Number(c.req.header("content-length") ?? 0) > limitBytes) throw tooLarge;
+  if ((declaredBytes(c) ?? 0) > limitBytes) throw tooLarge;
   try {
     return await readAll(body, limitBytes);
   } catch (error) {
@@ -43,6 +43,12 @@ export async function jsonBytes(
     // The client has disconnected, or has sent fewer bytes than it declared.
     throw new GatewayError({ code: "invalid_json", problem: "malformed" });
   }
+}
+
+/** Returns the Content-Length of a request; `undefined` if it is absent. The runtime reads no byte beyond it. */
+export function declaredBytes(c: Context<AppEnv>): number | undefined {
+  const length = c.req.header("content-length");
+  return length === undefined ? undefined : Number(length);
 }
 
 /**

@@ -75,7 +75,6 @@ export const CANCELLATION: Codes = [
   "origin_not_allowed",
   "insufficient_scope",
   "cancel_not_allowed",
-  "rate_limit_exceeded",
 ];
 
 /** The errors of every endpoint. */

@@ -3,11 +3,12 @@ import { verifyQuery } from "../access/signed-url.ts";
 import { bodyOfText } from "../contract/text-parameters.ts";
 import { GatewayError } from "../errors/failure.ts";
 import { generate } from "../generation/generate.ts";
+import { WITHOUT_PARTIALS } from "../generation/protocol.ts";
 import { POLL_MS } from "../generation/result.ts";
 import { requireOneImage } from "../http/accept.ts";
 import { admitImageRequest } from "../http/admit.ts";
 import { GENERATIONS_PATH, WITHOUT_SIGNED_URLS } from "../http/allowed-methods.ts";
-import { anonymous, networkOfClient } from "../http/caller.ts";
+import { anonymous } from "../http/caller.ts";
 import type { AppEnv } from "../http/context.ts";
 import { generationContext, imageFileResponse, recordResult } from "../http/generation-response.ts";
 import { imageRequest } from "../http/image-request.ts";
@@ -28,7 +29,7 @@ export function signedImageRoute(app: Hono<AppEnv>): void {
     const { caller, request } = await admitImageRequest(
       {
         // The signature permits the request of any client. The budget of its network is charged.
-        authenticate: () => anonymous("signed-url", networkOfClient(c)),
+        authenticate: () => anonymous("signed-url", c),
         parse: () => {
           const request = imageRequest(bodyOfText(parameters, extraParameters), nowMs, c);
           requireOneImage(request.spec.n);
@@ -51,5 +52,5 @@ const OPTIONS = {
   directives: parseCacheControl(undefined),
   idempotencyKey: undefined,
   waitsForTurn: true,
-  query: { seen: Number.MAX_SAFE_INTEGER, waitMs: POLL_MS, withImages: true },
+  query: { seen: WITHOUT_PARTIALS, waitMs: POLL_MS, withImages: true },
 };

@@ -76,7 +76,7 @@ const complete = z
 const noImageTokens = z.object({ image_tokens: z.literal(0).nullish() }).nullish();
 
 /** A field that says nothing about images. */
-const any = z.unknown().optional();
+const ignored = z.unknown().optional();
 
 /** Returns the schema of an object whose other fields are all empty. */
 function only<Shape extends z.core.$ZodLooseShape>(shape: Shape) {
@@ -86,32 +86,32 @@ function only<Shape extends z.core.$ZodLooseShape>(shape: Shape) {
 /** Returns the schema of a chat completion in words. It is rarely used, so it does not delay the start. */
 const textCompletion = () =>
   only({
-    id: any,
-    object: any,
-    created: any,
-    model: any,
-    provider: any,
-    system_fingerprint: any,
-    service_tier: any,
-    prompt_filter_results: any,
-    x_groq: any,
+    id: ignored,
+    object: ignored,
+    created: ignored,
+    model: ignored,
+    provider: ignored,
+    system_fingerprint: ignored,
+    service_tier: ignored,
+    prompt_filter_results: ignored,
+    x_groq: ignored,
     usage: z
       .object({ completion_tokens_details: noImageTokens, output_tokens_details: noImageTokens })
       .nullish(),
     choices: z
       .array(
         only({
-          index: any,
-          logprobs: any,
-          native_finish_reason: any,
-          stop_reason: any,
-          content_filter_results: any,
+          index: ignored,
+          logprobs: ignored,
+          native_finish_reason: ignored,
+          stop_reason: ignored,
+          content_filter_results: ignored,
           finish_reason: complete,
           message: only({
-            role: any,
-            reasoning: any,
-            reasoning_content: any,
-            reasoning_details: any,
+            role: ignored,
+            reasoning: ignored,
+            reasoning_content: ignored,
+            reasoning_details: ignored,
             content: z.union([
               words,
               z

@@ -140,41 +140,32 @@ describe("a job", () => {
     expect(await upstreamCalls(body.prompt)).toBe(1);
   });
 
-  it("is delivered if its step breaks after it is bound, and its token is revoked meanwhile", async () => {
-    const found: JobBatch["found"] = Reflect.get(JobBatch.prototype, "found");
-    const { headers, claims } = await newToken("web");
-    // oxlint-disable-next-line typescript/no-misused-promises -- the RPC awaits the promise
-    vi.spyOn(JobBatch.prototype, "found").mockImplementationOnce(async function (
-      this: JobBatch,
-      id: string,
-      generationId: string,
-    ) {
-      found.call(this, id, generationId);
-      await revoke(testConfig(), { jti: claims.jti });
-      setClockAhead(2);
-      throw new Error("the machine failed");
-    });
-    const body = newBody();
-    const id = await submitJob(body, headers);
-    await jobs.done();
-    expect((await poll(id)).status).toBe(200);
-    expect(await upstreamCalls(body.prompt)).toBe(1);
-  });
-
-  it("is delivered if its step breaks before its generation is recorded, and its token is revoked meanwhile", async () => {
-    const { headers, claims } = await newToken("web");
-    // oxlint-disable-next-line typescript/no-misused-promises -- the RPC awaits the promise
-    vi.spyOn(JobBatch.prototype, "found").mockImplementationOnce(async () => {
-      await revoke(testConfig(), { jti: claims.jti });
-      setClockAhead(2);
-      throw new Error("the machine failed");
-    });
-    const body = newBody();
-    const id = await submitJob(body, headers);
-    await jobs.done();
-    expect((await poll(id)).status).toBe(200);
-    expect(await upstreamCalls(body.prompt)).toBe(1);
-  });
+  it.each([
+    ["after it is bound", true],
+    ["before its generation is recorded", false],
+  ])(
+    "is delivered if its step breaks %s, and its token is revoked meanwhile",
+    async (_, isBound) => {
+      const found: JobBatch["found"] = Reflect.get(JobBatch.prototype, "found");
+      const { headers, claims } = await newToken("web");
+      // oxlint-disable-next-line typescript/no-misused-promises -- the RPC awaits the promise
+      vi.spyOn(JobBatch.prototype, "found").mockImplementationOnce(async function (
+        this: JobBatch,
+        id: string,
+        generationId: string,
+      ) {
+        if (isBound) found.call(this, id, generationId);
+        await revoke(testConfig(), { jti: claims.jti });
+        setClockAhead(2);
+        throw new Error("the machine failed");
+      });
+      const body = newBody();
+      const id = await submitJob(body, headers);
+      await jobs.done();
+      expect((await poll(id)).status).toBe(200);
+      expect(await upstreamCalls(body.prompt)).toBe(1);
+    },
+  );
 
   it("is not started while its revocation cannot be looked up, and completes later", async () => {
     const { headers } = await newToken("web");
