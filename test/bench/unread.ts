@@ -48,10 +48,10 @@ const CASES: readonly Case[] = [
     barePath: "/image",
   },
   {
-    name: "20 unread responses: base64, 10 images of 1.5 MB",
+    name: "100 unread responses: base64, 10 images of 1.5 MB",
     imageBytes: IMAGE_BYTES,
     n: 10,
-    clients: 20,
+    clients: 100,
     ours: ({ gatewayUrl: url, body }) => generation({ gateway: { url } }, body, HIT),
     barePath: "/image",
   },
