@@ -2,7 +2,7 @@ import type { Config } from "../config/environment.ts";
 import type { MicroDollars, ReportedTokens, TokenBound } from "../contract/pricing.ts";
 import type { Failure } from "../errors/failure.ts";
 import { dayOf, nowSeconds } from "../lib/clock.ts";
-import { retryRpc } from "../lib/retry-rpc.ts";
+import { objectClient } from "../lib/object-client.ts";
 import type { Refund } from "./budget.ts";
 import {
   accountOf,
@@ -87,9 +87,7 @@ function reserveIn(
       try {
         const ofAccount = kind === "gateway" ? bound : undefined;
         // Idempotent by the id.
-        const reserved = await retryRpc(async () =>
-          accountOf(config, name).reserve(id, amount, limits, ofAccount),
-        );
+        const reserved = await accountOf(config, name).reserve(id, amount, limits, ofAccount);
         // Without a bound, and in version 0.1.0, an account returns the outcome alone.
         return typeof reserved === "string"
           ? { account, outcome: reserved, amount }
@@ -196,7 +194,7 @@ export async function releaseUncertain(
       [...byAccount].map(async ([account, ofAccount]) => {
         const ids = ofAccount.map(({ id }) => id);
         try {
-          await budgets.get(budgets.idFromString(account)).refund(ids);
+          await objectClient(budgets, budgets.idFromString(account)).refund(ids);
         } catch {
           for (const id of ids) unreachable.add(id);
         }

@@ -1,5 +1,6 @@
 import type { Config } from "../config/environment.ts";
 import type { MicroDollars } from "../contract/pricing.ts";
+import { objectClient, type ObjectClient } from "../lib/object-client.ts";
 import type { Budget } from "./budget.ts";
 import type { Limits } from "./ledger.ts";
 
@@ -108,6 +109,6 @@ export function callerAccount(account: string): string {
   return `caller/${account}`;
 }
 
-export function accountOf({ budgets }: Config, name: string): DurableObjectStub<Budget> {
-  return budgets.get(budgets.idFromName(name));
+export function accountOf({ budgets }: Config, name: string): ObjectClient<Budget> {
+  return objectClient(budgets, budgets.idFromName(name));
 }

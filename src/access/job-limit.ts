@@ -1,7 +1,6 @@
 import type { Config } from "../config/environment.ts";
 import { GatewayError } from "../errors/failure.ts";
-import { ifImplemented, rpcClient, type RpcClient } from "../lib/rpc-client.ts";
-import type { Budget } from "./budget.ts";
+import { ifImplemented } from "../lib/object-client.ts";
 import { accountOf, callerAccount } from "./charged-accounts.ts";
 import type { JobClaim } from "./open-jobs.ts";
 
@@ -22,7 +21,7 @@ export async function claimOpenJobs(
 ): Promise<JobClaim> {
   const { maxOpenJobsPerCaller: limit } = config;
   const claim = await ifImplemented(() =>
-    budgetOf(config, account).claimJobs(submission, jobs, limit),
+    accountOf(config, callerAccount(account)).claimJobs(submission, jobs, limit),
   );
   return claim ?? "claimed";
 }
@@ -38,7 +37,7 @@ export async function lowerOpenJobs(
   submission: string,
   open: number,
 ): Promise<void> {
-  await ifImplemented(() => budgetOf(config, account).lowerJobs(submission, open));
+  await ifImplemented(() => accountOf(config, callerAccount(account)).lowerJobs(submission, open));
 }
 
 /** Returns the error for a caller with too many open jobs. */
@@ -50,8 +49,4 @@ export function tooManyOpenJobs({ maxOpenJobsPerCaller: limit }: Config): Gatewa
     policy: `"open_jobs";q=${limit};qu="jobs"`,
     limit,
   });
-}
-
-function budgetOf(config: Config, account: string): RpcClient<Budget> {
-  return rpcClient(accountOf(config, callerAccount(account)));
 }

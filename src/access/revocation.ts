@@ -1,7 +1,7 @@
 import { DurableObject } from "cloudflare:workers";
 import type { Config } from "../config/environment.ts";
 import { nowSeconds } from "../lib/clock.ts";
-import { rpcClient, type RpcClient } from "../lib/rpc-client.ts";
+import { objectClient, type ObjectClient } from "../lib/object-client.ts";
 import { sha256 } from "../lib/sha256.ts";
 import type { TokenIdentity } from "./caller.ts";
 import { TOKEN_MAX_SECONDS } from "./token.ts";
@@ -114,6 +114,6 @@ async function objectName(revoked: Revoked): Promise<string> {
   return `${SINGLE_OBJECT}/${new Uint8Array(digest, 0, 1).toHex()}`;
 }
 
-function revocationsOf({ revocations }: Config, name: string): RpcClient<Revocations> {
-  return rpcClient(revocations.get(revocations.idFromName(name)));
+function revocationsOf({ revocations }: Config, name: string): ObjectClient<Revocations> {
+  return objectClient(revocations, revocations.idFromName(name));
 }

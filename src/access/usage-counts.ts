@@ -1,6 +1,6 @@
 import type { Config } from "../config/environment.ts";
 import { dayOf, nowSeconds } from "../lib/clock.ts";
-import { retryRpc } from "../lib/retry-rpc.ts";
+import { objectClient, type ObjectClient } from "../lib/object-client.ts";
 import type { Budget } from "./budget.ts";
 import { addUsage, boundedRow, usageKey, type UsageRow } from "./usage.ts";
 
@@ -58,7 +58,7 @@ export async function countedUsage({
   const parts = await Promise.all(
     Array.from({ length: OBJECTS }, async (_, index) => {
       try {
-        return await retryRpc(() => objectOf(budgets, index).usage());
+        return await objectOf(budgets, index).usage();
       } catch {
         return undefined;
       }
@@ -70,8 +70,8 @@ export async function countedUsage({
   };
 }
 
-function objectOf(budgets: Config["budgets"], index: number): DurableObjectStub<Budget> {
-  return budgets.get(budgets.idFromName(`usage/${index.toString(16)}`));
+function objectOf(budgets: Config["budgets"], index: number): ObjectClient<Budget> {
+  return objectClient(budgets, budgets.idFromName(`usage/${index.toString(16)}`));
 }
 
 /** Rows that were sent, under a number that never changes. */

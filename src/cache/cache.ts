@@ -4,12 +4,13 @@ import { parseRecord, type GenerationRecord } from "../contract/record.ts";
 import type { Failure } from "../errors/failure.ts";
 import { IMAGE_TYPES, type ImageType } from "../lib/image-type.ts";
 import { idPattern } from "../lib/object-id.ts";
+import { TimedOut, within } from "../lib/within.ts";
 
 /**
  * The cache of generations: records by request key and by id, and the raw bytes of the images.
  *
- * Every method rejects if the store fails. Callers treat a failed read as a miss, so that it never
- * fails a request.
+ * Every method rejects if the store fails, or does not respond in time. Callers treat a failed read as a
+ * miss, so that it never fails a request.
  */
 export interface Cache {
   /** Returns the record stored under a request key. */
@@ -68,6 +69,14 @@ const OLD_IMAGE_EDGE_SECONDS = 60 * 60;
  */
 const OLD_SECONDS = 10 * DEFAULT_EDGE_SECONDS;
 
+/**
+ * The time that one call may take. A read that was not cached takes up to a second, and a value has up to
+ * 25 MiB.
+ */
+const READ_MS = 5000;
+const WRITE_MS = 10_000;
+const WRITE_IMAGE_MS = 30_000;
+
 /** KV accepts one write per second to the same key and rejects the others. */
 const WRITE_ATTEMPTS = 3;
 const WRITE_PAUSE_MS = 1100;
@@ -97,32 +106,35 @@ const imageMetadata = z.object({ type: z.enum(IMAGE_TYPES), sizeBytes: z.int().m
 export function kvCache({ cache: kv, cacheTtlSeconds }: Config): Cache {
   return {
     async recordByKey(key) {
-      return parseRecord(await kv.get(`request/${key}`, "json"));
+      return parseRecord(await within(READ_MS, kv.get(`request/${key}`, "json")));
     },
 
     async recordById(id) {
       if (!GENERATION_ID.test(id)) return undefined;
-      const { value, metadata } = await kv.getWithMetadata(`generation/${id}`, "json");
+      const read = kv.getWithMetadata(`generation/${id}`, "json");
+      const { value, metadata } = await within(READ_MS, read);
       const record = parseRecord(value);
       const parsed = generationMetadata.safeParse(metadata);
       return record === undefined || !parsed.success ? undefined : { record, ...parsed.data };
     },
 
     async moderationBlock(key) {
-      return moderationBlockSchema.safeParse(await kv.get(`refusal/${key}`, "json")).data;
+      const block = await within(READ_MS, kv.get(`refusal/${key}`, "json"));
+      return moderationBlockSchema.safeParse(block).data;
     },
 
     async storeModerationBlock(key, block, ttlSeconds) {
       const json = JSON.stringify(block);
-      await kv.put(`refusal/${key}`, json, { expirationTtl: ttlSeconds });
+      await within(WRITE_MS, kv.put(`refusal/${key}`, json, { expirationTtl: ttlSeconds }));
     },
 
     async image(id, index, ageSeconds) {
       if (!GENERATION_ID.test(id)) return undefined;
-      const { value, metadata } = await kv.getWithMetadata(`image/${id}/${index}`, {
+      const read = kv.getWithMetadata(`image/${id}/${index}`, {
         type: "stream",
         cacheTtl: ageSeconds >= OLD_SECONDS ? OLD_IMAGE_EDGE_SECONDS : DEFAULT_EDGE_SECONDS,
       });
+      const { value, metadata } = await within(READ_MS, read, (late) => late.value?.cancel());
       if (value === null) return undefined;
       const image = imageMetadata.safeParse(metadata);
       if (image.success) return { ...image.data, body: value };
@@ -137,13 +149,15 @@ export function kvCache({ cache: kv, cacheTtlSeconds }: Config): Cache {
       }
       const metadata = { type: image.type, sizeBytes: image.bytes };
       const expirationTtl = cacheTtlSeconds + IMAGE_GRACE_SECONDS;
-      await kv.put(`image/${id}/${index}`, bytes, { expirationTtl, metadata });
+      const write = kv.put(`image/${id}/${index}`, bytes, { expirationTtl, metadata });
+      await within(WRITE_IMAGE_MS, write);
     },
 
     async storeById(record, key) {
       const expirationTtl = cacheTtlSeconds + IMAGE_GRACE_SECONDS;
       const json = JSON.stringify(record);
-      await kv.put(`generation/${record.id}`, json, { expirationTtl, metadata: { key } });
+      const write = kv.put(`generation/${record.id}`, json, { expirationTtl, metadata: { key } });
+      await within(WRITE_MS, write);
     },
 
     async storeByKey(key, record) {
@@ -162,14 +176,17 @@ export function kvCache({ cache: kv, cacheTtlSeconds }: Config): Cache {
   };
 }
 
-/** Writes to KV, retrying twice: another write to the key may have been less than a second ago. */
+/**
+ * Writes to KV, retrying twice: another write to the key may have been less than a second ago. A write without
+ * a response is not retried: it may still happen.
+ */
 async function retryWrite(write: () => Promise<void>): Promise<void> {
   for (let attempt = 1; ; attempt += 1) {
     try {
-      await write();
+      await within(WRITE_MS, write());
       return;
     } catch (error) {
-      if (attempt === WRITE_ATTEMPTS) throw error;
+      if (attempt === WRITE_ATTEMPTS || error instanceof TimedOut) throw error;
     }
     await scheduler.wait(WRITE_PAUSE_MS);
   }

@@ -4,6 +4,7 @@ import type { DiagnosticCheck, Diagnostics, LearnedTokensView } from "../contrac
 import { MICRO_PER_DOLLAR, type MicroDollars } from "../contract/pricing.ts";
 import { parseTokenRow } from "../contract/token-row.ts";
 import { lookupInObject } from "../generation/client.ts";
+import { within } from "../lib/within.ts";
 import { listUpstreamModels, type ModelListing } from "../upstream/models.ts";
 import { aliasesCheck, modelCheck } from "./model-checks.ts";
 
@@ -84,12 +85,15 @@ class FailedCheck extends Error {
   override readonly name = "FailedCheck";
 }
 
+/** The time that one check may take. */
+const CHECK_MS = 15_000;
+
 async function runCheck(
   name: RunCheckName,
   check: () => Promise<string>,
 ): Promise<DiagnosticCheck> {
   try {
-    return { name, ok: true, detail: await check() };
+    return { name, ok: true, detail: await within(CHECK_MS, check()) };
   } catch (error) {
     // Other errors may quote stored data or secrets, so their messages are not shown.
     const detail = error instanceof FailedCheck ? error.message : "the call failed";

@@ -2,9 +2,12 @@ import type { Config } from "../config/environment.ts";
 import type { GenerationRecord } from "../contract/record.ts";
 import { GatewayError, type Failure } from "../errors/failure.ts";
 import { durableIdOf } from "../lib/object-id.ts";
-import { retryRpc } from "../lib/retry-rpc.ts";
+import { callObject, CALL_MS, objectClient } from "../lib/object-client.ts";
 import {
+  DELETE_MS,
+  START_MS,
   WITHOUT_PARTIALS,
+  WRITE_RECORD_MS,
   type ObjectImage,
   type PartialImage,
   type Progress,
@@ -72,7 +75,7 @@ export class GenerationClient {
     if (Date.now() > this.#deadlineMs) {
       throw new GatewayError({ code: "upstream_outcome_unknown" });
     }
-    return retryRpc(() => this.#object().progress(this.id, query));
+    return this.#object(query.waitMs + CALL_MS).progress(this.id, query);
   }
 
   /**
@@ -112,7 +115,7 @@ export class GenerationClient {
 
   /** Returns the bytes of one of its images. */
   image(index: number): Promise<ObjectImage | undefined> {
-    return retryRpc(() => this.#object().image(this.id, index));
+    return this.#object().image(this.id, index);
   }
 
   /**
@@ -121,24 +124,23 @@ export class GenerationClient {
    * @throws {GatewayError} `generation_not_found` if it was deleted
    */
   async partialImage({ slot }: PartialImage): Promise<ReadableStream<Uint8Array>> {
-    const body = await retryRpc(() => this.#object().partialImage(this.id, slot));
+    const body = await this.#object().partialImage(this.id, slot);
     if (body === undefined) throw new GatewayError({ code: "generation_not_found" });
     return body;
   }
 
   /** Returns the account of the caller that started it; `undefined` if the object does not have it. */
   account(): Promise<string | undefined> {
-    return retryRpc(() => this.#object().account(this.id));
+    return this.#object().account(this.id);
   }
 
   /** Deletes it from its object. Returns it with its request key if it had completed. */
   delete(): Promise<{ key: string; record: GenerationRecord } | undefined> {
-    return retryRpc(() => this.#object().forget(this.id));
+    return this.#object(DELETE_MS).forget(this.id);
   }
 
-  /** Returns a new stub for each call: a stub fails for good once its object has broken. */
-  #object() {
-    return this.#config.generations.get(this.#objectId);
+  #object(limitMs = CALL_MS) {
+    return objectClient(this.#config.generations, this.#objectId, limitMs);
   }
 }
 
@@ -173,8 +175,11 @@ export async function startGeneration(
   let turns = waitsForTurn ? TURN_ATTEMPTS : 1;
   for (;;) {
     const attempted = { ...request, attempt: crypto.randomUUID() };
-    const started = await retryRpc((isRetry) =>
-      objects.get(objectId).start(attempted, { ...query, isRetry }),
+    const started = await callObject(
+      objects,
+      objectId,
+      (object, isRetry) => object.start(attempted, { ...query, isRetry }),
+      query.waitMs + START_MS,
     );
     if (started.isUnacceptable === true) {
       const next = `${request.key}/${started.id}`;
@@ -214,15 +219,22 @@ export async function lookupInObject(
 ): Promise<{ found: StartResponse; client: GenerationClient } | undefined> {
   const objects = config.generations;
   const objectId = objects.idFromName(key);
-  const found = await retryRpc(() => objects.get(objectId).made(maxAgeSeconds, orInProgress));
+  const found = await objectClient(objects, objectId, START_MS).made(maxAgeSeconds, orInProgress);
   if (found === undefined) return undefined;
   return { found, client: new GenerationClient(config, objectId, found.id) };
 }
 
-/** Deletes the record of a generation under its request key in KV, unless another one was written since. */
-export async function withdrawRecord(config: Config, key: string, id: string): Promise<void> {
-  const objects = config.generations;
-  await retryRpc(() => objects.get(objects.idFromName(key)).withdraw(key, id));
+/** The object that writes the record under a request key in KV, for all generations of the key. */
+export interface KeyObject {
+  /** Writes a record under the key, unless a newer one was written. */
+  publish(key: string, record: GenerationRecord): Promise<void>;
+  /** Deletes the record under the key, unless it is that of another generation. */
+  withdraw(key: string, id: string): Promise<void>;
+}
+
+/** Returns the client of the object of a request key. */
+export function keyObject({ generations }: Config, key: string): KeyObject {
+  return objectClient(generations, generations.idFromName(key), WRITE_RECORD_MS);
 }
 
 /** Returns the client of the Durable Object that an id belongs to; `undefined` for another kind of id. */

@@ -1,7 +1,7 @@
 import type { Cache } from "../cache/cache.ts";
 import type { Config } from "../config/environment.ts";
 import { GatewayError } from "../errors/failure.ts";
-import { clientOf, withdrawRecord } from "./client.ts";
+import { clientOf, keyObject } from "./client.ts";
 import { WITHOUT_WAITING } from "./protocol.ts";
 
 /**
@@ -27,6 +27,6 @@ export async function deleteGeneration(id: string, config: Config, cache: Cache)
   // KV may report the record as missing here. Then the object's record names the entries to delete.
   const stored = cached ?? deleted;
   if (stored === undefined) return;
-  await withdrawRecord(config, stored.key, id);
+  await keyObject(config, stored.key).withdraw(stored.key, id);
   await cache.deleteById(stored.record);
 }

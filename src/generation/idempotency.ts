@@ -2,7 +2,7 @@ import { DurableObject } from "cloudflare:workers";
 import { formerPrincipal, type Caller } from "../access/caller.ts";
 import type { Config } from "../config/environment.ts";
 import { DAY_SECONDS } from "../lib/clock.ts";
-import { retryRpc } from "../lib/retry-rpc.ts";
+import { objectClient } from "../lib/object-client.ts";
 import type { RequestIdentity } from "./key.ts";
 
 /** How long a key stays bound to its generation. */
@@ -112,7 +112,7 @@ export const FREE: KeyState = { kind: "free" };
 
 /** Returns the state of a request's Idempotency-Key. Claims nothing. */
 export async function keyState(config: Config, claim: KeyClaim): Promise<KeyState> {
-  const held = await retryRpc(() => objectOf(config, claim).read());
+  const held = await objectOf(config, claim).read();
   if (held === undefined) return FREE;
   if (!isOfRequest(held, claim)) return { kind: "reused" };
   const { generationId } = held;
@@ -131,7 +131,7 @@ export async function holdKey(
 ): Promise<KeyState> {
   const { requestKey, fingerprint, replaces } = claim;
   const wanted = { requestKey, fingerprint, generationId };
-  const held = await retryRpc(() => objectOf(config, claim).hold(wanted, replaces));
+  const held = await objectOf(config, claim).hold(wanted, replaces);
   if (!isOfRequest(held, claim)) return { kind: "reused" };
   if (held.generationId === undefined || held.generationId === generationId) {
     return FREE;
@@ -145,7 +145,7 @@ export async function freeKey(
   claim: KeyClaim,
   generationId: string,
 ): Promise<void> {
-  await retryRpc(() => objectOf(config, claim).free(generationId));
+  await objectOf(config, claim).free(generationId);
 }
 
 /** Returns true if a claim is that of the same request. */
@@ -155,7 +155,6 @@ function isOfRequest(held: StoredClaim, { requestKey, fingerprint }: RequestIden
     : held.fingerprint === fingerprint;
 }
 
-/** Returns a new stub for each call: a stub fails for good once its object has broken. */
 function objectOf({ idempotencyKeys }: Config, { name }: KeyClaim) {
-  return idempotencyKeys.get(idempotencyKeys.idFromName(name));
+  return objectClient(idempotencyKeys, idempotencyKeys.idFromName(name));
 }

@@ -62,13 +62,17 @@ export interface ObjectState {
   newest: NewestRecord | undefined;
 }
 
-/** The next step of an alarm. */
-export type Step =
+/** A step of an alarm that changes something. */
+export type WorkStep =
   | { kind: "dispatch" | "settle" | "copy"; item: StoredGeneration }
   /** Release what an undecided start may have reserved. */
   | { kind: "release"; item: Reserving }
   /** Delete the entries of a deleted generation in KV. */
-  | { kind: "purge"; item: Tombstone }
+  | { kind: "purge"; item: Tombstone };
+
+/** The next step of an alarm. */
+export type Step =
+  | WorkStep
   /** Wait for the alarm at this time, Unix milliseconds. */
   | { kind: "sleep"; untilMs: number }
   /** Another request has started a generation meanwhile and has set the alarm for it, or it is in progress. */

@@ -4,10 +4,9 @@ import { configOf } from "../config/environment.ts";
 import type { GenerationRecord } from "../contract/record.ts";
 import { nowSeconds } from "../lib/clock.ts";
 import { newIdInObject } from "../lib/object-id.ts";
-import { attemptStep } from "./attempt.ts";
-import { copyToCache, purgeFromCache } from "./copy.ts";
+import { keyObject, type KeyObject } from "./client.ts";
 import * as lifecycle from "./lifecycle.ts";
-import { ObjectNotes, type Tombstone } from "./notes.ts";
+import { ObjectNotes } from "./notes.ts";
 import type {
   ObjectImage,
   Progress,
@@ -17,11 +16,11 @@ import type {
   StartResponse,
 } from "./protocol.ts";
 import { RequestKeyRecord } from "./request-key-record.ts";
-import { decideStart, releaseStart } from "./reservation.ts";
+import { decideStart } from "./reservation.ts";
 import { settle } from "./settlement.ts";
 import { existingResponse, progressOf, rejectedStart, startResponse } from "./start-response.ts";
+import { performStep, type ObjectParts } from "./steps.ts";
 import { GenerationStorage, type StoredGeneration } from "./storage.ts";
-import { callUpstream } from "./upstream-call.ts";
 import { Waiters } from "./waiters.ts";
 
 /**
@@ -40,6 +39,8 @@ export class Generation extends DurableObject<object> {
   readonly #waiters = new Waiters();
   /** The id of the generation whose upstream call is in flight in this instance. */
   #dispatching: string | undefined;
+  /** True while the alarm runs. */
+  #isAwake = false;
   /** The start that this instance is deciding. */
   #starting: { id: string; decided: Promise<void> } | undefined;
 
@@ -57,6 +58,7 @@ export class Generation extends DurableObject<object> {
     while (this.#starting !== undefined) await this.#starting.decided;
     const stored = { current: this.#current(), generations: () => this.#storage.generations() };
     const existing = existingResponse(stored, request, query?.isRetry ?? false, Date.now());
+    if (existing !== undefined) await this.#keepAlarm(existing.id);
     const response = existing ?? (await this.#decide(request));
     const isPending = response.state === "queued" || response.state === "in_progress";
     if (query === undefined || response.isUnacceptable === true) return response;
@@ -118,6 +120,7 @@ export class Generation extends DurableObject<object> {
     { seen, waitMs, withImages }: ProgressQuery,
   ): Promise<Progress | undefined> {
     if (this.#starting?.id === id) await this.#starting.decided;
+    await this.#keepAlarm(id);
     const { generation, partials } = await this.#waiters.until(
       () => {
         this.#failOrphan();
@@ -157,6 +160,7 @@ export class Generation extends DurableObject<object> {
    * @throws if its cost cannot be settled; then nothing is deleted
    */
   async forget(id: string): Promise<{ key: string; record: GenerationRecord } | undefined> {
+    await this.#keepAlarm(id);
     const unsettled = this.#storage.current();
     if (unsettled?.id === id && unsettled.record !== undefined && !unsettled.settled) {
       // Its reservation would stay open.
@@ -185,6 +189,15 @@ export class Generation extends DurableObject<object> {
 
   /** Performs the due steps: calls the upstream, settles the cost, copies to KV, deletes. */
   override async alarm(): Promise<void> {
+    this.#isAwake = true;
+    try {
+      await this.#performSteps();
+    } finally {
+      this.#isAwake = false;
+    }
+  }
+
+  async #performSteps(): Promise<void> {
     this.#failOrphan();
     const tried = new Set<string>();
     for (;;) {
@@ -204,23 +217,20 @@ export class Generation extends DurableObject<object> {
             this.#storage.reset();
           }
           return;
-        case "release":
-          await releaseStart(this.env, step.item, this.#notes);
-          break;
-        case "purge":
-          await this.#purge(step.item);
-          break;
-        case "dispatch":
-          await this.#dispatch(step.item);
-          break;
-        case "settle":
-          await this.#settle(step.item);
-          break;
-        case "copy":
-          await this.#copy(step.item);
-          break;
+        default:
+          await this.#perform(step);
+          tried.add(lifecycle.stepName(step.kind, step.item));
       }
-      tried.add(lifecycle.stepName(step.kind, step.item));
+    }
+  }
+
+  async #perform(step: lifecycle.WorkStep): Promise<void> {
+    if (step.kind !== "dispatch") return performStep(step, this.#parts());
+    this.#dispatching = step.item.id;
+    try {
+      await performStep(step, this.#parts());
+    } finally {
+      this.#dispatching = undefined;
     }
   }
 
@@ -244,14 +254,13 @@ export class Generation extends DurableObject<object> {
     if (alarmMs === null || alarmMs > timeMs) await this.ctx.storage.setAlarm(timeMs);
   }
 
-  async #dispatch(generation: StoredGeneration): Promise<void> {
-    this.#dispatching = generation.id;
-    const parts = { storage: this.#storage, waiters: this.#waiters, env: this.env };
-    try {
-      await callUpstream(generation, parts);
-    } finally {
-      this.#dispatching = undefined;
-    }
+  /**
+   * Sets the alarm of the current generation if it is lost, so that the generation ends: the platform gives up
+   * an alarm that keeps failing.
+   */
+  async #keepAlarm(id: string): Promise<void> {
+    if (this.#isAwake || this.#storage.current()?.id !== id) return;
+    if ((await this.ctx.storage.getAlarm()) === null) await this.ctx.storage.setAlarm(Date.now());
   }
 
   #failOrphan(): void {
@@ -261,40 +270,20 @@ export class Generation extends DurableObject<object> {
     this.#waiters.wake();
   }
 
-  #settle(generation: StoredGeneration): Promise<void> {
-    return attemptStep("settle", generation, this.#storage, async () => {
-      await settle(configOf(this.env), generation);
-      return { settled: true };
-    });
-  }
-
-  #copy(generation: StoredGeneration): Promise<void> {
-    const { id, job, record, slots } = generation;
-    return attemptStep("copy", generation, this.#storage, async () => {
-      if (record !== undefined) {
-        await copyToCache(record, job, {
-          cache: kvCache(configOf(this.env)),
-          readImage: (index) => this.#storage.readImage(id, slots[index]),
-          isDeleted: () => this.#storage.byId(id) === undefined,
-          publish: (...copied) => this.#objectOfKey(job.key).publish(...copied),
-        });
-      }
-      return { copied: true, copiedMs: Date.now() };
-    });
-  }
-
-  #purge(tombstone: Tombstone): Promise<void> {
-    return purgeFromCache(tombstone, {
-      cache: () => kvCache(configOf(this.env)),
+  #parts(): ObjectParts {
+    return {
+      env: this.env,
+      storage: this.#storage,
       notes: this.#notes,
-      withdraw: (...deleted) => this.#objectOfKey(tombstone.key).withdraw(...deleted),
-    });
+      waiters: this.#waiters,
+      objectOfKey: (key) => this.#objectOfKey(key),
+    };
   }
 
   /** Returns the object that writes the record under a request key: this one, or another. */
-  #objectOfKey(key: string): Pick<Generation, "publish" | "withdraw"> {
-    const { generations } = configOf(this.env);
-    const id = generations.idFromName(key);
-    return id.equals(this.ctx.id) ? this : generations.get(id);
+  #objectOfKey(key: string): KeyObject {
+    const config = configOf(this.env);
+    const isOwn = config.generations.idFromName(key).equals(this.ctx.id);
+    return isOwn ? this : keyObject(config, key);
   }
 }

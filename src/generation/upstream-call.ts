@@ -15,7 +15,7 @@ import type { GenerationStorage, StoredGeneration } from "./storage.ts";
 import type { Waiters } from "./waiters.ts";
 
 /** What the end of an upstream call changes in its object. */
-interface ObjectParts {
+export interface CallParts {
   storage: GenerationStorage;
   waiters: Waiters;
   env: object;
@@ -25,10 +25,7 @@ interface ObjectParts {
  * Calls the upstream for a queued generation. Stores its images and its record, or its failure, before it
  * wakes a client.
  */
-export async function callUpstream(
-  generation: StoredGeneration,
-  parts: ObjectParts,
-): Promise<void> {
+export async function callUpstream(generation: StoredGeneration, parts: CallParts): Promise<void> {
   const { id, job } = generation;
   const { storage, waiters, env } = parts;
   const startedMs = Date.now();
@@ -70,7 +67,7 @@ export async function callUpstream(
 async function generateImages(
   { id, job }: StoredGeneration,
   request: ImageRequest,
-  { storage, waiters }: ObjectParts,
+  { storage, waiters }: CallParts,
   config: Config,
 ): Promise<void> {
   const identified = await withSafetyIdentifier(request, job.payer.account, config);

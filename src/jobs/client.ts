@@ -1,11 +1,11 @@
 import { lowerOpenJobs } from "../access/job-limit.ts";
 import type { Config } from "../config/environment.ts";
 import { durableIdOf } from "../lib/object-id.ts";
-import { ifImplemented, rpcClient, type RpcClient } from "../lib/rpc-client.ts";
+import { ifImplemented, objectClient, type ObjectClient } from "../lib/object-client.ts";
 import type { JobBatch } from "./object.ts";
 
 /** The RPC methods of the Durable Object of a job or batch. */
-export type JobBatchClient = RpcClient<JobBatch>;
+export type JobBatchClient = ObjectClient<JobBatch>;
 
 /** Returns the client for the Durable Object in an id; `undefined` if the id is invalid. */
 export function jobBatchOf(
@@ -14,7 +14,7 @@ export function jobBatchOf(
   id: string,
 ): JobBatchClient | undefined {
   const objectId = durableIdOf(config.jobs, prefix, id);
-  return objectId === undefined ? undefined : rpcClient(config.jobs.get(objectId));
+  return objectId === undefined ? undefined : objectClient(config.jobs, objectId);
 }
 
 /**

@@ -1,7 +1,7 @@
 import { claimOpenJobs, lowerOpenJobs, tooManyOpenJobs } from "../access/job-limit.ts";
 import type { Config } from "../config/environment.ts";
 import { GatewayError } from "../errors/failure.ts";
-import { ifImplemented, rpcClient } from "../lib/rpc-client.ts";
+import { ifImplemented, objectClient } from "../lib/object-client.ts";
 import type { JobBatchClient } from "./client.ts";
 import type { AcceptedBatch } from "./object.ts";
 import type { JobSubmission } from "./submission.ts";
@@ -46,7 +46,7 @@ async function formerSubmission(
 ): Promise<AcceptedBatch | undefined> {
   if (named?.formerName === undefined) return undefined;
   const objectId = config.jobs.idFromName(named.formerName);
-  return existingIn(rpcClient(config.jobs.get(objectId)), submission);
+  return existingIn(objectClient(config.jobs, objectId), submission);
 }
 
 /**
@@ -77,7 +77,7 @@ async function storeAndStart(
 ): Promise<string> {
   const objects = config.jobs;
   const objectId = named === undefined ? objects.newUniqueId() : objects.idFromName(named.name);
-  const jobBatch: JobBatchClient = rpcClient(objects.get(objectId));
+  const jobBatch: JobBatchClient = objectClient(objects, objectId);
   const { account } = submission.requester.payer;
   const id = objectId.toString();
   const jobs = submission.requests.length;

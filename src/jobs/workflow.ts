@@ -10,7 +10,7 @@ import { generate } from "../generation/generate.ts";
 import { awaitCompletion, generationIdOf } from "../generation/result.ts";
 import { recordSavings } from "../generation/settlement.ts";
 import { nowSeconds } from "../lib/clock.ts";
-import { ifImplemented } from "../lib/rpc-client.ts";
+import { ifImplemented } from "../lib/object-client.ts";
 import type { WaitUntil } from "../respond/body.ts";
 import { RequestEvent } from "../telemetry/event.ts";
 import { errorFields, log } from "../telemetry/log.ts";

@@ -3,6 +3,7 @@ import { Ledger } from "../../src/access/ledger.ts";
 import { IdempotencyKey } from "../../src/generation/idempotency.ts";
 import { JobBatch } from "../../src/jobs/object.ts";
 import { JobBatchStorage } from "../../src/jobs/storage.ts";
+import { CALL_ATTEMPTS } from "../../src/lib/object-client.ts";
 import { eventually } from "../support/eventually.ts";
 import { eventIn, hookAt, type Hook } from "../support/webhooks/hook.ts";
 import { failAccounts } from "../support/worker/failing-accounts.ts";
@@ -412,9 +413,12 @@ describe("a restarted job Workflow", () => {
   it("repeats the same delivery, without generating again, if an attempt was not recorded", async () => {
     const hook = hookOf();
     const body = newBody();
-    vi.spyOn(JobBatch.prototype, "attempted").mockImplementationOnce(() => {
-      throw new Error("the machine failed");
-    });
+    const attempted = vi.spyOn(JobBatch.prototype, "attempted");
+    for (let call = 1; call <= CALL_ATTEMPTS; call += 1) {
+      attempted.mockImplementationOnce(() => {
+        throw new Error("the machine failed");
+      });
+    }
     await submitToHook(body, hook);
     await jobs.done();
     const [first, second, ...more] = await hook.received();

@@ -4,7 +4,7 @@ import { Budget } from "../../src/access/budget.ts";
 import { claimOpenJobs, lowerOpenJobs } from "../../src/access/job-limit.ts";
 import { ImageJob } from "../../src/jobs/workflow.ts";
 import { DAY_SECONDS } from "../../src/lib/clock.ts";
-import { ifImplemented, rpcClient } from "../../src/lib/rpc-client.ts";
+import { ifImplemented, objectClient } from "../../src/lib/object-client.ts";
 import { app } from "../../src/app.ts";
 import { Webhook } from "standardwebhooks";
 import { newBody } from "../support/bodies.ts";
@@ -275,7 +275,7 @@ describe("the open jobs of a caller", () => {
   });
 
   it("are not counted by an account that still runs version 0.1.0", async () => {
-    const account = rpcClient(bindings().BUDGET.get(bindings().BUDGET.newUniqueId()));
+    const account = objectClient(bindings().BUDGET, bindings().BUDGET.newUniqueId());
     const missing = Reflect.get(account, "aMethodOfTheNextVersion") as () => Promise<string>;
     expect(await ifImplemented(missing)).toBeUndefined();
     await expect(ifImplemented(() => Promise.reject(new TypeError("another one")))).rejects.toThrow(
