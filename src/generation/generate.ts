@@ -67,15 +67,15 @@ export async function generate(
     directives.maxAgeSeconds ?? Number.MAX_SAFE_INTEGER,
     config.cacheTtlSeconds - 1,
   );
-  const [cached, key] = await Promise.all([
-    isShared
-      ? event.time("cache", () => lookupByKey(keys, identity, format, maxAgeSeconds, context))
-      : BYPASS,
-    claim === undefined ? FREE : keyStateOf(claim, account, context),
-  ]);
-  const bound = await lookupBound(key, format, context);
+  const lookup = isShared
+    ? event.time("cache", () => lookupByKey(keys, identity, format, maxAgeSeconds, context))
+    : Promise.resolve(BYPASS);
+  const key =
+    claim === undefined ? FREE : await orClose(lookup, keyStateOf(claim, account, context));
+  const bound = await orClose(lookup, lookupBound(key, format, context));
+  const cached = await lookup;
   if (bound !== undefined) {
-    if (cached.kind === "hit") await closeFirstImage(cached.generation);
+    await close(cached);
     return bound;
   }
   if (cached.kind === "hit") return cached.generation;
@@ -94,6 +94,23 @@ export async function generate(
 }
 
 const BYPASS: CacheLookup = { kind: "stale" };
+
+/** Waits for work beside a lookup in KV. If the work fails, closes what the lookup has opened. */
+async function orClose<Result>(
+  lookup: Promise<CacheLookup>,
+  work: Promise<Result>,
+): Promise<Result> {
+  try {
+    return await work;
+  } catch (error) {
+    await close(await lookup);
+    throw error;
+  }
+}
+
+async function close(cached: CacheLookup): Promise<void> {
+  if (cached.kind === "hit") await closeFirstImage(cached.generation);
+}
 
 async function claimOfRequest(
   spec: ImageSpec,

@@ -1,5 +1,6 @@
 import { evictDurableObject, runInDurableObject } from "cloudflare:test";
 import { describe, expect, it } from "vitest";
+import type { Tombstone } from "../../src/generation/notes.ts";
 import { WITHOUT_WAITING } from "../../src/generation/protocol.ts";
 import type { GenerationBody } from "../support/stage.ts";
 import { newBody } from "../support/bodies.ts";
@@ -19,6 +20,7 @@ import {
   sharedObject,
   upstreamCalls,
 } from "../support/worker/harness.ts";
+import { shortenLimits } from "../support/worker/hanging-calls.ts";
 import { passTime, setClockAhead } from "../support/worker/pass-time.ts";
 
 quietAndFresh({ expectsErrors: true });
@@ -50,19 +52,29 @@ describe("the deletion of a generation", () => {
     expect(await upstreamCalls(body.prompt)).toBe(1);
   });
 
+  /** Generates two images. Returns once a write of their copy has begun, which waits. */
+  async function duringWrite(number: number) {
+    const body = { ...newBody(), n: 2, response_format: "url" };
+    const gate = gatedKv(number);
+    await changeEnvironment(await sharedObject(body), { CACHE: gate.kv });
+    const id = await idOf(await post(body));
+    await eventually(() => expect(gate.begun).toHaveLength(number + 1));
+    return { body, gate, id };
+  }
+
+  async function untilDeleted(body: object, id: string): Promise<void> {
+    const object = await sharedObject(body);
+    await eventually(async () =>
+      expect(await object.progress(id, WITHOUT_WAITING)).toBeUndefined(),
+    );
+  }
+
   it.each(WRITES_OF_TWO_IMAGES)(
     "leaves nothing in KV if it comes during write %i of the copy",
     async (number) => {
-      const body = { ...newBody(), n: 2, response_format: "url" };
-      const object = await sharedObject(body);
-      const gate = gatedKv(number);
-      await changeEnvironment(object, { CACHE: gate.kv });
-      const id = await idOf(await post(body));
-      await eventually(() => expect(gate.begun).toHaveLength(number + 1));
+      const { body, gate, id } = await duringWrite(number);
       const removal = remove(id);
-      await eventually(async () =>
-        expect(await object.progress(id, WITHOUT_WAITING)).toBeUndefined(),
-      );
+      await untilDeleted(body, id);
       gate.open();
       expect((await removal).status).toBe(204);
       await eventually(async () => expect(await namesInKv()).toEqual([]));
@@ -70,6 +82,62 @@ describe("the deletion of a generation", () => {
       expect(await namesInKv()).toEqual([]);
       passKvTime(60);
       expect((await fetchWorker(`${PATH}/${id}`)).status).toBe(404);
+    },
+  );
+
+  it.each(WRITES_OF_TWO_IMAGES)(
+    "leaves nothing in KV if it comes during write %i of the copy, which fails",
+    async (number) => {
+      const { body, gate, id } = await duringWrite(number);
+      const removal = remove(id);
+      await untilDeleted(body, id);
+      gate.fail();
+      expect((await removal).status).toBe(204);
+      await passTime(1);
+      await eventually(async () => expect(await namesInKv()).toEqual([]));
+      expect((await post(body)).status).toBe(200);
+      await copied();
+    },
+  );
+
+  it.each(WRITES_OF_TWO_IMAGES)(
+    "leaves nothing in KV if it comes during write %i of the copy, which happens after its time limit",
+    async (number) => {
+      shortenLimits();
+      const { body, gate, id } = await duringWrite(number);
+      expect((await remove(id)).status).toBe(204);
+      const object = await sharedObject(body);
+      await eventually(async () => {
+        const purged = await runInDurableObject(object, (_, { storage }) => [
+          ...storage.kv.list<Tombstone>({ prefix: "deleted/" }),
+        ]);
+        expect(purged.map(([, { isLast }]) => isLast)).toEqual([true]);
+      });
+      expect(await namesInKv()).toEqual([]);
+      passKvTime(2);
+      gate.open();
+      await eventually(async () => expect(await namesInKv()).toHaveLength(1));
+      await passTime(10 * 60);
+      expect(await namesInKv()).toEqual([]);
+    },
+  );
+
+  it.each(WRITES_OF_TWO_IMAGES)(
+    "leaves the image of the next request if it comes during write %i of the copy",
+    async (number) => {
+      const { body, gate, id } = await duringWrite(number);
+      const removal = remove(id);
+      await untilDeleted(body, id);
+      const next = post(body);
+      gate.open();
+      expect((await removal).status).toBe(204);
+      const nextId = await idOf(await next);
+      await copied();
+      await passTime(10 * 60);
+      const names = await namesInKv();
+      expect(names.filter((name) => name.includes(id))).toEqual([]);
+      expect(names).toContain(`generation/${nextId}`);
+      expect(await upstreamCalls(body.prompt)).toBe(2);
     },
   );
 

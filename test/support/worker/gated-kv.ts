@@ -7,6 +7,8 @@ export interface GatedKv {
   begun: string[];
   /** Lets the writes through that have begun, and all later ones. */
   open(): void;
+  /** Fails the writes that have begun. Lets all later ones through. */
+  fail(): void;
 }
 
 /**
@@ -18,15 +20,20 @@ export interface GatedKv {
 export function gatedKv(number: number): GatedKv {
   const kv = kvAt(OBJECTS);
   const begun: string[] = [];
-  const { promise: opened, resolve: open } = Promise.withResolvers<void>();
+  const { promise: opened, resolve: open, reject } = Promise.withResolvers<void>();
+  let isOpen = false;
   const put = async (key: string, value: ArrayBuffer, options: KVNamespacePutOptions) => {
     begun.push(key);
-    if (begun.length > number) await opened;
+    if (begun.length > number && !isOpen) await opened;
     await kv.put(key, value, options);
   };
   return {
     begun,
     open,
+    fail() {
+      isOpen = true;
+      reject(new Error("KV is down"));
+    },
     kv: new Proxy(kv, {
       get: (target, name) => (name === "put" ? put : Reflect.get(target, name)),
     }),
