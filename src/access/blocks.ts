@@ -1,4 +1,7 @@
+import type { Retention } from "./retention.ts";
 import type { Tables } from "./tables.ts";
+
+export const BLOCK_RETENTION: Retention = { table: "block", column: "day", seconds: 0 };
 
 /** Stores how many generations of an account moderation blocked: one row `{day, count}` for each UTC day. */
 export class Blocks {

@@ -1,10 +1,11 @@
 import { DurableObject } from "cloudflare:workers";
 import type { MicroDollars, ReportedTokens, TokenBound } from "../contract/pricing.ts";
-import { dayOf, nowSeconds } from "../lib/clock.ts";
-import { deleteExpired, firstDay, nextExpiry, RETENTION_SECONDS } from "./expiry.ts";
+import { dayOf, nowSeconds, YEAR_SECONDS } from "../lib/clock.ts";
+import { deleteExpiredOfAccount, nextExpiryOfAccount } from "./expiry.ts";
 import { LearnedTokens, type LearnedRow } from "./learned-tokens.ts";
 import { Ledger, RELEASED_SECONDS, type Limits, type Release, type Reserved } from "./ledger.ts";
 import { ENDED_SECONDS, JOB_RETENTION_SECONDS, OpenJobs, type JobClaim } from "./open-jobs.ts";
+import { firstDay, RETENTION_SECONDS } from "./retention.ts";
 import { Tables } from "./tables.ts";
 import { UncertainCharges, type ListedCharge } from "./uncertain.ts";
 import { UsageTable, type UsageRow, type UsageWrite } from "./usage.ts";
@@ -14,6 +15,9 @@ const ALARM_PAUSE_SECONDS = 10 * 60;
 
 /** The pause if one alarm cannot delete everything. */
 const MORE_PAUSE_SECONDS = 1;
+
+/** The longest pause: the platform cannot represent every time at which a token may expire. */
+const LONGEST_PAUSE_SECONDS = YEAR_SECONDS;
 
 /**
  * One account: of the gateway, which also stores the usage that costs, of a caller, or of a token. Or one of
@@ -67,13 +71,13 @@ export class Budget extends DurableObject<object> {
    * @param reported the tokens to remember for later reservations
    * @param uncertainIn the ids of the other accounts, if the outcome of the generation is unknown
    */
-  settle(
+  async settle(
     id: string,
     amount: MicroDollars,
     usage?: UsageRow,
     reported?: ReportedTokens,
     uncertainIn?: readonly string[],
-  ): void {
+  ): Promise<void> {
     const now = nowSeconds();
     const day = this.#ledger.settle(id, amount, now);
     if (day === undefined) return;
@@ -84,6 +88,8 @@ export class Budget extends DurableObject<object> {
       }
     }
     if (reported !== undefined) this.#learned.add({ ...reported, day: dayOf(now) });
+    // Version 0.1.0 reserved without an alarm.
+    await this.#wakeBy(now + RETENTION_SECONDS);
   }
 
   /** Returns the remembered tokens of the days in retention. */
@@ -172,19 +178,14 @@ export class Budget extends DurableObject<object> {
   override async alarm(): Promise<void> {
     this.#alarmSeconds = Number.POSITIVE_INFINITY;
     const now = nowSeconds();
-    const first = firstDay(now);
-    this.#usage.deleteBefore(first);
-    this.#learned.deleteBefore(first);
-    this.#uncertain.deleteBefore(first);
-    this.#openJobs.deleteExpired(now);
-    if (deleteExpired(this.#tables, now)) {
+    if (deleteExpiredOfAccount(this.#tables, now)) {
       await this.#wakeBy(now + MORE_PAUSE_SECONDS);
     } else if (this.#tables.areEmpty()) {
       await this.ctx.storage.deleteAll();
       this.#tables.reset();
     } else {
-      const next = Math.min(nextExpiry(this.#tables), this.#openJobs.nextExpiry());
-      if (Number.isFinite(next)) await this.#wakeBy(Math.max(next, now + ALARM_PAUSE_SECONDS));
+      const next = Math.max(nextExpiryOfAccount(this.#tables), now + ALARM_PAUSE_SECONDS);
+      await this.#wakeBy(Math.min(next, now + LONGEST_PAUSE_SECONDS));
     }
   }
 

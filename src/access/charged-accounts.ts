@@ -17,7 +17,15 @@ export interface ChargedAccounts {
   /** The name of the caller's daily account: its subject, or its network if it has no subject. */
   account: string;
   /** The token's own budget for its lifetime; `undefined` without one. */
-  token: { jti: string; budget: MicroDollars } | undefined;
+  token: BudgetedToken | undefined;
+}
+
+/** A token with a budget of its own. */
+interface BudgetedToken {
+  jti: string;
+  budget: MicroDollars;
+  /** When the token expires, Unix seconds. Absent in what earlier versions stored. */
+  exp?: number | undefined;
 }
 
 /** One of these accounts. */
@@ -75,7 +83,12 @@ export function accountsOf(
     accounts.push({
       name: `token/${token.jti}`,
       kind: "token",
-      limits: { budget: token.budget, window: "life", maxOpen: UNLIMITED },
+      limits: {
+        budget: token.budget,
+        window: "life",
+        maxOpen: UNLIMITED,
+        expires: token.exp,
+      },
       variable: "budget_usd",
     });
   }

@@ -1,8 +1,16 @@
 import type { ReportedTokens } from "../contract/pricing.ts";
+import { RETENTION_SECONDS, type Retention } from "./retention.ts";
 import type { Tables } from "./tables.ts";
 
 /** Bounds the table, because clients may request many sizes. The row with the oldest report is replaced. */
 const MAX_ROWS = 500;
+
+export const LEARNED_RETENTION: Retention = {
+  table: "learned",
+  column: "day",
+  seconds: RETENTION_SECONDS,
+  index: "learned_day",
+};
 
 /** The most output tokens of an image on one day, for some requested parameters. */
 export interface LearnedRow extends ReportedTokens {
@@ -27,9 +35,11 @@ export class LearnedTokens {
       "learned",
       `CREATE TABLE learned (
          row TEXT NOT NULL, day TEXT NOT NULL, tokens INTEGER NOT NULL, PRIMARY KEY (row, day)
-       )`,
+       );
+       CREATE INDEX learned_day ON learned (day);`,
     );
-    const written = this.#tables.write(
+    const isNew = this.#rows("row = ?", row).length === 0;
+    this.#tables.write(
       "learned",
       `INSERT INTO learned (row, day, tokens) VALUES (?, ?, ?)
          ON CONFLICT (row, day) DO UPDATE SET tokens = excluded.tokens
@@ -38,13 +48,17 @@ export class LearnedTokens {
       day,
       tokens,
     );
-    if (written === 0) return;
-    this.#tables.write(
+    if (isNew) this.#deleteOldest();
+  }
+
+  #deleteOldest(): void {
+    const oldest = this.#tables.rows<{ row: string }>(
       "learned",
-      `DELETE FROM learned WHERE row NOT IN
-         (SELECT row FROM learned GROUP BY row ORDER BY MAX(day) DESC, MAX(rowid) DESC LIMIT ?)`,
+      `SELECT row FROM learned GROUP BY row
+         ORDER BY MAX(day) DESC, MAX(rowid) DESC LIMIT -1 OFFSET ?`,
       MAX_ROWS,
     );
+    for (const { row } of oldest) this.#tables.deleteRows("learned", "row = ?", row);
   }
 
   /** Returns the most tokens of an image since a day, for the requested parameters; 0 without a report. */
@@ -55,10 +69,6 @@ export class LearnedTokens {
   /** Returns the most tokens since a day, for all requested parameters. */
   since(day: string): LearnedRow[] {
     return this.#rows("day >= ?", day);
-  }
-
-  deleteBefore(day: string): void {
-    this.#tables.write("learned", "DELETE FROM learned WHERE day < ?", day);
   }
 
   deleteAll(): void {

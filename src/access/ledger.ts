@@ -2,9 +2,7 @@ import type { MicroDollars } from "../contract/pricing.ts";
 import { dayOf } from "../lib/clock.ts";
 import { Blocks } from "./blocks.ts";
 import type { Tables } from "./tables.ts";
-
-/** The retention of entries and usage, in days. */
-export const RETENTION_DAYS = 31;
+import { LIFE, Totals } from "./totals.ts";
 
 /** The retention of a released id: a call that arrives late must not reserve it again. */
 export const RELEASED_SECONDS = 60 * 60;
@@ -30,6 +28,8 @@ export interface Limits {
   maxPerMinute?: number;
   /** The largest number of moderation blocks on a UTC day; unlimited if absent. */
   maxBlocks?: number;
+  /** When a lifetime ends, Unix seconds; `undefined` if unknown. */
+  expires?: number | undefined;
 }
 
 /**
@@ -75,15 +75,16 @@ export interface Release {
  * | table | rows |
  * | --- | --- |
  * | `entry` | one for each reservation: `{id, day, amount, state, at, closed}`, times in Unix seconds. Rows of version 0.1.0 have no `closed` |
- * | `total` | the spent and reserved amount of a window: `{day, amount}`; `day` is `life` for a lifetime |
  */
 export class Ledger {
   readonly #tables: Tables;
   readonly #blocks: Blocks;
+  readonly #totals: Totals;
 
   constructor(tables: Tables) {
     this.#tables = tables;
     this.#blocks = new Blocks(tables);
+    this.#totals = new Totals(tables);
   }
 
   /**
@@ -95,11 +96,12 @@ export class Ledger {
   reserve(id: string, amount: MicroDollars, limits: Limits, nowSeconds: number): Reserved {
     const known = this.#entry(id);
     if (known !== undefined) return this.#raise(id, known, amount, limits.budget, nowSeconds);
-    const day = limits.window === "life" ? "life" : (limits.day ?? dayOf(nowSeconds));
+    const day = limits.window === "life" ? LIFE : (limits.day ?? dayOf(nowSeconds));
     const refusal = this.#refusal(amount, day, limits, nowSeconds);
     if (refusal !== undefined) return refusal;
     this.#insert(id, { day, amount, state: "open" }, nowSeconds);
-    this.#add(day, amount);
+    this.#totals.add(day, amount);
+    if (day === LIFE) this.#totals.extendLife(limits.expires, nowSeconds);
     return "reserved";
   }
 
@@ -131,7 +133,7 @@ export class Ledger {
     const refusal = this.#coverage({ id, ...entry }, amount, budget, nowSeconds);
     if (refusal !== undefined) return refusal;
     this.#tables.write("entry", "UPDATE entry SET amount = ? WHERE id = ?", amount, id);
-    this.#add(entry.day, growth);
+    this.#totals.add(entry.day, growth);
     return "reserved";
   }
 
@@ -213,8 +215,7 @@ export class Ledger {
 
   /** Returns the spent and reserved amount of a window: a UTC day (YYYY-MM-DD), or `life`. */
   spent(day: string): MicroDollars {
-    const query = "SELECT amount FROM total WHERE day = ?";
-    return this.#tables.rows<{ amount: number }>("total", query, day)[0]?.amount ?? 0;
+    return this.#totals.amount(day);
   }
 
   #entry(id: string): Entry | undefined {
@@ -248,7 +249,7 @@ export class Ledger {
     at: number,
     closed: number | null = null,
   ): void {
-    this.#createTables();
+    this.#createTable();
     this.#tables.write(
       "entry",
       "INSERT INTO entry (id, day, amount, state, at, closed) VALUES (?, ?, ?, ?, ?, ?)",
@@ -268,32 +269,21 @@ export class Ledger {
     amount: MicroDollars,
     nowSeconds: number,
   ): void {
-    this.#createTables();
+    this.#createTable();
     const statement = "UPDATE entry SET state = ?, amount = ?, closed = ? WHERE id = ?";
     this.#tables.write("entry", statement, state, amount, nowSeconds, id);
-    this.#add(day, amount - before);
+    this.#totals.add(day, amount - before);
   }
 
-  #add(day: string, amount: MicroDollars): void {
-    this.#tables.write(
-      "total",
-      `INSERT INTO total (day, amount) VALUES (?, ?)
-         ON CONFLICT (day) DO UPDATE SET amount = amount + excluded.amount`,
-      day,
-      amount,
-    );
-  }
-
-  /** Creates the tables, or adds the column that version 0.1.0 does not have. */
-  #createTables(): void {
+  /** Creates the table, or adds the column that version 0.1.0 does not have. */
+  #createTable(): void {
     this.#tables.create(
       "entry",
       `CREATE TABLE entry (
          id TEXT PRIMARY KEY, day TEXT NOT NULL, amount INTEGER NOT NULL,
          state TEXT NOT NULL, at INTEGER NOT NULL, closed INTEGER
        );
-       CREATE INDEX entry_state ON entry (state, at);
-       CREATE TABLE total (day TEXT PRIMARY KEY, amount INTEGER NOT NULL);`,
+       CREATE INDEX entry_state ON entry (state, at);`,
     );
     this.#tables.addColumn(...CLOSED);
   }

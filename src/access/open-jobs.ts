@@ -1,4 +1,5 @@
 import { DAY_SECONDS } from "../lib/clock.ts";
+import { deleteExpired, type Retention } from "./retention.ts";
 import type { Tables } from "./tables.ts";
 
 /** The retention of a job: a submission without any news for this long has been deleted. */
@@ -7,8 +8,10 @@ export const JOB_RETENTION_SECONDS = 7 * DAY_SECONDS;
 /** How long an ended submission stays known, so that a repetition at the same time claims nothing. */
 export const ENDED_SECONDS = 60 * 60;
 
-/** Bounds one deletion. */
-const MAX_DELETED = 100;
+export const JOB_RETENTIONS: readonly Retention[] = [
+  { table: "open_jobs", column: "at", seconds: ENDED_SECONDS, rows: "open = 0" },
+  { table: "open_jobs", column: "at", seconds: JOB_RETENTION_SECONDS, rows: "open > 0" },
+];
 
 /** The result of a claim. */
 export type JobClaim =
@@ -40,7 +43,7 @@ export class OpenJobs {
    * @param now Unix seconds
    */
   claim(submission: string, jobs: number, limit: number, now: number): JobClaim {
-    this.deleteExpired(now);
+    deleteExpired(this.#tables, JOB_RETENTIONS, now);
     if (this.#isKnown(submission)) return "known";
     if (this.#openSince(now - JOB_RETENTION_SECONDS) + jobs > limit) return "refused";
     this.#tables.create(
@@ -71,29 +74,6 @@ export class OpenJobs {
     );
   }
 
-  /** Deletes expired submissions, a bounded number. */
-  deleteExpired(now: number): void {
-    for (const { condition, seconds } of EXPIRIES) {
-      this.#tables.write(
-        "open_jobs",
-        `DELETE FROM open_jobs WHERE rowid IN
-           (SELECT rowid FROM open_jobs WHERE ${condition} AND at <= ? ORDER BY at LIMIT ?)`,
-        now - seconds,
-        MAX_DELETED,
-      );
-    }
-  }
-
-  /** Returns when the next submission expires, Unix seconds; infinite if there is none. */
-  nextExpiry(): number {
-    const times = EXPIRIES.map(({ condition, seconds }) => {
-      const query = `SELECT MIN(at) AS at FROM open_jobs WHERE ${condition}`;
-      const [oldest] = this.#tables.rows<{ at: number | null }>("open_jobs", query);
-      return (oldest?.at ?? Number.POSITIVE_INFINITY) + seconds;
-    });
-    return Math.min(...times);
-  }
-
   #isKnown(submission: string): boolean {
     const query = "SELECT 1 FROM open_jobs WHERE submission = ?";
     return this.#tables.rows("open_jobs", query, submission).length > 0;
@@ -108,8 +88,3 @@ export class OpenJobs {
     return sum?.open ?? 0;
   }
 }
-
-const EXPIRIES = [
-  { condition: "open = 0", seconds: ENDED_SECONDS },
-  { condition: "open > 0", seconds: JOB_RETENTION_SECONDS },
-];

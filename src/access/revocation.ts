@@ -4,62 +4,98 @@ import { nowSeconds } from "../lib/clock.ts";
 import { objectClient, type ObjectClient } from "../lib/object-client.ts";
 import { sha256 } from "../lib/sha256.ts";
 import type { TokenIdentity } from "./caller.ts";
+import { deleteExpired, nextExpiry, type Retention } from "./retention.ts";
+import { Tables } from "./tables.ts";
 import { TOKEN_MAX_SECONDS } from "./token.ts";
 
 /** The tokens that a revocation covers: one, or all that were issued to a subject so far. */
 export type Revoked = { jti: string } | { sub: string };
 
-/** Bounds the rows that one revocation deletes. */
-const MAX_DELETED = 100;
+/** The retention of a revocation: every token that it covers has expired then. */
+export const REVOCATION_RETENTIONS: readonly Retention[] = [
+  { table: "revoked", column: "at", seconds: TOKEN_MAX_SECONDS },
+];
+
+/** The pause if one alarm cannot delete everything. */
+const MORE_PAUSE_SECONDS = 1;
 
 /**
- * Stores some of the revocations of a gateway. A row is deleted by a later revocation when every token
- * that it revokes has expired.
+ * Stores some of the revocations of a gateway. An object that is only read stores nothing. Its alarm deletes
+ * expired rows, and the whole object once it has no rows.
  *
  * | table | rows |
  * | --- | --- |
  * | `revoked` | `{kind, name, at}`: `jti` or `sub`, its value, and the time of revocation (Unix seconds) |
  */
 export class Revocations extends DurableObject<object> {
-  constructor(state: DurableObjectState, env: object) {
-    super(state, env);
-    state.storage.sql.exec(`
-      CREATE TABLE IF NOT EXISTS revoked (
-        kind TEXT NOT NULL, name TEXT NOT NULL, at INTEGER NOT NULL, PRIMARY KEY (kind, name)
-      );
-      CREATE INDEX IF NOT EXISTS revoked_at ON revoked (at);
-    `);
-  }
+  readonly #tables = new Tables(this.ctx.storage.sql);
+  /** True once this instance has made sure that an alarm is set. */
+  #hasAlarm = false;
 
-  revoke(revoked: Revoked): void {
-    const { sql } = this.ctx.storage;
+  /** Stores a revocation; idempotent. */
+  async revoke(revoked: Revoked): Promise<void> {
     const [kind, name] = "jti" in revoked ? ["jti", revoked.jti] : ["sub", revoked.sub];
-    const now = nowSeconds();
-    sql.exec("INSERT OR REPLACE INTO revoked (kind, name, at) VALUES (?, ?, ?)", kind, name, now);
-    sql.exec(
-      `DELETE FROM revoked WHERE rowid IN
-         (SELECT rowid FROM revoked WHERE at < ? ORDER BY at LIMIT ?)`,
-      now - TOKEN_MAX_SECONDS,
-      MAX_DELETED,
+    this.#tables.create(
+      "revoked",
+      `CREATE TABLE revoked (
+         kind TEXT NOT NULL, name TEXT NOT NULL, at INTEGER NOT NULL, PRIMARY KEY (kind, name)
+       );
+       CREATE INDEX revoked_at ON revoked (at);`,
     );
+    this.#tables.write(
+      "revoked",
+      "INSERT OR REPLACE INTO revoked (kind, name, at) VALUES (?, ?, ?)",
+      kind,
+      name,
+      nowSeconds(),
+    );
+    await this.#requireAlarm();
   }
 
   /**
    * Returns true if a token was revoked. The revocation of a subject covers the tokens that were issued
    * before it or in the same second.
    */
-  isRevoked(jti: string, sub: string, iat: number): boolean {
-    return (
-      this.ctx.storage.sql
-        .exec(
-          `SELECT 1 FROM revoked
-             WHERE (kind = 'jti' AND name = ?) OR (kind = 'sub' AND name = ? AND at >= ?)`,
-          jti,
-          sub,
-          iat,
-        )
-        .toArray().length > 0
+  async isRevoked(jti: string, sub: string, iat: number): Promise<boolean> {
+    // Version 0.1.0 stored its revocations without an alarm.
+    if (this.#tables.has("revoked")) await this.#requireAlarm();
+    const rows = this.#tables.rows(
+      "revoked",
+      `SELECT 1 FROM revoked
+         WHERE (kind = 'jti' AND name = ?) OR (kind = 'sub' AND name = ? AND at >= ?)`,
+      jti,
+      sub,
+      iat,
     );
+    return rows.length > 0;
+  }
+
+  /** Deletes what has expired. */
+  override async alarm(): Promise<void> {
+    this.#hasAlarm = false;
+    const now = nowSeconds();
+    if (deleteExpired(this.#tables, REVOCATION_RETENTIONS, now)) {
+      await this.#setAlarm(now + MORE_PAUSE_SECONDS);
+    } else if (this.#tables.areEmpty()) {
+      await this.ctx.storage.deleteAll();
+      this.#tables.reset();
+    } else {
+      await this.#requireAlarm();
+    }
+  }
+
+  /** Sets the alarm for the first expiry, unless it is set. An object without rows is deleted at once. */
+  async #requireAlarm(): Promise<void> {
+    if (this.#hasAlarm) return;
+    this.#hasAlarm = true;
+    if ((await this.ctx.storage.getAlarm()) !== null) return;
+    const expiry = nextExpiry(this.#tables, REVOCATION_RETENTIONS);
+    await this.#setAlarm(Number.isFinite(expiry) ? expiry : nowSeconds());
+  }
+
+  async #setAlarm(seconds: number): Promise<void> {
+    this.#hasAlarm = true;
+    await this.ctx.storage.setAlarm(seconds * 1000);
   }
 }
 

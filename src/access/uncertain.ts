@@ -1,4 +1,5 @@
 import type { MicroDollars } from "../contract/pricing.ts";
+import { RETENTION_SECONDS, type Retention } from "./retention.ts";
 import type { Tables } from "./tables.ts";
 import type { UsageRow } from "./usage.ts";
 
@@ -23,6 +24,12 @@ export interface ListedCharge extends Pick<UncertainCharge, "id" | "accounts"> {
 
 /** Bounds the table. The oldest charge then stays in the usage, and cannot be released any more. */
 const MAX_ROWS = 10_000;
+
+export const UNCERTAIN_RETENTION: Retention = {
+  table: "uncertain",
+  column: "day",
+  seconds: RETENTION_SECONDS,
+};
 
 /** Bounds one list: the accounts of a charge are called for each. */
 const MAX_LISTED = 100;
@@ -65,9 +72,9 @@ export class UncertainCharges {
       model,
       accounts.join(","),
     );
-    this.#tables.write(
+    this.#tables.deleteRows(
       "uncertain",
-      "DELETE FROM uncertain WHERE position <= (SELECT MAX(position) FROM uncertain) - ?",
+      "position <= (SELECT MAX(position) FROM uncertain) - ?",
       MAX_ROWS,
     );
   }
@@ -99,8 +106,7 @@ export class UncertainCharges {
       "SELECT * FROM uncertain WHERE id = ?",
       id,
     );
-    if (row !== undefined)
-      this.#tables.write("uncertain", "DELETE FROM uncertain WHERE id = ?", id);
+    if (row !== undefined) this.#tables.deleteRows("uncertain", "id = ?", id);
     return row;
   }
 
@@ -121,9 +127,5 @@ export class UncertainCharges {
       const amount = uncertain.get(nameOf(row));
       return amount === undefined ? row : { ...row, uncertain: amount };
     });
-  }
-
-  deleteBefore(day: string): void {
-    this.#tables.write("uncertain", "DELETE FROM uncertain WHERE day < ?", day);
   }
 }

@@ -1,4 +1,5 @@
 import type { MicroDollars } from "../contract/pricing.ts";
+import { RETENTION_SECONDS, type Retention } from "./retention.ts";
 import type { Tables } from "./tables.ts";
 
 /** The usage of one model by one caller on one day. */
@@ -26,6 +27,12 @@ type StoredRow = Record<string, SqlStorageValue> & Omit<UsageRow, "uncertain">;
 
 /** Bounds the table, because tokens may have many subjects. Later callers of a day share one name. */
 const MAX_ROWS_A_DAY = 2000;
+
+export const USAGE_RETENTIONS: readonly Retention[] = [
+  { table: "usage", column: "day", seconds: RETENTION_SECONDS },
+  // The senders that have written nothing since.
+  { table: "usage_write", column: "day", seconds: RETENTION_SECONDS, index: "usage_write_day" },
+];
 
 /** The name that callers, and then models, share when there are too many of them. */
 const OTHERS = "others";
@@ -122,7 +129,8 @@ export class UsageTable {
       "usage_write",
       `CREATE TABLE usage_write (
          sender TEXT PRIMARY KEY, number INTEGER NOT NULL, day TEXT NOT NULL
-       )`,
+       );
+       CREATE INDEX usage_write_day ON usage_write (day);`,
     );
     const rowsWritten = this.#tables.write(
       "usage_write",
@@ -184,12 +192,6 @@ export class UsageTable {
       "SELECT * FROM usage WHERE day >= ? ORDER BY day DESC, spent DESC, caller, model",
       day,
     );
-  }
-
-  /** Deletes the rows before a day, and the senders that have written nothing since. */
-  deleteBefore(day: string): void {
-    this.#tables.write("usage", "DELETE FROM usage WHERE day < ?", day);
-    this.#tables.write("usage_write", "DELETE FROM usage_write WHERE day < ?", day);
   }
 
   #rowsBeside({ day, caller, model }: UsageRow): number {

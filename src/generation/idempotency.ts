@@ -37,7 +37,7 @@ export class IdempotencyKey extends DurableObject<object> {
         [undefined, replaces, claim.generationId].includes(held.generationId));
     if (!isFree) return held;
     await this.ctx.storage.put<StoredClaim>("claim", claim);
-    await this.ctx.storage.setAlarm(Date.now() + IDEMPOTENCY_SECONDS * 1000);
+    await this.#expireLater();
     return claim;
   }
 
@@ -52,7 +52,6 @@ export class IdempotencyKey extends DurableObject<object> {
     const held = await this.read();
     if (held !== undefined) return held;
     await this.bind(requestKey, undefined, fingerprint);
-    await this.ctx.storage.setAlarm(Date.now() + IDEMPOTENCY_SECONDS * 1000);
     return { requestKey, fingerprint };
   }
 
@@ -64,10 +63,16 @@ export class IdempotencyKey extends DurableObject<object> {
   ): Promise<void> {
     const bound = generationId === undefined ? {} : { generationId };
     await this.ctx.storage.put<StoredClaim>("claim", { requestKey, ...bound, fingerprint });
+    // The claim may have expired before its generation has started.
+    if ((await this.ctx.storage.getAlarm()) === null) await this.#expireLater();
   }
 
   override alarm(): Promise<void> {
     return this.#clear();
+  }
+
+  async #expireLater(): Promise<void> {
+    await this.ctx.storage.setAlarm(Date.now() + IDEMPOTENCY_SECONDS * 1000);
   }
 
   async #clear(): Promise<void> {

@@ -77,7 +77,7 @@ export function networkOfClient(c: Context<AppEnv>): string {
 }
 
 function subjectOf(token: TokenClaims, c: Context<AppEnv>): AuthenticatedCaller {
-  const { sub, jti, budget_usd: usd } = token;
+  const { sub, jti, exp, budget_usd: usd } = token;
   // A visitor can pass the Turnstile widget any number of times, so its network is limited.
   const isVisitor = sub === TURNSTILE_SUBJECT;
   const network = networkAccount(c);
@@ -88,7 +88,8 @@ function subjectOf(token: TokenClaims, c: Context<AppEnv>): AuthenticatedCaller 
     payer: {
       caller: sub,
       account: isVisitor ? network : `subject/${sub}`,
-      token: usd === undefined ? undefined : { jti, budget: Math.round(usd * MICRO_PER_DOLLAR) },
+      token:
+        usd === undefined ? undefined : { jti, budget: Math.round(usd * MICRO_PER_DOLLAR), exp },
     },
     token,
   };

@@ -17,11 +17,11 @@ import {
   network,
   runAlarm,
   statesOf,
-  storesAnything,
   subject,
   WEBHOOK,
   withTables,
 } from "../support/worker/accounts.ts";
+import { storesAnything } from "../support/worker/object-storage.ts";
 import { quietAndFresh } from "../support/worker/fresh-state.ts";
 import { setClockAhead, setClockToNoon } from "../support/worker/pass-time.ts";
 import { bindings, testConfig } from "../support/worker/harness.ts";

@@ -1,9 +1,15 @@
-import { listDurableObjectIds, runInDurableObject } from "cloudflare:test";
+import {
+  evictDurableObject,
+  listDurableObjectIds,
+  runDurableObjectAlarm,
+  runInDurableObject,
+} from "cloudflare:test";
 import { describe, expect, it, vi } from "vitest";
 import { isRevoked, Revocations, revoke } from "../../src/access/revocation.ts";
 import { TOKEN_MAX_SECONDS } from "../../src/access/token.ts";
 import { DAY_SECONDS, nowSeconds } from "../../src/lib/clock.ts";
 import { newBody } from "../support/bodies.ts";
+import { eventually } from "../support/eventually.ts";
 import { TOKEN_SECRET } from "../support/vars.ts";
 import { quietAndFresh } from "../support/worker/fresh-state.ts";
 import {
@@ -14,6 +20,7 @@ import {
   testConfig,
   upstreamCalls,
 } from "../support/worker/harness.ts";
+import { storesAnything, storingObjects } from "../support/worker/object-storage.ts";
 import { setClockAhead } from "../support/worker/pass-time.ts";
 import { newToken } from "../support/worker/token.ts";
 
@@ -109,7 +116,7 @@ describe("a token", () => {
       vi.spyOn(Revocations.prototype, "isRevoked").mockImplementation(function (this: Revocations) {
         if (!asked.includes(this)) asked.push(this);
         if (asked.indexOf(this) === failing - 1) throw new Error("the object is unreachable");
-        return false;
+        return Promise.resolve(false);
       });
       const env = environment({ ACCESS: "token", TOKEN_SECRET });
       const body = newBody();
@@ -120,25 +127,92 @@ describe("a token", () => {
   );
 });
 
+/** Stores revocations as version 0.1.0 does: without an alarm. */
+async function storeOlder(
+  object: DurableObjectStub<Revocations>,
+  rows: readonly (readonly [kind: string, name: string, at: number])[],
+): Promise<void> {
+  await runInDurableObject(object, (_, { storage }) => {
+    storage.sql.exec(`
+      CREATE TABLE IF NOT EXISTS revoked (
+        kind TEXT NOT NULL, name TEXT NOT NULL, at INTEGER NOT NULL, PRIMARY KEY (kind, name)
+      );
+      CREATE INDEX IF NOT EXISTS revoked_at ON revoked (at);
+    `);
+    for (const row of rows) {
+      storage.sql.exec("INSERT INTO revoked (kind, name, at) VALUES (?, ?, ?)", ...row);
+    }
+  });
+  await evictDurableObject(object);
+}
+
 describe("an object with revocations", () => {
-  it("deletes those whose tokens have expired, at most 100 with each revocation", async () => {
+  it("stores nothing while it is only asked", async () => {
+    for (let index = 0; index < 20; index += 1) {
+      expect(await isRevoked(config, newIdentity())).toBe(false);
+    }
+    expect(await storingObjects(bindings().REVOCATIONS)).toEqual([]);
+  });
+
+  it("is deleted by its alarm when the tokens of its revocations have expired, and not before", async () => {
+    const token = newIdentity();
+    await revoke(config, { jti: token.jti });
+    setClockAhead(DAY_SECONDS);
+    await revoke(config, { sub: token.sub });
+    const alarms = async () => {
+      const objects = bindings().REVOCATIONS;
+      for (const id of await listDurableObjectIds(objects)) {
+        await runDurableObjectAlarm(objects.get(id));
+      }
+      return (await storingObjects(objects)).length;
+    };
+    setClockAhead(TOKEN_MAX_SECONDS - DAY_SECONDS - 60);
+    expect(await alarms()).toBe(2);
+    expect(await isRevoked(config, token)).toBe(true);
+    setClockAhead(120);
+    expect(await alarms()).toBe(1);
+    expect(await isRevoked(config, token)).toBe(true);
+    setClockAhead(DAY_SECONDS);
+    expect(await alarms()).toBe(0);
+    // And it can be used again.
+    await revoke(config, { jti: token.jti });
+    expect(await isRevoked(config, token)).toBe(true);
+  });
+
+  it("deletes thousands that have expired some at a time, and keeps the valid one", async () => {
     const object = objectNamed("revocations/00");
     const now = nowSeconds();
-    const left = await runInDurableObject(object, (instance: Revocations, state) => {
-      const { sql } = state.storage;
-      const add = (name: string, at: number) =>
-        sql.exec("INSERT INTO revoked (kind, name, at) VALUES ('jti', ?, ?)", name, at);
-      for (let index = 0; index < 150; index += 1) {
-        add(`expired ${index}`, now - TOKEN_MAX_SECONDS - DAY_SECONDS);
-      }
-      add("valid", now - TOKEN_MAX_SECONDS + DAY_SECONDS);
-      return ["first", "second"].map((jti) => {
-        instance.revoke({ jti });
-        return rowsOf(state);
-      });
-    });
-    // The valid one and the first, with 50 expired ones, then with the second alone.
-    expect(left).toEqual([52, 3]);
+    const expired = Array.from(
+      { length: 3000 },
+      (_, index) => ["jti", `expired ${index}`, now - TOKEN_MAX_SECONDS - index] as const,
+    );
+    const valid = ["jti", "valid", now - TOKEN_MAX_SECONDS + DAY_SECONDS] as const;
+    await storeOlder(object, [...expired, valid]);
+    const left: number[] = [];
+    for (let run = 0; run < 6; run += 1) {
+      await runInDurableObject(object, (instance) => instance.alarm());
+      left.push(await runInDurableObject(object, (_, state) => rowsOf(state)));
+    }
+    expect(left[0]).toBeGreaterThan(1000);
+    expect(left.at(-1)).toBe(1);
     expect(await object.isRevoked("valid", "a", 0)).toBe(true);
+  });
+
+  it("of version 0.1.0, which set no alarm, is read and cleaned up once it is asked", async () => {
+    const object = objectNamed("revocations");
+    await storeOlder(object, [["sub", "ann", nowSeconds()]]);
+    expect(await object.isRevoked("a", "ann", nowSeconds())).toBe(true);
+    expect(await object.isRevoked("a", "ann", nowSeconds() + 1)).toBe(false);
+    expect(await object.isRevoked("a", "bob", 0)).toBe(false);
+    setClockAhead(TOKEN_MAX_SECONDS + 1);
+    expect(await runDurableObjectAlarm(object)).toBe(true);
+    expect(await storesAnything(object)).toBe(false);
+  });
+
+  it("with an empty table, which an earlier version created, is deleted once it is asked", async () => {
+    const object = objectNamed("revocations/01");
+    await storeOlder(object, []);
+    expect(await object.isRevoked("a", "ann", 0)).toBe(false);
+    await eventually(async () => expect(await storesAnything(object)).toBe(false));
   });
 });

@@ -1,4 +1,4 @@
-import { runDurableObjectAlarm, runInDurableObject } from "cloudflare:test";
+import { listDurableObjectIds, runDurableObjectAlarm, runInDurableObject } from "cloudflare:test";
 import type { ChargedAccounts } from "../../../src/access/accounts.ts";
 import type { Budget } from "../../../src/access/budget.ts";
 import { Ledger } from "../../../src/access/ledger.ts";
@@ -70,14 +70,10 @@ export function statesOf(account: DurableObjectStub<Budget>): Promise<Record<str
   );
 }
 
-/** Returns true if an account stores something: a table, or an alarm. */
-export function storesAnything(account: DurableObjectStub<Budget>): Promise<boolean> {
-  return runInDurableObject(account, async (_, { storage }) => {
-    const tables = storage.sql.exec(
-      "SELECT 1 FROM sqlite_master WHERE name NOT LIKE '!_cf!_%' ESCAPE '!'",
-    );
-    return tables.toArray().length > 0 || (await storage.getAlarm()) !== null;
-  });
+/** Runs the alarms of all accounts once, whenever they are set for. */
+export async function runAccountAlarms(): Promise<void> {
+  const accounts = bindings().BUDGET;
+  for (const id of await listDurableObjectIds(accounts)) await runAlarm(accounts.get(id));
 }
 
 /** Runs the alarm of an account now, whenever it is set for. */
