@@ -13,7 +13,7 @@ export interface Retention {
   seconds: number;
   /** The condition for the rows with this retention; absent if all rows have it. */
   rows?: string;
-  /** A further condition for the deletion. It has the latest time of an expired row as `?1`. */
+  /** The condition for rows that stay longer. It has the latest time of an expired row as `?1`. */
   unless?: string;
   /** The index on the column, if an earlier version created the table without it. */
   index?: string;
