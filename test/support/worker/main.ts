@@ -18,8 +18,12 @@ export class Generation extends worker.Generation {
   }
 }
 
+/** The environment of all Workflows: as on the platform, an isolate has one. */
+let jobEnvironment: object | undefined;
+
 export class ImageJob extends worker.ImageJob {
   constructor(context: ExecutionContext, env: object) {
-    super(context, { ...env, CACHE: kvAt(OBJECTS) });
+    jobEnvironment ??= { ...env, CACHE: kvAt(OBJECTS) };
+    super(context, jobEnvironment);
   }
 }
