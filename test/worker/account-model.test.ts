@@ -9,8 +9,9 @@ import {
   usageOf,
   type ChargedAccounts,
 } from "../../src/access/accounts.ts";
+import type { Budget } from "../../src/access/budget.ts";
 import type { Config } from "../../src/config/environment.ts";
-import { dayOf, nowSeconds } from "../../src/lib/clock.ts";
+import { DAY_SECONDS, dayOf, nowSeconds } from "../../src/lib/clock.ts";
 import { ModelGateway } from "../support/worker/account-model.ts";
 import {
   accountsApart,
@@ -19,10 +20,12 @@ import {
   statesOf,
   subject,
   WEBHOOK,
+  withLedgerOf,
   withTables,
 } from "../support/worker/accounts.ts";
 import { quietAndFresh } from "../support/worker/fresh-state.ts";
 import { testConfig } from "../support/worker/harness.ts";
+import { storesAnything } from "../support/worker/object-storage.ts";
 import { freezeClockAtNoon } from "../support/worker/pass-time.ts";
 
 quietAndFresh();
@@ -31,14 +34,23 @@ beforeEach(() => {
   passSeconds = freezeClockAtNoon();
 });
 
-const CALLERS: readonly ChargedAccounts[] = [
-  network("192.0.2.1"),
-  network("192.0.2.2"),
-  { ...network("192.0.2.1"), token: { jti: "visitor", budget: 60 } },
-  { ...subject("ann"), token: { jti: "ann", budget: 120 } },
-  subject("ann"),
-  WEBHOOK,
-];
+/**
+ * Returns callers. Some have tokens: one that expired after a job was submitted, one that expires within months,
+ * and one whose expiry an earlier version did not store.
+ */
+function callersAt(now: number): readonly ChargedAccounts[] {
+  return [
+    network("192.0.2.1"),
+    network("192.0.2.2"),
+    { ...network("192.0.2.1"), token: { jti: "visitor", budget: 60, exp: now - 5 * DAY_SECONDS } },
+    { ...subject("ann"), token: { jti: "ann", budget: 120, exp: now + 60 * DAY_SECONDS } },
+    { ...subject("ann"), token: { jti: "stored", budget: 120 } },
+    subject("ann"),
+    WEBHOOK,
+  ];
+}
+
+const CALLERS = callersAt(0).length;
 
 const ROW = "some parameters";
 const BOUND = { row: ROW, tokens: 10, microPerToken: 1 };
@@ -56,7 +68,7 @@ const step = fc.record({
     "time" as const,
     "alarms" as const,
   ),
-  caller: fc.nat(CALLERS.length - 1),
+  caller: fc.nat(CALLERS - 1),
   id: fc.nat(3),
   amount: fc.nat(80),
   isBound: fc.boolean(),
@@ -95,8 +107,13 @@ async function reserved(
 }
 
 /** Performs a step on the accounts and on the model, and expects the same result. */
-async function expectSame(each: Step, config: Config, model: ModelGateway): Promise<void> {
-  const caller = CALLERS[each.caller] ?? WEBHOOK;
+async function expectSame(
+  each: Step,
+  callers: readonly ChargedAccounts[],
+  config: Config,
+  model: ModelGateway,
+): Promise<void> {
+  const caller = callers[each.caller] ?? WEBHOOK;
   // An id belongs to one caller.
   const id = `gen_${each.caller}_${each.id}`;
   const { kind, amount, tokens } = each;
@@ -122,29 +139,33 @@ async function expectSame(each: Step, config: Config, model: ModelGateway): Prom
   } else if (kind === "time") {
     passSeconds(amount / 2);
   } else {
-    const { budgets } = config;
-    for (const name of model.accounts.keys())
-      await runAlarm(budgets.get(budgets.idFromName(nameOf(name))));
+    await runAlarms(config, model);
   }
 }
 
-/** Returns the name of an account. That of the model's token also has its budget. */
-function nameOf(name: string): string {
-  return name.split(" ")[0] ?? name;
+/** Runs the alarms of all accounts. */
+async function runAlarms(config: Config, model: ModelGateway): Promise<void> {
+  for (const name of model.accounts.keys()) await runAlarm(accountOf(name, config));
+}
+
+/** Returns the account with a name of the model. That of a token also has its budget and expiry. */
+function accountOf(name: string, { budgets }: Config): DurableObjectStub<Budget> {
+  return budgets.get(budgets.idFromName(name.split(" ")[0] ?? name));
+}
+
+/** Returns the spent and reserved amount of a day, or of a lifetime. */
+function totalOf(account: DurableObjectStub<Budget>, window: string): Promise<number> {
+  return withLedgerOf(account, (ledger) => ledger.spent(window));
 }
 
 /** Expects the same reservations and sums in every account, and no sum above its budget. */
 async function expectSameState(config: Config, model: ModelGateway): Promise<void> {
-  const { budgets } = config;
   for (const [name, account] of model.accounts) {
-    const stub = budgets.get(budgets.idFromName(nameOf(name)));
+    const stub = accountOf(name, config);
     const states = [...account.entries].map(([id, { state }]) => [id, state] as const);
     expect(await statesOf(stub), name).toEqual(Object.fromEntries(states));
     const day = name.startsWith("token/") ? "life" : dayOf(nowSeconds());
-    const total = await withTables(stub, (tables) =>
-      tables.rows<{ amount: number }>("total", "SELECT amount FROM total WHERE day = ?", day),
-    );
-    expect(total[0]?.amount ?? 0, name).toBe(account.sum());
+    expect(await totalOf(stub, day), name).toBe(account.sum());
     expect(account.sum(), name).toBeLessThanOrEqual(account.budget);
   }
   const { entries } = model.everybody;
@@ -157,12 +178,33 @@ async function expectSameState(config: Config, model: ModelGateway): Promise<voi
   );
 }
 
+/**
+ * Passes time until everything has expired. Expects that what a token has spent counts as long as it is kept, and
+ * that nothing is stored in the end.
+ */
+async function expectCleanup(config: Config, model: ModelGateway): Promise<void> {
+  for (const days of [1, 28, 31, 28, 290, 32]) {
+    passSeconds(days * DAY_SECONDS);
+    await runAlarms(config, model);
+    for (const [name, account] of model.accounts) {
+      if (!name.startsWith("token/")) continue;
+      const spent = nowSeconds() < account.keptUntil ? account.sum() : 0;
+      expect(await totalOf(accountOf(name, config), "life"), `${name} after ${days} days`).toBe(
+        spent,
+      );
+    }
+  }
+  for (const name of model.accounts.keys()) {
+    expect(await storesAnything(accountOf(name, config)), name).toBe(false);
+  }
+}
+
 function sumOf(values: readonly number[]): number {
   return values.reduce((sum, value) => sum + value, 0);
 }
 
 describe("the accounts", () => {
-  it("match a model on any sequence of steps, and never exceed a budget", async () => {
+  it("match a model on any sequence of steps, never exceed a budget, and store nothing in the end", async () => {
     let run = 0;
     await fc.assert(
       fc.asyncProperty(
@@ -185,8 +227,10 @@ describe("the accounts", () => {
             GENERATIONS_PER_MINUTE: String(perMinute),
             MAX_BLOCKS_PER_CALLER_PER_DAY: String(blocks),
           });
-          for (const each of steps) await expectSame(each, config, model);
+          const callers = callersAt(nowSeconds());
+          for (const each of steps) await expectSame(each, callers, config, model);
           await expectSameState(config, model);
+          await expectCleanup(config, model);
         },
       ),
       { numRuns: 20 },

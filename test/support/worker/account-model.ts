@@ -1,4 +1,5 @@
 import type { ChargedAccounts } from "../../../src/access/accounts.ts";
+import { DAY_SECONDS } from "../../../src/lib/clock.ts";
 
 /** The limits of the accounts in a model. */
 export interface ModelLimits {
@@ -18,9 +19,16 @@ interface ModelEntry {
 
 type Outcome = "reserved" | "closed" | "exceeded" | "blocked" | "frequent" | "busy" | "held";
 
+/** The longest lifetime of a token, which is assumed without an expiry. */
+const LONGEST_LIFE_SECONDS = 365 * DAY_SECONDS;
+
+const RETENTION_SECONDS = 31 * DAY_SECONDS;
+
 /** The limits of one account. Absent: unlimited. */
 interface Limits {
   budget: number;
+  /** When its token expires, if that is known. */
+  expires?: number | undefined;
   maxOpen?: number;
   perMinute?: number;
   blocks?: number;
@@ -30,6 +38,8 @@ interface Limits {
 export class ModelAccount {
   readonly entries = new Map<string, ModelEntry>();
   blocks = 0;
+  /** The time until which what it has spent counts, if it is that of a token. */
+  keptUntil = 0;
   readonly #limits: Limits;
 
   constructor(limits: Limits) {
@@ -64,6 +74,8 @@ export class ModelAccount {
     }
     if (!fits) return "held";
     this.entries.set(id, { amount, state: "open", at: known?.at ?? now });
+    const { expires = now + LONGEST_LIFE_SECONDS } = this.#limits;
+    this.keptUntil = Math.max(this.keptUntil, Math.max(now, expires) + RETENTION_SECONDS);
     return "reserved";
   }
 
@@ -184,12 +196,16 @@ export class ModelGateway {
 
   /** Returns the names of the accounts of a caller, in the order in which their rejections are reported. */
   namesOf({ account, token }: ChargedAccounts): string[] {
-    const ofToken = token === undefined ? [] : [`token/${token.jti} ${token.budget}`];
+    const ofToken =
+      token === undefined ? [] : [`token/${token.jti} ${token.budget} ${token.exp ?? "unknown"}`];
     return [`caller/${account}`, ...ofToken, "everybody"];
   }
 
   #limitsOf(name: string): Limits {
-    if (name.startsWith("token/")) return { budget: Number(name.split(" ")[1]) };
+    if (name.startsWith("token/")) {
+      const [, budget, exp] = name.split(" ");
+      return { budget: Number(budget), expires: exp === "unknown" ? undefined : Number(exp) };
+    }
     const { day, shares, maxOpen, perMinute, blocks } = this.#limits;
     const limits = { maxOpen, perMinute, blocks };
     if (name === "caller/webhook") return { ...limits, budget: day };

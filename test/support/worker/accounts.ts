@@ -54,9 +54,17 @@ export function withTables<Result>(
   return runInDurableObject(account, (_, state) => use(new Tables(state.storage.sql)));
 }
 
-/** Calls a function with the ledger of an account. */
+/** Calls a function with the ledger of an account by its name. */
 export function withLedger<Result>(name: string, use: (ledger: Ledger) => Result): Promise<Result> {
-  return withTables(accountNamed(name), (tables) => use(new Ledger(tables)));
+  return withLedgerOf(accountNamed(name), use);
+}
+
+/** Calls a function with the ledger of an account. */
+export function withLedgerOf<Result>(
+  account: DurableObjectStub<Budget>,
+  use: (ledger: Ledger) => Result,
+): Promise<Result> {
+  return withTables(account, (tables) => use(new Ledger(tables)));
 }
 
 /** Returns the id and the state of each reservation of an account. */
