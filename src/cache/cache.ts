@@ -27,11 +27,12 @@ export interface Cache {
    */
   image(id: string, index: number, ageSeconds: number): Promise<CachedImage | undefined>;
   /**
-   * Stores the bytes of one image.
+   * Stores the bytes of one image. They are read from a stream, so that memory never holds the whole image.
    *
-   * @throws {Error} if the record has no such image of this size
+   * @param open opens the image; called for each attempt
+   * @throws {Error} if the stream does not have the size in the record; then nothing is stored
    */
-  storeImage(record: GenerationRecord, index: number, bytes: Uint8Array): Promise<void>;
+  storeImage(record: GenerationRecord, index: number, open: () => ReadableStream): Promise<void>;
   /** Stores a record by its id. Its images must be stored already. */
   storeById(record: GenerationRecord, key: string): Promise<void>;
   /** Stores a record under its request key. Only the key's Generation object may do so. */
@@ -142,15 +143,14 @@ export function kvCache({ cache: kv, cacheTtlSeconds }: Config): Cache {
       return undefined;
     },
 
-    async storeImage({ id, images }, index, bytes) {
+    async storeImage({ id, images }, index, open) {
       const image = images[index];
-      if (image?.bytes !== bytes.byteLength) {
-        throw new Error("an image does not match its record");
-      }
+      if (image === undefined) throw new Error("a record has no such image");
       const metadata = { type: image.type, sizeBytes: image.bytes };
       const expirationTtl = cacheTtlSeconds + IMAGE_GRACE_SECONDS;
-      const write = kv.put(`image/${id}/${index}`, bytes, { expirationTtl, metadata });
-      await within(WRITE_IMAGE_MS, write);
+      await withLength(open(), image.bytes, (body) =>
+        within(WRITE_IMAGE_MS, kv.put(`image/${id}/${index}`, body, { expirationTtl, metadata })),
+      );
     },
 
     async storeById(record, key) {
@@ -174,6 +174,28 @@ export function kvCache({ cache: kv, cacheTtlSeconds }: Config): Cache {
 
     deleteByKey: (key) => retryWrite(() => kv.delete(`request/${key}`)),
   };
+}
+
+/**
+ * Passes a stream on with its length, which KV requires. If the stream has another length, the write fails
+ * instead of storing a truncated value. If the write fails, the stream is cancelled.
+ */
+async function withLength(
+  source: ReadableStream,
+  sizeBytes: number,
+  write: (body: ReadableStream) => Promise<void>,
+): Promise<void> {
+  const { readable, writable } = new FixedLengthStream(sizeBytes);
+  const failed = new AbortController();
+  const results = await Promise.allSettled([
+    source.pipeTo(writable, { signal: failed.signal }),
+    write(readable).catch((error: unknown) => {
+      failed.abort(error);
+      throw error;
+    }),
+  ]);
+  const rejected = results.find((result) => result.status === "rejected");
+  if (rejected !== undefined) throw rejected.reason;
 }
 
 /**

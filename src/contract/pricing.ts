@@ -89,8 +89,8 @@ export interface PriceList {
 }
 
 /** A completed generation, as far as its cost depends on it. */
-export interface ReportedGeneration extends Omit<GeneratedImages, "images"> {
-  /** The number of generated images. */
+export interface ReportedGeneration extends Omit<GeneratedImages, "images" | "returned"> {
+  /** The number of images in the response, including those that are not accepted. */
   images: number;
 }
 

@@ -60,6 +60,8 @@ export function isPartial({ images }: GenerationRecord, n: number): boolean {
 /** An upstream's generation, without the bytes of its images. */
 export interface GeneratedImages {
   images: readonly { type: ImageType; sizeBytes: number; revisedPrompt: string | undefined }[];
+  /** The number of images in the response, including those that are not accepted or not requested. */
+  returned: number;
   usage: Usage;
   /** True if the usage is that of a chat model, which reports text tokens. */
   isChatUsage: boolean;

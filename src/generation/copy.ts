@@ -8,8 +8,8 @@ import type { StartRequest } from "./protocol.ts";
 /** What a copy reads, and where it writes. */
 export interface CopyOptions {
   cache: Cache;
-  /** Returns the bytes of one image. Called for one image at a time. */
-  readImage: (index: number) => Uint8Array;
+  /** Opens one image. One is open at a time. */
+  openImage: (index: number) => ReadableStream;
   /** Returns true once the generation was deleted. */
   isDeleted: () => boolean;
   /** Stores the record under its request key. */
@@ -30,11 +30,11 @@ export interface CopyOptions {
 export async function copyToCache(
   record: GenerationRecord,
   job: StartRequest,
-  { cache, readImage, isDeleted, publish }: CopyOptions,
+  { cache, openImage, isDeleted, publish }: CopyOptions,
 ): Promise<void> {
   for (const [index] of record.images.entries()) {
     if (isDeleted()) return;
-    await cache.storeImage(record, index, readImage(index));
+    await cache.storeImage(record, index, () => openImage(index));
   }
   if (isDeleted()) return;
   await cache.storeById(record, job.key);
@@ -49,12 +49,17 @@ export interface PurgeOptions {
   notes: ObjectNotes;
   /** Deletes the record under its request key. */
   withdraw: (key: string, id: string) => Promise<void>;
+  /** Deletes the bytes of its images from the object. */
+  deleteImages: (id: string) => void;
 }
 
-/** Deletes the entries of a deleted generation in KV. A failed deletion is retried by alarm. */
+/**
+ * Deletes the entries of a deleted generation in KV. A failed deletion is retried by alarm. With the last
+ * deletion, the images are deleted from the object as well: until then, clients may still read them.
+ */
 export async function purgeFromCache(
   tombstone: Tombstone,
-  { cache, notes, withdraw }: PurgeOptions,
+  { cache, notes, withdraw, deleteImages }: PurgeOptions,
 ): Promise<void> {
   const { id, key, record } = tombstone;
   let succeeded = true;
@@ -66,6 +71,10 @@ export async function purgeFromCache(
     log("error", "cache_write_failed", { id, ...errorFields(error) });
   }
   const next = afterPurge(tombstone, succeeded, Date.now());
-  if (next === undefined) notes.deleteTombstone(id);
-  else notes.saveTombstone(next);
+  if (next === undefined) {
+    notes.deleteTombstone(id);
+    deleteImages(id);
+  } else {
+    notes.saveTombstone(next);
+  }
 }

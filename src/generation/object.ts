@@ -133,8 +133,7 @@ export class Generation extends DurableObject<object> {
     if (generation === undefined) return undefined;
     const progress = progressOf(generation, partials);
     if (!withImages || generation.state !== "done") return progress;
-    const images = generation.slots.map((slot) => this.#storage.imageStream(id, slot));
-    return { ...progress, images };
+    return { ...progress, images: this.#storage.images(generation) };
   }
 
   /** Returns the account of the caller that started a generation. */
@@ -153,8 +152,8 @@ export class Generation extends DurableObject<object> {
   }
 
   /**
-   * Deletes a completed generation, so that the next request regenerates it. One in progress is left alone.
-   * Version 0.1.0 calls this method by its name.
+   * Deletes a completed generation, so that the next request regenerates it. One in progress is left alone. Its
+   * images stay for ten minutes, for clients that are reading them. Version 0.1.0 calls this method by its name.
    *
    * @returns the deleted record and its request key in KV; `undefined` if nothing was deleted
    * @throws if its cost cannot be settled; then nothing is deleted
@@ -171,7 +170,7 @@ export class Generation extends DurableObject<object> {
     if (current?.id !== id || current.record === undefined) return undefined;
     const { job, record } = current;
     this.#notes.saveTombstone(lifecycle.newTombstone(current, record, Date.now()));
-    this.#storage.clear();
+    this.#storage.delete(id);
     await this.#wakeBy(Date.now());
     return { key: job.key, record };
   }

@@ -77,6 +77,9 @@ export const WITHOUT_PARTIALS = Number.MAX_SAFE_INTEGER;
 /** Queries the progress without waiting for news. */
 export const WITHOUT_WAITING: ProgressQuery = { seen: 0, waitMs: 0, withImages: false };
 
+/** Opens the images of a completed generation. */
+export const OPEN_IMAGES: ProgressQuery = { seen: WITHOUT_PARTIALS, waitMs: 0, withImages: true };
+
 /** How a start waits, and whether it repeats an earlier call. Version 0.1.0 sends neither. */
 export interface StartQuery extends ProgressQuery {
   /** True if an earlier call of the same attempt may have arrived. */

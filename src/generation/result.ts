@@ -2,7 +2,7 @@ import { isPartial, type GenerationRecord } from "../contract/record.ts";
 import { failureOf, GatewayError, type Failure } from "../errors/failure.ts";
 import { nowSeconds } from "../lib/clock.ts";
 import type { Completion, GenerationClient, UpdateOptions } from "./client.ts";
-import type { PartialImage } from "./protocol.ts";
+import { OPEN_IMAGES, type PartialImage, type Progress } from "./protocol.ts";
 
 /** The generation for a request. */
 export type GenerationResult = CompletedGeneration | PendingGeneration;
@@ -13,6 +13,8 @@ export interface CompletedGeneration {
   record: GenerationRecord;
   /** One for each image, in order; empty if the images were not requested. */
   images: readonly ImageSource[];
+  /** True if the Durable Object has the images. */
+  isInObject?: boolean;
   outcome: CacheOutcome;
 }
 
@@ -160,7 +162,8 @@ export async function awaitAtMost(
 }
 
 /**
- * Returns a generation that has completed in its Durable Object.
+ * Returns a generation that has completed in its Durable Object. All its images are opened with the first one, so
+ * that a later deletion does not cut the response.
  *
  * @param completed its record, and its images if the object has sent them
  */
@@ -169,12 +172,15 @@ export function completedGeneration(
   client: GenerationClient,
   outcome: CacheOutcome,
 ): CompletedGeneration {
+  let opening: Promise<Pick<Progress, "images"> | undefined> | undefined;
   const images = record.images.map((_, index) => async () => {
-    const body = opened?.[index] ?? (await client.image(index))?.body;
+    opening ??=
+      opened === undefined ? client.progress(OPEN_IMAGES) : Promise.resolve({ images: opened });
+    const body = (await opening)?.images?.[index];
     if (body === undefined) throw new GatewayError({ code: "generation_not_found" });
     return body;
   });
-  return { kind: "completed", record, images, outcome };
+  return { kind: "completed", record, images, isInObject: true, outcome };
 }
 
 /** Closes the first image of a cached generation that is not returned: the others are not open yet. */

@@ -54,7 +54,8 @@ export function completed(
   config: Config,
 ): Pick<StoredGeneration, "record" | "reported"> {
   const { actual, reportedTokens } = costOfRequest(request, config);
-  const reported = { ...generated, images: generated.images.length };
+  // An image that is not accepted was charged nevertheless.
+  const reported = { ...generated, images: generated.returned };
   const record = newRecord(id, request.spec, generated, actual(reported), nowSeconds());
   return { record, reported: reportedTokens(reported) };
 }

@@ -37,13 +37,14 @@ export function performStep(step: WorkStep, parts: ObjectParts): Promise<void> {
 }
 
 async function copy(
-  { id, job, record, slots }: StoredGeneration,
+  generation: StoredGeneration,
   { env, storage, objectOfKey }: ObjectParts,
 ): Promise<Partial<StoredGeneration>> {
+  const { id, job, record } = generation;
   if (record !== undefined) {
     await copyToCache(record, job, {
       cache: kvCache(configOf(env)),
-      readImage: (index) => storage.readImage(id, slots[index]),
+      openImage: (index) => storage.openImage(generation, index),
       isDeleted: () => storage.byId(id) === undefined,
       publish: (...copied) => objectOfKey(job.key).publish(...copied),
     });
@@ -51,10 +52,14 @@ async function copy(
   return { copied: true, copiedMs: Date.now() };
 }
 
-function purge(tombstone: Tombstone, { env, notes, objectOfKey }: ObjectParts): Promise<void> {
+function purge(
+  tombstone: Tombstone,
+  { env, notes, storage, objectOfKey }: ObjectParts,
+): Promise<void> {
   return purgeFromCache(tombstone, {
     cache: () => kvCache(configOf(env)),
     notes,
+    deleteImages: (id) => storage.deleteImages(id),
     withdraw: (...deleted) => objectOfKey(tombstone.key).withdraw(...deleted),
   });
 }

@@ -1,7 +1,7 @@
 import type { MicroDollars, ReportedTokens } from "../contract/pricing.ts";
 import type { GenerationRecord } from "../contract/record.ts";
 import { mayHaveCharged, type Failure } from "../errors/failure.ts";
-import { concat } from "../lib/streams.ts";
+import type { ImageSink } from "../upstream/images.ts";
 import type { ObjectImage, PartialImage, StartRequest } from "./protocol.ts";
 
 /**
@@ -42,9 +42,6 @@ export interface StoredGeneration {
   /** The number of failed copies to KV. Absent before the first one, and in rows of version 0.1.0. */
   copyAttempts?: number;
 }
-
-/** SQLite holds at most 2 MB in a value. */
-const CHUNK_BYTES = 1024 * 1024;
 
 const MAX_FAILURES = 10;
 
@@ -99,16 +96,22 @@ export class GenerationStorage {
     if (stored !== undefined) this.save({ ...stored, ...changes });
   }
 
-  /** Deletes the current generation. Failed ones stay, for lookups by id and until they are settled. */
-  clear(): void {
-    this.#current = { generation: undefined };
-    if (!this.#hasTables) return;
-    this.#write("DELETE FROM generation WHERE state <> 'failed'");
-    this.#write("DELETE FROM partial");
-    this.#write("DELETE FROM chunk");
+  /**
+   * Deletes a generation. No lookup finds it any more. The bytes of its images stay for the streams that are
+   * open, until `deleteImages`.
+   */
+  delete(id: string): void {
+    this.#current = undefined;
+    this.#write("DELETE FROM generation WHERE id = ?", id);
+    this.#write("DELETE FROM partial WHERE id = ?", id);
   }
 
-  /** Starts over after all data was deleted. A stream that is still open then ends. */
+  /** Deletes the bytes of all images of a generation. A stream of one that is still open then fails. */
+  deleteImages(id: string): void {
+    this.#write("DELETE FROM chunk WHERE id = ?", id);
+  }
+
+  /** Starts over after all data was deleted. A stream that is still open then fails. */
   reset(): void {
     this.#current = undefined;
     this.#hasTables = false;
@@ -119,10 +122,27 @@ export class GenerationStorage {
     return this.#generations("ORDER BY rowid");
   }
 
+  /** Stores the end of a completed generation. */
+  complete(id: string, completed: Pick<StoredGeneration, "record" | "reported" | "slots">): void {
+    this.update(id, { state: "done", ...completed, endedMs: Date.now() });
+    this.#deleteUnusedImages(id, completed.slots);
+  }
+
   /** Stores the failure of a generation. */
   fail(id: string, failure: Failure): void {
     this.update(id, { state: "failed", failure, endedMs: Date.now() });
+    this.#deleteUnusedImages(id, []);
     this.#deleteOldFailures();
+  }
+
+  /** Deletes the images of a generation that are neither in these slots nor partial images. */
+  #deleteUnusedImages(id: string, slots: readonly number[]): void {
+    const used = [...slots, ...this.partials(id, 0).map((partial) => partial.slot)];
+    this.#write(
+      "DELETE FROM chunk WHERE id = ? AND slot NOT IN (SELECT value FROM json_each(?))",
+      id,
+      JSON.stringify(used),
+    );
   }
 
   /**
@@ -137,7 +157,7 @@ export class GenerationStorage {
     );
     for (const { id, settled, failure, job } of old) {
       this.#write("DELETE FROM partial WHERE id = ?", id);
-      this.#write("DELETE FROM chunk WHERE id = ?", id);
+      this.deleteImages(id);
       const mayPayAgain = job.claim !== undefined && failure && mayHaveCharged(failure);
       if (settled && mayPayAgain !== true) this.#write("DELETE FROM generation WHERE id = ?", id);
     }
@@ -157,21 +177,23 @@ export class GenerationStorage {
     ).map((row): PartialImage => JSON.parse(row.json));
   }
 
-  /** Stores the bytes of an image in chunks. */
-  writeImage(id: string, slot: number, bytes: Uint8Array<ArrayBuffer>): void {
-    for (let part = 0; part * CHUNK_BYTES < bytes.byteLength; part += 1) {
-      const start = part * CHUNK_BYTES;
-      this.#write(
-        "INSERT OR REPLACE INTO chunk (id, slot, part, bytes) VALUES (?, ?, ?, ?)",
-        id,
-        slot,
-        part,
-        bytes.slice(start, start + CHUNK_BYTES).buffer,
-      );
-    }
+  /** Returns the sink of a generation's images: each part is one row. */
+  sink(id: string): ImageSink {
+    return {
+      write: (slot, part, bytes) =>
+        this.#write(
+          "INSERT OR REPLACE INTO chunk (id, slot, part, bytes) VALUES (?, ?, ?, ?)",
+          id,
+          slot,
+          part,
+          // SQLite copies it.
+          bytes.byteLength === bytes.buffer.byteLength ? bytes.buffer : bytes.slice().buffer,
+        ),
+      delete: (slot) => this.#write("DELETE FROM chunk WHERE id = ? AND slot = ?", id, slot),
+    };
   }
 
-  /** Returns one chunk of an image; `undefined` after the last one, and once it is deleted. */
+  /** Returns one chunk of an image; `undefined` if it is deleted. */
   #readChunk(id: string, slot: number, part: number): Uint8Array<ArrayBuffer> | undefined {
     const [row] = this.#read<{ bytes: ArrayBuffer }>(
       "SELECT bytes FROM chunk WHERE id = ? AND slot = ? AND part = ?",
@@ -185,48 +207,54 @@ export class GenerationStorage {
   /** Returns one of the images of the current generation; `undefined` if it has none there. */
   image(id: string, index: number): ObjectImage | undefined {
     const generation = this.current();
-    if (generation?.id !== id) return undefined;
-    const slot = generation.slots[index];
-    const image = generation.record?.images[index];
-    if (slot === undefined || image === undefined) return undefined;
-    const { type, bytes: sizeBytes } = image;
-    const body = this.imageStream(id, slot);
-    return { body, type, sizeBytes, isPrivate: !generation.job.store };
+    const image = generation?.record?.images[index];
+    if (generation?.id !== id || image === undefined) return undefined;
+    const body = this.openImage(generation, index);
+    return { body, type: image.type, sizeBytes: image.bytes, isPrivate: !generation.job.store };
+  }
+
+  /** Opens all images of a completed generation. */
+  images(generation: StoredGeneration): ReadableStream<Uint8Array>[] {
+    return generation.slots.map((_, index) => this.openImage(generation, index));
+  }
+
+  /**
+   * Opens one of the images of a completed generation.
+   *
+   * @throws {Error} if it has no such image
+   */
+  openImage({ id, record, slots }: StoredGeneration, index: number): ReadableStream<Uint8Array> {
+    const slot = slots[index];
+    const image = record?.images[index];
+    if (slot === undefined || image === undefined) throw new Error("no such image is stored");
+    return this.imageStream(id, slot, image.bytes);
   }
 
   /** Returns one of the partial images of a generation; `undefined` if it is not stored. */
   partialImage(id: string, slot: number): ReadableStream<Uint8Array> | undefined {
-    const isStored = this.partials(id, 0).some((partial) => partial.slot === slot);
-    return isStored ? this.imageStream(id, slot) : undefined;
+    const partial = this.partials(id, 0).find((each) => each.slot === slot);
+    return partial && this.imageStream(id, slot, partial.sizeBytes);
   }
 
-  /** Streams an image, one chunk at a time. */
-  imageStream(id: string, slot: number): ReadableStream<Uint8Array> {
+  /** Streams an image, one chunk at a time. The stream fails if the image is deleted before its end. */
+  imageStream(id: string, slot: number, sizeBytes: number): ReadableStream<Uint8Array> {
     let part = 0;
+    let leftBytes = sizeBytes;
     return new ReadableStream({
       type: "bytes",
       pull: (controller) => {
-        const chunk = this.#readChunk(id, slot, part);
-        part += 1;
-        if (chunk === undefined) {
+        if (leftBytes <= 0) {
           controller.close();
           controller.byobRequest?.respond(0);
-        } else {
-          controller.enqueue(chunk);
+          return;
         }
+        const chunk = this.#readChunk(id, slot, part);
+        if (chunk === undefined) throw new Error("an image was deleted while it was read");
+        part += 1;
+        leftBytes -= chunk.byteLength;
+        controller.enqueue(chunk);
       },
     });
-  }
-
-  /** Returns all bytes of an image: KV stores a value at once. */
-  readImage(id: string, slot: number | undefined): Uint8Array<ArrayBuffer> {
-    if (slot === undefined) return new Uint8Array();
-    const chunks: Uint8Array[] = [];
-    for (let part = 0; ; part += 1) {
-      const chunk = this.#readChunk(id, slot, part);
-      if (chunk === undefined) return concat(chunks);
-      chunks.push(chunk);
-    }
   }
 
   #generations(condition = "", ...bindings: SqlStorageValue[]): StoredGeneration[] {

@@ -74,16 +74,14 @@ async function generateImages(
   const generated = await dispatch(identified, {
     config: config.upstream,
     localDevelopment: config.localDevelopment,
-    sink: (slot, bytes) => storage.writeImage(id, slot, bytes),
+    sink: storage.sink(id),
     onPartialImage: ({ index, image, resolved }) => {
       storage.addPartial(id, { index, ...image, resolved, created: nowSeconds() });
       waiters.wake();
     },
   });
-  storage.update(id, {
-    state: "done",
+  storage.complete(id, {
     ...completed(id, identified, generated, config),
     slots: generated.images.map((image) => image.slot),
-    endedMs: Date.now(),
   });
 }

@@ -25,7 +25,7 @@ import { recordSavings } from "../generation/settlement.ts";
 import { parsePrefer } from "../lib/prefer.ts";
 import { retryAfterHeaders } from "../lib/retry-after.ts";
 import { eventStreamResponse, SILENCE_MS } from "../respond/event-stream.ts";
-import { fileResponse, imageHeaders } from "../respond/file.ts";
+import { fileResponse, imageHeaders, wholeFile } from "../respond/file.ts";
 import { jsonResponse, type JsonOptions } from "../respond/json.ts";
 import { GENERATIONS_PATH } from "./allowed-methods.ts";
 import { fileConditions } from "./conditions.ts";
@@ -134,7 +134,8 @@ export async function imageFileResponse(
       : await event.time("upstream", () => awaitCompletion(result, { withImages: true }));
   const { image, open } = firstImage(completed);
   const identity = { etag: `"${completed.record.id}/0"`, cacheControl };
-  const file = { type: image.type, sizeBytes: image.bytes, body: await open() };
+  const { isInObject } = completed;
+  const file = { type: image.type, sizeBytes: image.bytes, body: await open(), isInObject };
   return withOutcome(await fileResponse(file, identity, fileConditions(c)), completed, c);
 }
 
@@ -212,7 +213,12 @@ async function imageResponse(
     "content-location": imageUrl(generation.record, 0, ""),
     vary: "Accept",
   };
-  return withOutcome(new Response(await open(), { headers }), generation, c);
+  const { isInObject } = generation;
+  const body = await wholeFile(
+    { body: await open(), sizeBytes: image.bytes, isInObject },
+    (writing) => c.executionCtx.waitUntil(writing),
+  );
+  return withOutcome(new Response(body, { headers }), generation, c);
 }
 
 function firstImage({ record, images }: CompletedGeneration) {

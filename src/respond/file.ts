@@ -16,6 +16,12 @@ export interface FileConditions {
   waitUntil: WaitUntil;
 }
 
+/** An image that is sent as a file. */
+export interface FileImage extends CachedImage {
+  /** True if it is in a Durable Object, which may delete it while it is read. */
+  isInObject?: boolean | undefined;
+}
+
 /** The validator and the caching of a file. */
 export interface FileIdentity {
   /** A strong ETag: the bytes never change. */
@@ -28,14 +34,14 @@ export interface FileIdentity {
 export const IMMUTABLE = `public, max-age=${YEAR_SECONDS}, immutable`;
 
 /**
- * Returns an image as a file: the whole, one range of it, or 304. The whole image streams from its source
- * to the socket without passing through JavaScript. KV reads no ranges, so the bytes before a range are read
- * and discarded, in chunks, before the response begins.
+ * Returns an image as a file: the whole, one range of it, or 304. The whole image streams from KV to the socket
+ * without passing through JavaScript. KV reads no ranges, so the bytes before a range are read and discarded, in
+ * chunks, before the response begins.
  *
  * @throws {GatewayError} `range_not_satisfiable`
  */
 export async function fileResponse(
-  image: CachedImage,
+  image: FileImage,
   identity: FileIdentity,
   conditions: FileConditions,
 ): Promise<Response> {
@@ -57,7 +63,9 @@ export async function fileResponse(
     return new Response(null, { headers });
   }
   const range = await singleRange(image, etag, conditions);
-  if (range === undefined) return new Response(image.body, { headers });
+  if (range === undefined) {
+    return new Response(await wholeFile(image, conditions.waitUntil), { headers });
+  }
 
   const { start, end } = range;
   const length = end - start + 1;
@@ -66,6 +74,19 @@ export async function fileResponse(
   const part = readPart(image.body, start, length);
   const body = await streamedBody(part, length, conditions.waitUntil);
   return new Response(body, { status: 206, headers });
+}
+
+/**
+ * Returns the body of a whole image. The first chunk of one in a Durable Object is read before the response
+ * begins, so that a deleted one is an error. If it is deleted later, the body is cut below its length.
+ *
+ * @throws {Error} if the first chunk cannot be read
+ */
+export async function wholeFile(
+  { body, sizeBytes, isInObject = false }: Omit<FileImage, "type">,
+  waitUntil: WaitUntil,
+): Promise<ReadableStream> {
+  return isInObject ? streamedBody(readPart(body, 0, sizeBytes), sizeBytes, waitUntil) : body;
 }
 
 /** Returns the headers of every response that is an image. */

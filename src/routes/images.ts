@@ -1,6 +1,5 @@
 import type { Context, Hono, MiddlewareHandler } from "hono";
 import { limitRate } from "../access/rate-limit.ts";
-import type { CachedImage } from "../cache/cache.ts";
 import { GatewayError } from "../errors/failure.ts";
 import { readOrMiss } from "../generation/cache-lookup.ts";
 import { clientOf } from "../generation/client.ts";
@@ -9,7 +8,7 @@ import { fileConditions } from "../http/conditions.ts";
 import type { AppEnv } from "../http/context.ts";
 import { IMAGE_TYPES } from "../lib/image-type.ts";
 import { idPattern } from "../lib/object-id.ts";
-import { fileResponse, IMMUTABLE } from "../respond/file.ts";
+import { fileResponse, IMMUTABLE, type FileImage } from "../respond/file.ts";
 
 const ID = idPattern("gen");
 /** The index of one of at most ten images, and a served type. */
@@ -34,7 +33,7 @@ export function imagesRoute(app: Hono<AppEnv>): void {
   });
 }
 
-interface ServedImage extends CachedImage {
+interface ServedImage extends FileImage {
   /** True if no cache may store it: the request said `no-store`. Absent for an image from KV. */
   isPrivate?: boolean;
 }
@@ -68,5 +67,8 @@ async function lookupImage(
     c.executionCtx.waitUntil(reading.then((cached) => cached?.body.cancel()));
     throw error;
   }
-  return (await reading) ?? (await clientOf(config, id)?.image(index));
+  const cached = await reading;
+  if (cached !== undefined) return cached;
+  const image = await clientOf(config, id)?.image(index);
+  return image && { ...image, isInObject: true };
 }

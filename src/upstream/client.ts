@@ -3,7 +3,7 @@ import { MISSING_KEY, type UpstreamConfig } from "../config/environment.ts";
 import type { GeneratedImages } from "../contract/record.ts";
 import type { ImageRequest } from "../contract/request.ts";
 import { GatewayError } from "../errors/failure.ts";
-import { extractBase64 } from "../lib/extract-base64.ts";
+import { extractBase64, TooMuchText } from "../lib/extract-base64.ts";
 import { readChunks, TooManyBytes, type ReadMode } from "../lib/streams.ts";
 import { failureWithoutImage } from "./chat-text.ts";
 import { classifyErrorResponse, type SentTexts } from "./error-response.ts";
@@ -12,10 +12,14 @@ import {
   ImageCollector,
   invalidResponse,
   loadImage,
+  orProblem,
+  requireImage,
   type ImageSink,
+  type CheckedImage,
   type ReceivedImage,
 } from "./images.ts";
 import { upstreamBody } from "./request.ts";
+import { MIB, SURPLUS_IMAGES, responseMaxBytes, TEXT_MAX_BYTES } from "./response-limits.ts";
 import { parseResponse } from "./response-formats.ts";
 import { retryDelayMs } from "./retry.ts";
 
@@ -40,9 +44,6 @@ export interface DispatchOptions {
   onPartialImage: (event: PartialImageEvent) => void;
 }
 
-const MIB = 1024 * 1024;
-/** More than base64 of any real response. The decoder holds only a small part of it at a time. */
-const RESPONSE_MAX_BYTES = 128 * MIB;
 /** Error bodies are short. The beginning of a longer one is enough. */
 const ERROR_BODY_MAX_BYTES = 64 * 1024;
 
@@ -71,11 +72,18 @@ export async function dispatch(
   try {
     const sent = sentTexts(request, apiKey);
     const response = await send(request, options.config, apiKey, { signal, deadlineMs, sent });
-    const acceptsSvg = request.spec.options?.output_format === "svg";
-    const collector = new ImageCollector(options.sink, acceptsSvg);
-    return isEventStream(response)
-      ? await readStreamedGeneration(response, { ...options, collector, sent })
-      : await readGeneration(response, request.spec.n, { ...options, collector, signal });
+    const { n, options: imageOptions } = request.spec;
+    const isStream = isEventStream(response);
+    const expected = isStream ? request.upstream.partialImages + 1 : n;
+    const collector = new ImageCollector({
+      sink: options.sink,
+      acceptsSvg: imageOptions?.output_format === "svg",
+      maxImages: expected + SURPLUS_IMAGES,
+    });
+    const reading = { ...options, collector, maxBytes: responseMaxBytes(expected) };
+    return isStream
+      ? await readStreamedGeneration(response, { ...reading, sent })
+      : await readGeneration(response, n, { ...reading, signal });
   } catch (error) {
     // After the timeout, every error is a consequence of the abort.
     if (signal.aborted) throw new GatewayError({ code: "upstream_timeout", timeoutSeconds });
@@ -151,41 +159,61 @@ async function send(
 /** How to read a response. */
 interface ReadOptions extends DispatchOptions {
   collector: ImageCollector;
+  maxBytes: number;
 }
 
+/**
+ * Reads a JSON response. Images that are not accepted are left out if others are. Images beyond `n` are
+ * discarded.
+ *
+ * @throws {GatewayError} `upstream_invalid_response` if no image is accepted
+ */
 async function readGeneration(
   response: Response,
   n: number,
-  { localDevelopment, collector, signal }: ReadOptions & { signal: AbortSignal },
+  { localDevelopment, collector, signal, maxBytes }: ReadOptions & { signal: AbortSignal },
 ): Promise<UpstreamGeneration> {
   const json = await withReadErrors(
-    extractBase64(bodyChunks(response, "bulk"), (bytes) => collector.collect(bytes)),
+    extractBase64(bodyChunks(response, "bulk", maxBytes), {
+      open: () => collector.open(),
+      textMaxBytes: TEXT_MAX_BYTES,
+    }),
   );
   const parsed = parseResponse(json.value);
   if (parsed === undefined) throw new GatewayError(failureWithoutImage(json.value));
   const images: GeneratedImage[] = [];
-  for (const { source, revisedPrompt } of parsed.images.slice(0, n)) {
+  let problem: CheckedImage | undefined;
+  for (const { source, revisedPrompt } of parsed.images) {
+    // After the timeout, the images that are there are still delivered.
+    if (images.length === n || signal.aborted) break;
     const image = await loadImage(source, json, collector, { localDevelopment, signal });
-    images.push({ ...image, revisedPrompt });
+    if ("problem" in image) problem ??= image;
+    else images.push({ ...image, revisedPrompt });
   }
+  if (images.length === 0) requireImage(orProblem(problem));
   const { usage, isChatUsage, svgUsage, resolved } = parsed;
-  return { images, usage, isChatUsage, svgUsage, resolved };
+  const returned = parsed.images.length;
+  return { images, returned, usage, isChatUsage, svgUsage, resolved };
 }
 
 async function readStreamedGeneration(
   response: Response,
-  { collector, onPartialImage, sent }: ReadOptions & { sent: SentTexts },
+  { collector, onPartialImage, sent, maxBytes }: ReadOptions & { sent: SentTexts },
 ): Promise<UpstreamGeneration> {
   const { image, usage, resolved } = await withReadErrors(
-    readEventStream(bodyChunks(response, "live"), { collector, onPartialImage, sent }),
+    readEventStream(bodyChunks(response, "live", maxBytes), { collector, onPartialImage, sent }),
   );
   const images = [{ ...image, revisedPrompt: undefined }];
-  return { images, usage, isChatUsage: false, svgUsage: undefined, resolved };
+  return { images, returned: 1, usage, isChatUsage: false, svgUsage: undefined, resolved };
 }
 
-function bodyChunks({ body }: Response, mode: ReadMode): AsyncIterable<Uint8Array> {
+function bodyChunks(
+  { body }: Response,
+  mode: ReadMode,
+  maxBytes: number,
+): AsyncIterable<Uint8Array> {
   if (body === null) throw invalidResponse("it is empty");
-  return readChunks(body, RESPONSE_MAX_BYTES, mode);
+  return readChunks(body, maxBytes, mode);
 }
 
 /** Awaits the reading of a response and translates its errors to `upstream_invalid_response`. */
@@ -195,7 +223,13 @@ async function withReadErrors<Result>(reading: Promise<Result>): Promise<Result>
   } catch (error) {
     if (error instanceof GatewayError) throw error;
     if (error instanceof TooManyBytes) {
-      throw invalidResponse(`it is too large (more than ${RESPONSE_MAX_BYTES / MIB} MiB)`);
+      throw invalidResponse(
+        `it is too large (more than ${Math.floor(error.limitBytes / MIB)} MiB)`,
+      );
+    }
+    if (error instanceof TooMuchText) {
+      const limit = `${TEXT_MAX_BYTES / MIB} MiB`;
+      throw invalidResponse(`it is too large (more than ${limit} besides its images)`);
     }
     if (error instanceof SyntaxError) throw invalidResponse("it is not valid JSON");
     throw invalidResponse("it ended early");

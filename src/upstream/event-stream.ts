@@ -3,16 +3,18 @@ import * as z from "zod";
 import type { Resolved } from "../contract/record.ts";
 import type { Usage } from "../contract/usage.ts";
 import { GatewayError } from "../errors/failure.ts";
-import { decodeBase64 } from "../lib/extract-base64.ts";
+import { writeBase64 } from "../lib/base64-decoder.ts";
 import { ChatChunks } from "./chat-text.ts";
 import { classifyErrorResponse, type SentTexts } from "./error-response.ts";
 import {
   invalidResponse,
+  orProblem,
   requireImage,
   type ImageCollector,
   type ReceivedImage,
 } from "./images.ts";
 import { parseParameters } from "./response-formats.ts";
+import { ENCODED_IMAGE_MAX_BYTES, MIB, TEXT_MAX_BYTES } from "./response-limits.ts";
 import { reportedUsage } from "./usage.ts";
 
 /** A partial image, sent before the image is complete. */
@@ -36,6 +38,9 @@ const imageEventSchema = z.looseObject({
   usage: reportedUsage,
 });
 
+/** The limit of one event, in characters. It is held in memory. */
+const EVENT_MAX_CHARS = ENCODED_IMAGE_MAX_BYTES + TEXT_MAX_BYTES;
+
 interface StreamOptions {
   collector: ImageCollector;
   onPartialImage: (event: PartialImageEvent) => void;
@@ -43,7 +48,8 @@ interface StreamOptions {
 }
 
 /**
- * Reads the upstream's event stream: reports each partial image and returns the completed one.
+ * Reads the upstream's event stream: reports each partial image and returns the completed one. A partial image
+ * that is not accepted is left out.
  *
  * @throws {GatewayError} the failure for the upstream's error event; if the stream ends without a completed
  *   image, `upstream_invalid_response`, or `moderation_blocked` if it is a chat completion that says so
@@ -58,6 +64,13 @@ export async function readEventStream(
     onEvent: (event) => {
       completed ??= readEvent(event, { ...options, chat });
     },
+    onError({ type }) {
+      // Any other error is a line that is ignored.
+      if (type !== "max-buffer-size-exceeded") return;
+      const limit = `${Math.floor(EVENT_MAX_CHARS / MIB)} MiB`;
+      throw invalidResponse(`an event in it is too large (more than ${limit})`);
+    },
+    maxBufferSize: EVENT_MAX_CHARS,
   });
   const decoder = new TextDecoder();
   for await (const chunk of chunks) {
@@ -82,9 +95,13 @@ function readEvent(
   if (!isPartial && !type?.endsWith(".completed")) return undefined;
 
   const event = imageEventSchema.safeParse(json);
-  if (!event.success) throw invalidResponse("it contains no image");
-  const bytes = decodeBase64(event.data.b64_json);
-  const image = requireImage(bytes === undefined ? undefined : collector.collect(bytes));
+  if (!event.success) {
+    if (isPartial) return undefined;
+    throw invalidResponse("it contains no image");
+  }
+  const checked = orProblem(writeBase64(event.data.b64_json, collector.open()));
+  if ("problem" in checked && isPartial) return undefined;
+  const image = requireImage(checked);
   // The format is that of the bytes, whatever the event says.
   const resolved = { ...parseParameters(json), output_format: image.type };
   if (!isPartial) return { image, usage: event.data.usage, resolved };

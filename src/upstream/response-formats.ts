@@ -1,6 +1,7 @@
 import * as z from "zod";
 import type { Resolved } from "../contract/record.ts";
 import type { SvgUsage, Usage } from "../contract/usage.ts";
+import { truncated } from "../lib/text.ts";
 import { chatChoice, mayHoldImage } from "./chat-text.ts";
 import { reportedSvgUsage, reportedUsage } from "./usage.ts";
 
@@ -38,13 +39,24 @@ export function parseParameters(json: unknown): Resolved {
   return parametersSchema.parse(json);
 }
 
-const REVISED_PROMPT_MAX_CHARS = 32_000;
+/**
+ * The limit of a revised prompt, in UTF-16 code units: the longest prompt of any model. Ten of them must fit into
+ * one SQLite value of 2 MB and into one Workflow result of 1 MiB.
+ */
+const REVISED_PROMPT_MAX_LENGTH = 32_000;
+
+/** Control characters have six bytes each in JSON. Only these have a meaning in a text. */
+const OTHER_CONTROL = /(?![\t\n\r])\p{Cc}/gu;
+
 const revisedPromptSchema = z
   .string()
-  .max(REVISED_PROMPT_MAX_CHARS)
   .nullish()
   .catch(undefined)
-  .transform((text) => text ?? undefined);
+  .transform((text) =>
+    text === undefined || text === null
+      ? undefined
+      : truncated(text.replaceAll(OTHER_CONTROL, ""), REVISED_PROMPT_MAX_LENGTH).toWellFormed(),
+  );
 
 const imagesResponseSchema = z.object({
   data: z

@@ -194,24 +194,37 @@ describe("the storage of a generation's Durable Object", () => {
     expect(lengths).toEqual([1_048_576, 1_048_576, 2_500_000 - 2 * 1_048_576]);
   });
 
-  it("ends the stream of an image that is open while everything is deleted", async () => {
+  it.each([
+    ["everything is deleted", "expired"],
+    ["its images are deleted", "deleted"],
+  ])("fails the stream of an image that is open while %s", async (_, how) => {
     const object = await sharedObject(newBody());
-    const readBytes = await runInDurableObject(object, async (_, state) => {
+    const [readBytes, failure] = await runInDurableObject(object, async (_, state) => {
       const storage = new GenerationStorage(state.storage.sql);
-      storage.writeImage("gen_a", 0, new Uint8Array(2_000_000));
-      const reader = storage.imageStream("gen_a", 0).getReader();
+      const sink = storage.sink("gen_a");
+      sink.write(0, 0, new Uint8Array(1_000_000));
+      sink.write(0, 1, new Uint8Array(1_000_000));
+      const reader = storage.imageStream("gen_a", 0, 2_000_000).getReader();
       let total = 0;
-      for (let chunk = await reader.read(); !chunk.done; chunk = await reader.read()) {
-        if (total === 0) {
-          await state.storage.deleteAll();
-          storage.reset();
+      try {
+        for (let chunk = await reader.read(); !chunk.done; chunk = await reader.read()) {
+          if (total === 0) {
+            storage.deleteImages("gen_a");
+            if (how === "expired") {
+              await state.storage.deleteAll();
+              storage.reset();
+            }
+          }
+          total += chunk.value.byteLength;
         }
-        total += chunk.value.byteLength;
+        return [total, undefined] as const;
+      } catch (error) {
+        return [total, String(error)] as const;
       }
-      return total;
     });
     // The rest of the chunk that was read before.
-    expect(readBytes).toBe(1_048_576);
+    expect(readBytes).toBe(1_000_000);
+    expect(failure).toContain("deleted while it was read");
   });
 
   it("accepts a new generation after it was deleted", async () => {

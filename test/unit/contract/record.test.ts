@@ -12,6 +12,7 @@ const GENERATED: GeneratedImages = {
     { type: "png", sizeBytes: 9, revisedPrompt: undefined },
     { type: "webp", sizeBytes: 7, revisedPrompt: "A man, walking" },
   ],
+  returned: 2,
   usage: { input_tokens: 3, output_tokens: 5, total_tokens: 8 },
   isChatUsage: false,
   svgUsage: undefined,

@@ -1,6 +1,8 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { extractBase64 } from "../../../src/lib/extract-base64.ts";
+import type { ByteWriter } from "../../../src/lib/base64-decoder.ts";
+import { extractBase64, TooMuchText } from "../../../src/lib/extract-base64.ts";
+import { concat } from "../../../src/lib/streams.ts";
 
 async function* sliced(text: string, sliceBytes: number): AsyncGenerator<Uint8Array> {
   const bytes = new TextEncoder().encode(text);
@@ -13,8 +15,44 @@ async function* sliced(text: string, sliceBytes: number): AsyncGenerator<Uint8Ar
   }
 }
 
+/** The largest text of a test. */
+const TEXT_MAX_BYTES = 1 << 20;
+
+/** A string that was written, and how its writing ended. */
+interface Written {
+  pieces: Uint8Array[];
+  state: "open" | "ended" | "aborted";
+}
+
+/**
+ * Returns the options of an extraction that keeps what is written.
+ *
+ * @param neededBytes the number of bytes after which a writer needs no more
+ */
+function recorder(neededBytes = Number.POSITIVE_INFINITY) {
+  const written: Written[] = [];
+  const open = (): ByteWriter<Uint8Array<ArrayBuffer>> => {
+    const each: Written = { pieces: [], state: "open" };
+    written.push(each);
+    return {
+      write(bytes) {
+        each.pieces.push(bytes);
+        return concat(each.pieces).byteLength < neededBytes;
+      },
+      end() {
+        each.state = "ended";
+        return concat(each.pieces);
+      },
+      abort() {
+        each.state = "aborted";
+      },
+    };
+  };
+  return { written, options: { open, textMaxBytes: TEXT_MAX_BYTES } };
+}
+
 function extract(text: string, sliceBytes = 1 << 16) {
-  return extractBase64(sliced(text, sliceBytes), (bytes) => bytes);
+  return extractBase64(sliced(text, sliceBytes), recorder().options);
 }
 
 function randomImage(length: number): Uint8Array<ArrayBuffer> {
@@ -95,18 +133,97 @@ describe("extractBase64", () => {
 
   it("passes on each image as soon as it is complete, before it reads the next one", async () => {
     const images = Array.from({ length: 10 }, () => randomImage(3000));
-    const extracted: Uint8Array[] = [];
+    const { written, options } = recorder();
+    const extracted = () => written.map(({ pieces }) => concat(pieces));
     async function* body(): AsyncGenerator<Uint8Array> {
       yield new TextEncoder().encode('{"data":[');
       for (const [index, image] of images.entries()) {
-        expect(extracted).toEqual(images.slice(0, index));
+        expect(extracted()).toEqual(images.slice(0, index));
         const separator = index === 0 ? "" : ",";
         yield new TextEncoder().encode(`${separator}{"b64_json":"${image.toBase64()}"}`);
       }
       yield new TextEncoder().encode("]}");
     }
-    await extractBase64(body(), (bytes) => extracted.push(bytes));
-    expect(extracted).toEqual(images);
+    await extractBase64(body(), options);
+    expect(extracted()).toEqual(images);
+  });
+
+  it("writes an image in pieces while it is read", async () => {
+    const image = randomImage(500_000);
+    const { written, options } = recorder();
+    const text = `{"b64_json":"${image.toBase64()}`;
+    await expect(extractBase64(sliced(text, 10_000), options)).rejects.toThrow(SyntaxError);
+    const pieces = written[0]?.pieces ?? [];
+    const lengths = pieces.map((piece) => piece.byteLength);
+    expect(Math.max(...lengths)).toBeLessThan(70_000);
+    const start = concat(pieces);
+    expect(start.byteLength).toBeGreaterThan(400_000);
+    expect(start).toEqual(image.subarray(0, start.byteLength));
+  });
+
+  it("aborts the writer of an image that is cut", async () => {
+    const { written, options } = recorder();
+    async function* body(): AsyncGenerator<Uint8Array> {
+      yield new TextEncoder().encode(`{"b64_json":"${randomImage(200_000).toBase64()}`);
+      throw new Error("cut");
+    }
+    await expect(extractBase64(body(), options)).rejects.toThrow("cut");
+    expect(written.map(({ state }) => state)).toEqual(["aborted"]);
+  });
+
+  it("aborts the writer of an image that is not base64, and goes on with the next one", async () => {
+    const { written, options } = recorder();
+    const bad = `${randomImage(90_000).toBase64()}*${randomImage(90_000).toBase64()}`;
+    const good = randomImage(5000);
+    const text = JSON.stringify([bad, good.toBase64()]);
+    const { value, resultFor } = await extractBase64(sliced(text, 1000), options);
+    expect((value as string[]).map((each) => resultFor(each))).toEqual([undefined, good]);
+    expect(written.map(({ state }) => state)).toEqual(["aborted", "ended"]);
+  });
+
+  it("skips the rest of an image that its writer does not need", async () => {
+    const { written, options } = recorder(100_000);
+    const good = randomImage(5000);
+    const text = JSON.stringify([`${randomImage(900_000).toBase64()}*`, good.toBase64()]);
+    const { value, resultFor } = await extractBase64(sliced(text, 1000), options);
+    const [first = "", second = ""] = value as string[];
+    expect(resultFor(first)?.byteLength).toBeLessThan(200_000);
+    expect(resultFor(second)).toEqual(good);
+    expect(written.map(({ state }) => state)).toEqual(["ended", "ended"]);
+  });
+
+  it.each([1, 7, 4096, 1 << 16])(
+    "extracts an image with Unicode escapes from chunks of %i bytes",
+    async (sliceBytes) => {
+      const image = randomImage(90_001);
+      const text = JSON.stringify({ b64_json: image.toBase64() })
+        .replaceAll("+", "\\u002B")
+        .replaceAll("/", "\\u002f")
+        .replaceAll("=", "\\u003D");
+      expect(await imageIn(text, sliceBytes)).toEqual(image);
+    },
+  );
+
+  it("extracts the `data:` URLs of Markdown images, however the text is split", async () => {
+    const images = [randomImage(60_000), randomImage(5001)];
+    const urls = images.map((image) => `data:image/png;base64,${image.toBase64()}`);
+    const content = `Here:\n![a "b"](${urls[0]})\n\nand\n\n![](${urls[1]}) é`;
+    const text = JSON.stringify({ content, other: urls[1] });
+    await fc.assert(
+      fc.asyncProperty(fc.integer({ min: 1, max: 5000 }), async (sliceBytes) => {
+        const { written, options } = recorder();
+        const { value, resultFor } = await extractBase64(sliced(text, sliceBytes), options);
+        const { content: rest, other } = value as { content: string; other: string };
+        const [, first = "", second = ""] =
+          /^Here:\n!\[a "b"\]\((\S+)\)\n\nand\n\n!\[\]\((\S+)\) é$/.exec(rest) ?? [];
+        expect([first, second, other].map((each) => resultFor(each))).toEqual([
+          ...images,
+          images[1],
+        ]);
+        expect(written).toHaveLength(3);
+      }),
+      { numRuns: 30, examples: [[1], [2], [3]] },
+    );
   });
 
   it("extracts several images separately", async () => {
@@ -130,6 +247,24 @@ describe("the rest of the JSON", () => {
         },
       ),
     );
+  });
+
+  it("keeps a long text of escapes unchanged", async () => {
+    const text = "中文".repeat(2000);
+    const json = JSON.stringify({ text }).replaceAll(
+      /[中文]/g,
+      (character) => String.raw`\u${character.charCodeAt(0).toString(16)}`,
+    );
+    expect((await extract(json, 100)).value).toEqual({ text });
+  });
+
+  it.each([
+    ["in a string", (length: number) => JSON.stringify({ text: "a ".repeat(length / 2) })],
+    ["in many strings", (length: number) => `[${'"",'.repeat(length / 3)}""]`],
+    ["outside strings", (length: number) => `[${"0,".repeat(length / 2)}0]`],
+  ])("is at most as large as the limit: %s", async (_, textOf) => {
+    expect((await extract(textOf(TEXT_MAX_BYTES - 100))).value).toBeTypeOf("object");
+    await expect(extract(textOf(TEXT_MAX_BYTES + 100))).rejects.toThrow(TooMuchText);
   });
 
   it("keeps long text unchanged", async () => {

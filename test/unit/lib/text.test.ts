@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { countCodePoints } from "../../../src/lib/text.ts";
+import { countCodePoints, truncated } from "../../../src/lib/text.ts";
 
 describe("the number of code points", () => {
   it.each([
@@ -11,5 +11,17 @@ describe("the number of code points", () => {
     ["\ud83e", 1],
   ])("is for %j: %i", (text, count) => {
     expect(countCodePoints(text)).toBe(count);
+  });
+});
+
+describe("a truncated text", () => {
+  it.each([
+    ["abc", 3, "abc"],
+    ["abcd", 3, "abc"],
+    ["a🦊", 3, "a🦊"],
+    ["ab🦊", 3, "ab"],
+    ["🦊🦊", 3, "🦊"],
+  ])("of %j is cut between code points at length %i", (text, maxLength, expected) => {
+    expect(truncated(text, maxLength)).toBe(expected);
   });
 });

@@ -30,7 +30,11 @@ async function read(text: string) {
   const partials: PartialImageEvent[] = [];
   const slots: number[] = [];
   const result = await readEventStream(bytesOf(text), {
-    collector: new ImageCollector((slot) => slots.push(slot), false),
+    collector: new ImageCollector({
+      sink: { write: (slot) => slots.push(slot), delete: () => undefined },
+      acceptsSvg: false,
+      maxImages: 4,
+    }),
     onPartialImage: (each) => partials.push(each),
     sent: { secrets: [SECRET], identifiers: [] },
   });
@@ -58,6 +62,25 @@ describe("an event stream of the upstream", () => {
     const mislabelled = event("image_generation.partial_image", { b64_json, output_format: "png" });
     const { partials } = await read(mislabelled + completed);
     expect(partials[0]?.resolved).toEqual({ output_format: "gif" });
+  });
+
+  it.each([
+    ["is not an image", { b64_json: "PHN2Zz4=" }],
+    ["is not base64", { b64_json: "*" }],
+    ["has no image", {}],
+  ])("returns the completed image after a partial image that %s", async (_, fields) => {
+    const bad = event("image_generation.partial_image", fields);
+    const { result, partials } = await read(bad + partial(1) + completed);
+    expect(partials.map(({ index }) => index)).toEqual([1]);
+    expect(result.image.type).toBe("png");
+  });
+
+  it("may have base64 in lines", async () => {
+    const bytes = new Uint8Array(200_000);
+    bytes.set(Uint8Array.fromBase64(PNG));
+    const b64_json = bytes.toBase64().replaceAll(/.{76}/g, "$&\r\n");
+    const { result } = await read(event("image_generation.completed", { b64_json }));
+    expect(result.image.sizeBytes).toBe(200_000);
   });
 
   it("may contain comments, unknown events, CRLF and a [DONE]", async () => {

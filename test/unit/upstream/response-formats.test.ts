@@ -33,6 +33,19 @@ describe("a response of the Images API", () => {
     );
   });
 
+  it.each([
+    [
+      "is cut at 32,000 code units, between code points",
+      `a${"🦊".repeat(16_000)}`,
+      "🦊".repeat(15_999),
+    ],
+    ["loses control characters", "\u0000".repeat(40_000), ""],
+    ["loses half code points", "\ud83e", "\ufffd"],
+  ])("has a revised prompt that %s", (_, revised_prompt, expected) => {
+    const { images } = parseResponse({ data: [{ url: URL_A, revised_prompt }] }) ?? {};
+    expect(images?.[0]?.revisedPrompt?.replace(/^a/, "")).toBe(expected);
+  });
+
   it("is parsed into URLs and revised prompts", () => {
     expect(parseResponse({ data: [{ url: URL_A, revised_prompt: "better" }] })?.images).toEqual([
       { source: URL_A, revisedPrompt: "better" },
