@@ -9,7 +9,7 @@ import type { StartRequest } from "./protocol.ts";
 export interface CopyOptions {
   cache: Cache;
   /** Opens one image. One is open at a time. */
-  openImage: (index: number) => ReadableStream;
+  openImage: (index: number) => ReadableStream<Uint8Array>;
   /** Returns true once the generation was deleted. */
   isDeleted: () => boolean;
   /** Stores the record under its request key. */

@@ -1,8 +1,10 @@
+import { createHash } from "node:crypto";
 import { connect } from "node:net";
 import { describe, expect, it } from "vitest";
 import { newPrompt, SMALL } from "../support/bodies.ts";
 import { eventually } from "../support/eventually.ts";
 import { read, startStage } from "../support/stage.ts";
+import type { UpstreamCall } from "../support/upstream/simulator.ts";
 
 const COUNTS_PATH = "/test-streams";
 
@@ -55,7 +57,13 @@ function countingStreams(bundle: string): string {
   `;
 }
 
-const stage = startStage({}, { wrap: countingStreams });
+const calls: UpstreamCall[] = [];
+const stage = startStage({}, { wrap: countingStreams, onCall: (call) => calls.push(call) });
+
+/** Returns the hash of an image, as a call of the upstream records it. */
+function hashOf(image: Buffer): string {
+  return createHash("sha256").update(image).digest("hex");
+}
 
 /** Generates and caches an image. Returns its request and its URL. */
 async function cachedImage(bytes: number) {
@@ -141,5 +149,30 @@ describe("a client that disconnects", () => {
     await eventually(async () =>
       expect(await counts()).toEqual({ opened: opened + 1, cancelled: cancelled + 1 }),
     );
+  });
+});
+
+describe("a generation of many large images", () => {
+  it.each([
+    ["ten images of 11 MB", 10, 11_000_000],
+    ["two images of 25 MiB", 2, 25 * 1024 * 1024],
+  ])("is delivered and stored byte for byte: %s", async (_, n, bytes) => {
+    const body = { ...SMALL, prompt: newPrompt(`[upstream bytes=${bytes}]`), n };
+    const response = await stage.post({ ...body, response_format: "b64_json" });
+    expect(response.status).toBe(200);
+    const { id, data } = await read(response);
+    const images = calls.find((call) => call.body["prompt"] === body.prompt)?.images;
+    expect(images).toHaveLength(n);
+    const received = data.map(({ b64_json }) => Buffer.from(String(b64_json), "base64"));
+    expect(received.map((image) => image.byteLength)).toEqual(images?.map(() => bytes));
+    expect(received.map(hashOf)).toEqual(images);
+    await eventually(async () => {
+      const { keys } = await stage.gateway.cache.list({ prefix: `generation/${id}` });
+      expect(keys).toHaveLength(1);
+    });
+    for (const [index, hash] of images?.entries() ?? []) {
+      const stored = await stage.gateway.cache.get(`image/${id}/${index}`, "arrayBuffer");
+      expect(hashOf(Buffer.from(stored ?? new ArrayBuffer()))).toBe(hash);
+    }
   });
 });

@@ -11,7 +11,12 @@ import {
 } from "./gateway.ts";
 import { eventually } from "./eventually.ts";
 import { testClock } from "./test-clock.ts";
-import { startSimulator, type ProfileName, type Simulator } from "./upstream/simulator.ts";
+import {
+  startSimulator,
+  type ProfileName,
+  type Simulator,
+  type UpstreamCall,
+} from "./upstream/simulator.ts";
 import { TOKEN_SECRET } from "./vars.ts";
 import { prompts } from "./bodies.ts";
 
@@ -37,6 +42,8 @@ export interface StageOptions extends Omit<GatewayOptions, "nowMs"> {
   at?: string;
   /** The public server whose contract the upstream follows. Absent: OpenAI. */
   profile?: ProfileName;
+  /** Receives each call of the upstream when it arrives. */
+  onCall?: (call: UpstreamCall) => void;
 }
 
 /** The fields of a generation's body that tests read. */
@@ -62,7 +69,7 @@ export interface ErrorBody {
  */
 export function startStage(
   vars: Record<string, string | undefined> = {},
-  { at, profile, ...options }: StageOptions = {},
+  { at, profile, onCall, ...options }: StageOptions = {},
 ): Stage {
   const clock = at === undefined ? undefined : testClock(at);
   let gateway: Gateway | undefined;
@@ -71,6 +78,7 @@ export function startStage(
     upstream = await startSimulator({
       ...(clock === undefined ? {} : { openAiClock: () => clock.now() }),
       ...(profile === undefined ? {} : { profile }),
+      ...(onCall === undefined ? {} : { onCall }),
     });
     gateway = await startGateway(
       inject("bundle"),

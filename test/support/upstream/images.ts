@@ -1,5 +1,6 @@
 import { createHash, randomBytes } from "node:crypto";
-import { numberOf } from "./directives.ts";
+import { numberOf, type Directives } from "./directives.ts";
+import { HTML } from "./html.ts";
 import { isImageType, paint, type ImageType } from "./paint.ts";
 import type { ImageRequest } from "./request.ts";
 import { isSvgForm } from "./svg.ts";
@@ -28,6 +29,14 @@ export function typeOf({ directives, format }: ImageRequest): ImageType {
   return isImageType(type) ? type : format;
 }
 
+/** The largest image that the gateway accepts. */
+const GATEWAY_MAX_BYTES = 25 * 1024 * 1024;
+
+/** Returns true if a directive names an image by its index. */
+function isNamed(directives: Directives, name: string, index: number): boolean {
+  return directives.get(name)?.split(",").includes(String(index)) ?? false;
+}
+
 async function paintPadded(
   request: ImageRequest,
   index: number,
@@ -50,7 +59,10 @@ async function paintPadded(
     ...(svg === "hostile" ? { trackUrl } : {}),
     ...(isSvgForm(svg) ? { svgForm: svg } : {}),
   });
-  const missing = numberOf(directives, "bytes", 0) - image.byteLength;
+  if (isNamed(directives, "html", index)) return Buffer.from(HTML.repeat(50));
+  const isTooLarge = isNamed(directives, "too-large", index);
+  const bytes = isTooLarge ? GATEWAY_MAX_BYTES + 1 : numberOf(directives, "bytes", 0);
+  const missing = bytes - image.byteLength;
   if (missing <= 0) return image;
   // Decoders ignore bytes after the end of an image. After an XML document, only white space is allowed.
   const padding = type === "svg" ? Buffer.alloc(missing, "\n") : randomBytes(missing);

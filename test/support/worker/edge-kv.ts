@@ -53,8 +53,11 @@ export function kvAt(name: string): KVNamespace {
       (await read(name, "get", key, options)).value,
     getWithMetadata: (key: string, options?: ReadOptions) =>
       read(name, "getWithMetadata", key, options),
-    put: (key: string, value: ArrayBuffer | string, options?: KVNamespacePutOptions) =>
-      write(name, "put", key, () => central().put(key, value, options)),
+    put: (
+      key: string,
+      value: ArrayBuffer | ReadableStream | string,
+      options?: KVNamespacePutOptions,
+    ) => write(name, "put", key, () => central().put(key, value, options)),
     delete: (key: string) => write(name, "delete", key, () => central().delete(key)),
   };
   return new Proxy(central(), {

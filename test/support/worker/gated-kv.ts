@@ -22,7 +22,7 @@ export function gatedKv(number: number): GatedKv {
   const begun: string[] = [];
   const { promise: opened, resolve: open, reject } = Promise.withResolvers<void>();
   let isOpen = false;
-  const put = async (key: string, value: ArrayBuffer, options: KVNamespacePutOptions) => {
+  const put = async (key: string, value: ReadableStream, options: KVNamespacePutOptions) => {
     begun.push(key);
     if (begun.length > number && !isOpen) await opened;
     await kv.put(key, value, options);
