@@ -4,6 +4,7 @@ import { parseRecord, type GenerationRecord } from "../contract/record.ts";
 import type { Failure } from "../errors/failure.ts";
 import { IMAGE_TYPES, type ImageType } from "../lib/image-type.ts";
 import { idPattern } from "../lib/object-id.ts";
+import { readChunks } from "../lib/streams.ts";
 import { TimedOut, within } from "../lib/within.ts";
 
 /**
@@ -217,21 +218,21 @@ async function putStream(
   if (stored.status === "rejected") throw stored.reason;
 }
 
+/** @throws {NotWhole} if the stream fails or does not have this length */
 async function* wholeChunks(
   source: ReadableStream<Uint8Array>,
   sizeBytes: number,
 ): AsyncGenerator<Uint8Array, void> {
   let leftBytes = sizeBytes;
   try {
-    for await (const chunk of source) {
+    for await (const chunk of readChunks(source, sizeBytes)) {
       leftBytes -= chunk.byteLength;
-      if (leftBytes < 0) break;
       yield chunk;
     }
   } catch (error) {
     throw new NotWhole("an image cannot be read", { cause: error });
   }
-  if (leftBytes !== 0) throw new NotWhole("an image does not match its record");
+  if (leftBytes > 0) throw new NotWhole("an image is shorter than its record says");
 }
 
 /**

@@ -57,8 +57,11 @@ function countingStreams(bundle: string): string {
   `;
 }
 
+const stage = startStage({}, { wrap: countingStreams });
+
 const calls: UpstreamCall[] = [];
-const stage = startStage({}, { wrap: countingStreams, onCall: (call) => calls.push(call) });
+/** The stage of the largest responses: counting takes time. */
+const uncounted = startStage({}, { onCall: (call) => calls.push(call) });
 
 /** Returns the hash of an image, as a call of the upstream records it. */
 function hashOf(image: Buffer): string {
@@ -158,7 +161,7 @@ describe("a generation of many large images", () => {
     ["two images of 25 MiB", 2, 25 * 1024 * 1024],
   ])("is delivered and stored byte for byte: %s", async (_, n, bytes) => {
     const body = { ...SMALL, prompt: newPrompt(`[upstream bytes=${bytes}]`), n };
-    const response = await stage.post({ ...body, response_format: "b64_json" });
+    const response = await uncounted.post({ ...body, response_format: "b64_json" });
     expect(response.status).toBe(200);
     const { id, data } = await read(response);
     const images = calls.find((call) => call.body["prompt"] === body.prompt)?.images;
@@ -167,12 +170,12 @@ describe("a generation of many large images", () => {
     expect(received.map((image) => image.byteLength)).toEqual(images?.map(() => bytes));
     expect(received.map(hashOf)).toEqual(images);
     await eventually(async () => {
-      const { keys } = await stage.gateway.cache.list({ prefix: `generation/${id}` });
+      const { keys } = await uncounted.gateway.cache.list({ prefix: `generation/${id}` });
       expect(keys).toHaveLength(1);
     });
     for (const [index, hash] of images?.entries() ?? []) {
-      const stored = await stage.gateway.cache.get(`image/${id}/${index}`, "arrayBuffer");
-      expect(hashOf(Buffer.from(stored ?? new ArrayBuffer()))).toBe(hash);
+      const file = await fetch(`${uncounted.gateway.url}/v1/images/${id}/${index}.png`);
+      expect(hashOf(Buffer.from(await file.arrayBuffer()))).toBe(hash);
     }
   });
 });

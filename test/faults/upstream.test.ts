@@ -71,7 +71,13 @@ const FAULTS: readonly Fault[] = [
     name: "an image above the size limit",
     directives: "bytes=27000000",
     ...INVALID,
-    message: "too large",
+    message: "too large (more than 25 MiB)",
+  },
+  {
+    name: "text above its limit",
+    directives: "answer=long-text",
+    ...INVALID,
+    message: "too large (more than 8 MiB besides its images)",
   },
   {
     name: "429 with Retry-After in seconds",

@@ -28,6 +28,10 @@ export async function bodyFor(request: ImageRequest, store: ImageStore): Promise
     case "refused":
     case "filtered":
       return JSON.stringify(textCompletion(answer));
+    case "long-text": {
+      const body = JSON.stringify(await imageBody(request, store));
+      return `{"text":"${"a ".repeat(5_000_000)}",${body.slice(1)}`;
+    }
     case "truncated": {
       const whole = JSON.stringify(await imageBody(request, store));
       return whole.slice(0, Math.floor(whole.length / 2));
