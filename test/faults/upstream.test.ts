@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { read, startStage, type ErrorBody } from "../support/stage.ts";
 import { expectFault, type Fault } from "../support/expect-fault.ts";
-import { newPrompt } from "../support/bodies.ts";
+import { newPrompt, SMALL_BASE64 } from "../support/bodies.ts";
 
 const stage = startStage();
 /** For the faults that must time out. The others get the default timeout, because a machine may be busy. */
@@ -196,6 +196,16 @@ describe("a fault of the upstream", () => {
     const repeated = await timingOut.post(body);
     expect(repeated.status).toBe(200);
     expect(repeated.headers.get("cache-status")).toBe("darkroom; fwd=miss; stored");
+  });
+});
+
+describe("a download that does not end before the timeout", () => {
+  it("is left out, and the image that was downloaded before is returned", async () => {
+    const prompt = newPrompt("[upstream dialect=url image=stuck]");
+    const response = await timingOut.post({ ...SMALL_BASE64, prompt, n: 3 });
+    expect(response.status).toBe(200);
+    expect((await read(response)).data).toHaveLength(1);
+    expect(timingOut.upstream.received(prompt)).toHaveLength(1);
   });
 });
 

@@ -25,9 +25,14 @@ export class ImageStore {
     return path.startsWith(PREFIX);
   }
 
-  /** Stores an image, and returns its URL. */
-  store(image: Buffer, request: ImageRequest): string {
-    const kind = request.directives.get("image") ?? "stored";
+  /**
+   * Stores an image, and returns its URL.
+   *
+   * @param index among the images of the response
+   */
+  store(image: Buffer, request: ImageRequest, index: number): string {
+    const requested = request.directives.get("image") ?? "stored";
+    const kind = requested === "stuck" && index === 0 ? "stored" : requested;
     if (kind === "inside") return this.#origin.replace("//", "//user:password@");
     const path = `${PREFIX}${kind}/${randomBytes(8).toString("hex")}.${typeOf(request)}`;
     this.#images.set(path, image);
@@ -43,6 +48,8 @@ export class ImageStore {
     if (path.startsWith(`${PREFIX}redirect/`)) {
       const location = `${this.#origin}${PREFIX}stored/elsewhere.png`;
       response.writeHead(302, { location }).end();
+    } else if (path.startsWith(`${PREFIX}stuck/`)) {
+      response.writeHead(200).write(image);
     } else if (path.startsWith(`${PREFIX}flaky/`) && isFirst) {
       response.writeHead(503).end();
     } else if (image === undefined || path.startsWith(`${PREFIX}expired/`)) {

@@ -125,15 +125,15 @@ async function imageBody(request: ImageRequest, store: ImageStore): Promise<unkn
       created,
       choices: images.map((image, index) => ({
         index,
-        message: { role: "assistant", content: chatContent(request, image, store) },
+        message: { role: "assistant", content: chatContent(request, image, index, store) },
         finish_reason: "stop",
       })),
       usage: reportedChatUsage(request),
     };
   }
-  const data = images.map((image) =>
+  const data = images.map((image, index) =>
     request.dialect === "url"
-      ? { url: store.store(image, request) }
+      ? { url: store.store(image, request, index) }
       : { b64_json: image.toString("base64") },
   );
   if (request.profile !== undefined) {
@@ -154,16 +154,21 @@ async function imageBody(request: ImageRequest, store: ImageStore): Promise<unkn
   };
 }
 
-function chatContent(request: ImageRequest, image: Buffer, store: ImageStore): string {
+function chatContent(
+  request: ImageRequest,
+  image: Buffer,
+  index: number,
+  store: ImageStore,
+): string {
   switch (request.dialect) {
     case "chat-url":
-      return `Here it is: ${store.store(image, request)}`;
+      return `Here it is: ${store.store(image, request, index)}`;
     case "chat-data": {
       const type = typeOf(request);
       const subtype = type === "svg" ? "svg+xml" : type;
       return `data:image/${subtype};base64,${image.toString("base64")}`;
     }
     default:
-      return `Here it is:\n\n![image](${store.store(image, request)})`;
+      return `Here it is:\n\n![image](${store.store(image, request, index)})`;
   }
 }
