@@ -116,7 +116,8 @@ describe("the deletion of a generation", () => {
       expect(await namesInKv()).toEqual([]);
       passKvTime(2);
       gate.open();
-      await eventually(async () => expect(await namesInKv()).toHaveLength(1));
+      // The write of an image is cut at its limit, that of a record is not.
+      if (number >= 2) await eventually(async () => expect(await namesInKv()).toHaveLength(1));
       await passTime(10 * 60);
       expect(await namesInKv()).toEqual([]);
     },
