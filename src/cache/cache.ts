@@ -79,9 +79,9 @@ const OLD_SECONDS = 10 * DEFAULT_EDGE_SECONDS;
  * The time that one call may take. A read that was not cached takes up to a second, and a value has up to
  * 25 MiB.
  */
-const READ_MS = 5000;
-const WRITE_MS = 10_000;
-const WRITE_IMAGE_MS = 30_000;
+const READ_MS = 10_000;
+const WRITE_MS = 20_000;
+const WRITE_IMAGE_MS = 60_000;
 
 /** KV accepts one write per second to the same key and rejects the others. */
 const WRITE_ATTEMPTS = 3;

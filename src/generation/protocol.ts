@@ -13,13 +13,13 @@ import type { SentIdentity } from "./identity.ts";
  */
 
 /** The time that a start may take: it calls the accounts, or waits until another start has called them. */
-export const START_MS = 60_000;
+export const START_MS = 90_000;
 
 /** The time that a deletion may take: it settles the cost first. */
-export const DELETE_MS = 30_000;
+export const DELETE_MS = 60_000;
 
 /** The time that a write of the record under a request key may take: it waits for earlier ones. */
-export const WRITE_RECORD_MS = 30_000;
+export const WRITE_RECORD_MS = 60_000;
 
 /** The request that starts a generation. The object stores it. */
 export interface StartRequest extends SentIdentity {

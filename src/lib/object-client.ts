@@ -11,7 +11,7 @@ export type ObjectClient<Class> = {
 };
 
 /** The time that one call of a Durable Object may take, beside what it waits for by request. */
-export const CALL_MS = 10_000;
+export const CALL_MS = 20_000;
 
 /** A Durable Object that was just moved or updated responds to the next call. */
 export const CALL_ATTEMPTS = 3;
