@@ -88,10 +88,12 @@ export interface BatchView {
 }
 
 /** One job of a batch. It has a `response` if it is completed, an `error` if it has failed or is cancelled. */
-interface BatchResult {
+export interface BatchResult {
   custom_id: string;
   job: string;
   status: JobStatus;
   response?: ImagesResponse | undefined;
   error?: WireError["body"]["error"] | undefined;
+  /** Present if texts of the result were too long for a batch. The response of the job has them. */
+  truncated?: true | undefined;
 }

@@ -9,6 +9,7 @@ import { newId } from "../lib/id.ts";
 import { newIdInObject } from "../lib/object-id.ts";
 import { mayCancel, type Cancellation, type Canceller } from "./cancellation.ts";
 import { isFinal, type Attempt, type WebhookDelivery } from "./delivery.ts";
+import { storableOutcome } from "./outcome.ts";
 import { JobBatchStorage, type JobOutcome, type StoredBatch, type StoredJob } from "./storage.ts";
 import type { JobInput, JobSubmission } from "./submission.ts";
 import { batchView, jobFields, webhookEvent } from "./views.ts";
@@ -202,13 +203,15 @@ export class JobBatch extends DurableObject<object> {
     this.ctx.storage.transactionSync(() => this.#finish(id, outcome));
   }
 
-  #finish(id: string, outcome: JobOutcome): void {
+  #finish(id: string, reached: JobOutcome): void {
     const batch = this.#storage.batch();
     const job = this.#storage.job(id);
     if (batch === undefined || job === undefined || job.outcome !== undefined) return;
+    const { outcome, isShortened } = storableOutcome(reached, batch.isBatch);
     const generationId = "record" in outcome ? outcome.record.id : job.generationId;
     const { isAttempting: _, isCancelRequested: __, ...rest } = job;
-    this.#storage.saveJob({ ...rest, request: undefined, generationId, outcome });
+    const ended = { ...rest, request: undefined, generationId, outcome };
+    this.#storage.saveJob(isShortened ? { ...ended, isShortened } : ended);
     const open = batch.open - 1;
     const { delivery } = batch;
     if (open > 0 || delivery === undefined) {

@@ -46,6 +46,8 @@ export interface StoredJob {
   generationId: string | undefined;
   /** `undefined` until the job completes, fails or is cancelled. */
   outcome: JobOutcome | undefined;
+  /** True if the outcome was too large to be stored with its texts. */
+  isShortened?: boolean;
   /**
    * True during an attempt, which may start a generation at any time. False while the job waits for the next
    * attempt. Absent before the first one, and in jobs that version 0.1.0 stored.

@@ -1,8 +1,9 @@
-import type { BatchView } from "../contract/batch.ts";
+import type { BatchResult, BatchView } from "../contract/batch.ts";
 import type { DeliveryView, JobFields, JobStatus } from "../contract/job.ts";
 import { responseWithUrls } from "../contract/response.ts";
 import { toWire } from "../errors/wire.ts";
 import { isFinal } from "./delivery.ts";
+import { jsonBytes } from "./outcome.ts";
 import type { StoredBatch, StoredDelivery, StoredJob } from "./storage.ts";
 
 function statusOf({ outcome, generationId }: StoredJob): JobStatus {
@@ -42,13 +43,21 @@ export function batchView(batch: StoredBatch, jobs: readonly StoredJob[]): Batch
       job: job.id,
       status: statusOf(job),
       ...resultOf(job, origin),
+      ...(job.isShortened === true ? { truncated: true as const } : {}),
     })),
     ...(delivery === undefined ? {} : { delivery: deliveryView(delivery) }),
   };
 }
 
 /**
- * Returns the webhook event for a batch whose jobs have all ended. Its images are URLs.
+ * The maximum size of a webhook event, in bytes. A Durable Object stores it in one value of at most 2 MB, in
+ * which a character may take two bytes.
+ */
+const MAX_EVENT_BYTES = 900_000;
+
+/**
+ * Returns the webhook event for a batch whose jobs have all ended. Its images are URLs. What does not fit is
+ * left out, and the event then has the URL that returns it.
  *
  * @param nowSeconds Unix seconds
  */
@@ -68,14 +77,47 @@ export function webhookEvent(
   const [job] = jobs;
   if (batch.isBatch || job === undefined) {
     const { delivery: _, ...data } = batchView(batch, jobs);
-    return event("batch.completed", data);
+    return boundedEvent(data, batch, (bounded) => event("batch.completed", bounded));
   }
   const { response, error } = resultOf(job, batch.origin);
   const { generationId: id } = job;
-  const fields = { job: job.id, status: statusOf(job) };
+  const url = `${batch.origin}/v1/images/generations/${job.id}`;
+  const fields = {
+    job: job.id,
+    status: statusOf(job),
+    ...(job.isShortened === true ? { truncated: true, url } : {}),
+  };
   return response === undefined
     ? event("image.generation.failed", { id, ...fields, error })
     : event("image.generation.completed", { ...response, ...fields });
+}
+
+/**
+ * Returns the event of a batch with the results that fit, in order. Every other result has no `response` and no
+ * `error`.
+ */
+function boundedEvent(
+  data: Omit<BatchView, "delivery">,
+  { id, origin }: StoredBatch,
+  eventOf: (data: object) => object,
+): object {
+  const event = eventOf(data);
+  if (jsonBytes(event) <= MAX_EVENT_BYTES) return event;
+  const bare = data.results.map(({ custom_id, job, status }) => ({ custom_id, job, status }));
+  const truncated = {
+    ...data,
+    results_truncated: true,
+    url: `${origin}/v1/images/batches/${id}`,
+  };
+  let bytes = jsonBytes(eventOf({ ...truncated, results: bare }));
+  const results = data.results.map((result, index): BatchResult => {
+    const least = bare[index] ?? result;
+    const more = jsonBytes(result) - jsonBytes(least);
+    if (bytes + more > MAX_EVENT_BYTES) return least;
+    bytes += more;
+    return result;
+  });
+  return eventOf({ ...truncated, results });
 }
 
 function resultOf({ outcome }: StoredJob, origin: string) {

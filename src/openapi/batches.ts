@@ -46,6 +46,10 @@ const batch = exactly<BatchView>()(
         status: z.enum(JOB_STATUSES),
         response: imagesResponse.optional(),
         error: errorBody.shape.error.optional(),
+        truncated: z
+          .literal(true)
+          .optional()
+          .describe("The texts of the result are too long for a batch. The job has them."),
       }),
     ),
     delivery: delivery.optional(),

@@ -2,10 +2,7 @@ import { introspectWorkflow, runInDurableObject } from "cloudflare:test";
 import { describe, expect, inject, it, vi } from "vitest";
 import { TURNSTILE_SUBJECT } from "../../src/access/token.ts";
 import type { BatchView } from "../../src/contract/batch.ts";
-import { parseImageRequest } from "../../src/contract/request.ts";
-import { toStoredRequest } from "../../src/contract/stored-request.ts";
 import { JobBatch } from "../../src/jobs/object.ts";
-import { parseCacheControl } from "../../src/lib/cache-control.ts";
 import { newBody } from "../support/bodies.ts";
 import { eventually } from "../support/eventually.ts";
 import { TOKEN_SECRET } from "../support/vars.ts";
@@ -17,10 +14,9 @@ import {
   environment,
   errorOf,
   fetchWorker,
-  ORIGIN,
-  testConfig,
   upstreamCalls,
 } from "../support/worker/harness.ts";
+import { storeJobs } from "../support/worker/stored-jobs.ts";
 import { newToken } from "../support/worker/token.ts";
 
 const env = environment({ TOKEN_SECRET });
@@ -209,27 +205,8 @@ describe("DELETE of a job that has begun or ended", () => {
 });
 
 describe("a job that is cancelled during an attempt", () => {
-  const submission = {
-    isBatch: false,
-    requester: {
-      principal: "a",
-      rateKey: "a",
-      payer: { caller: "public", account: "network/local", token: undefined },
-    },
-    directives: parseCacheControl(undefined),
-    origin: ORIGIN,
-    webhookUrl: undefined,
-    fingerprint: undefined,
-  };
-
-  /** Stores a job that no Workflow runs. */
   async function storedJob() {
-    const objects = bindings().JOBS;
-    const object = objects.get(objects.newUniqueId());
-    const request = toStoredRequest(parseImageRequest(newBody(), testConfig(), Date.now()));
-    const requests = [{ customId: undefined, request }];
-    const accepted = await object.accept({ ...submission, requests });
-    const id = String(accepted?.id);
+    const { object, id } = await storeJobs();
     const status = async () => (await object.job(id))?.fields.status;
     return { object, id, status };
   }
