@@ -1,12 +1,13 @@
 import type { Context } from "hono";
 import type { ChargedAccounts } from "../access/accounts.ts";
 import { rateLimitPolicy } from "../access/rate-limit.ts";
-import type { JobFields, JobStatus } from "../contract/job.ts";
+import type { JobFields, PendingJobResponse } from "../contract/job.ts";
 import { defaultResponseFormat, type ResponseFormat } from "../contract/models.ts";
 import { costOfRecord, MICRO_PER_DOLLAR } from "../contract/pricing.ts";
 import type { ImageSpec } from "../contract/image-spec.ts";
 import { imageFormat, type Delivery } from "../contract/request.ts";
-import { imageUrl } from "../contract/response.ts";
+import type { GenerationRecord } from "../contract/record.ts";
+import { imageUrl, type PendingResponse } from "../contract/response.ts";
 import { GatewayError } from "../errors/failure.ts";
 import type { GenerationContext } from "../generation/context.ts";
 import { WITHOUT_PARTIALS, type ProgressQuery } from "../generation/protocol.ts";
@@ -40,6 +41,18 @@ export function setPollHeaders(c: Context<AppEnv>): void {
     c.header(name, value);
 }
 
+/** A job whose generation is the response. */
+export interface JobOfGeneration {
+  /** The fields of the response while the job is queued or in progress. */
+  pending: PendingJobResponse;
+  /**
+   * Returns the fields of the job, whose generation has completed: records that first, if its Workflow has not.
+   *
+   * @throws {GatewayError} the failure of the job, if it has failed otherwise
+   */
+  complete(record: GenerationRecord): Promise<JobFields>;
+}
+
 /** How to respond with a generation. */
 export interface ResponseOptions {
   /** How the images are delivered; in JSON, `format` is the model's default if absent. */
@@ -52,8 +65,8 @@ export interface ResponseOptions {
   c: Context<AppEnv>;
   /** The identifier of the sender, which is repeated in its response. */
   safetyIdentifier?: string | undefined;
-  /** The fields of the job that started the generation. */
-  job?: JobFields;
+  /** The job that started the generation. */
+  job?: JobOfGeneration;
   /** Submits the request as a job, and returns 202 with the job's URL. */
   submitJob?: () => Promise<Response>;
 }
@@ -141,7 +154,7 @@ export async function imageFileResponse(
 
 /** Returns 202 with the URL for polling a generation or job. */
 export function pendingResponse(
-  body: { id: string; created: number; status: JobStatus } & Partial<JobFields>,
+  body: PendingResponse | PendingJobResponse,
   c: Context<AppEnv>,
 ): Response {
   c.header("location", `${GENERATIONS_PATH}/${body.id}`);
@@ -175,7 +188,7 @@ async function streamResponse(
   options: ResponseOptions,
 ): Promise<Response> {
   const { delivery, context, c } = options;
-  const json = jsonOptions(options, delivery.format ?? "b64_json");
+  const json = jsonOptions(options, delivery.format ?? "b64_json", undefined);
   const response = await context.event.time("upstream", () => eventStreamResponse(result, json));
   return withOutcome(response, result, c);
 }
@@ -186,8 +199,9 @@ async function completedResponse(
 ): Promise<Response> {
   const { delivery, c } = options;
   const { images, model } = generation.record;
+  const job = await options.job?.complete(generation.record);
   if (delivery.asImage && images.length === 1) return imageResponse(generation, c);
-  const json = jsonOptions(options, delivery.format ?? defaultResponseFormat(model));
+  const json = jsonOptions(options, delivery.format ?? defaultResponseFormat(model), job);
   return withOutcome(await jsonResponse(generation, json), generation, c);
 }
 
@@ -197,8 +211,8 @@ async function pendingGenerationResponse(
 ): Promise<Response> {
   if (result.joiner !== undefined && submitJob !== undefined) return submitJob();
   const status = result.isRunning ? ("in_progress" as const) : ("queued" as const);
-  const body = { id: job?.job ?? result.client.id, created: result.created, ...job, status };
-  return withOutcome(pendingResponse(body, c), result, c);
+  const generation = { id: result.client.id, created: result.created, status };
+  return withOutcome(pendingResponse(job?.pending ?? generation, c), result, c);
 }
 
 /** Returns the only image itself, with its URL in Content-Location. */
@@ -264,8 +278,9 @@ function cacheStatus(outcome: CacheOutcome): string {
 }
 
 function jsonOptions(
-  { c, job, safetyIdentifier }: ResponseOptions,
+  { c, safetyIdentifier }: ResponseOptions,
   responseFormat: ResponseFormat,
+  job: JobFields | undefined,
 ): JsonOptions {
   return {
     responseFormat,
@@ -273,8 +288,7 @@ function jsonOptions(
     waitUntil: (writing) => c.executionCtx.waitUntil(writing),
     more: {
       ...(safetyIdentifier === undefined ? {} : { safety_identifier: safetyIdentifier }),
-      // The generation has completed, even if its job does not know yet.
-      ...(job === undefined ? {} : { ...job, status: "completed" }),
+      ...job,
     },
   };
 }

@@ -1,14 +1,14 @@
 import type { Context } from "hono";
 import { formerPrincipal, storedCaller, type Caller } from "../access/caller.ts";
-import { isRetryable, requireNoStream } from "../contract/job.ts";
+import { requireNoStream, type PendingJobResponse } from "../contract/job.ts";
 import type { ImageRequest } from "../contract/request.ts";
 import { toStoredRequest } from "../contract/stored-request.ts";
 import { GatewayError } from "../errors/failure.ts";
 import { lookupById } from "../generation/lookup.ts";
-import { belongsToAnotherSender } from "../generation/identity.ts";
 import { requestIdentity, requestKeys } from "../generation/key.ts";
 import { cancelJobs } from "../jobs/cancel.ts";
 import { jobBatchOf } from "../jobs/client.ts";
+import type { JobView } from "../jobs/object.ts";
 import { submitJobs, type SubmissionName } from "../jobs/submit.ts";
 import type { JobSubmission } from "../jobs/submission.ts";
 import type { CacheDirectives } from "../lib/cache-control.ts";
@@ -118,8 +118,7 @@ async function submit(
   c.get("event").add({ job: id });
   const job = await jobBatchOf(config, "job", id)?.job(id);
   if (job === undefined) throw new GatewayError({ code: "generation_not_found" });
-  const { fields, created } = job;
-  return pendingResponse({ id, created, ...fields }, c);
+  return pendingResponse(pendingFields(job), c);
 }
 
 /**
@@ -135,8 +134,7 @@ export async function cancelledJobResponse(id: string, c: Context<AppEnv>): Prom
   const job = isKnown ? await jobBatch.job(id) : undefined;
   if (job === undefined) throw new GatewayError({ code: "generation_not_found" });
   c.get("event").add({ job: id });
-  const { fields, created } = job;
-  return c.json({ id, created, ...fields }, 200);
+  return c.json(pendingFields(job), 200);
 }
 
 export function isJobId(id: string): boolean {
@@ -147,16 +145,24 @@ export function isJobId(id: string): boolean {
  * Returns the response for a job: that of its generation, or its failure, with the fields of the job.
  * If the client requests no format, the format of the job's request applies.
  *
+ * Its status is that of the stored job, as in the batch and the webhook event. A generation may have ended before
+ * the job. If it has completed, this lookup ends the job. If it has failed, only the job's Workflow knows whether
+ * the job retries, so until then it is in progress.
+ *
  * @throws {GatewayError} `generation_not_found`
  */
 export async function jobResponse(id: string, options: ResponseOptions): Promise<Response> {
   const { delivery, context, c } = options;
-  const job = await jobBatchOf(context.config, "job", id)?.job(id);
-  if (job === undefined) throw new GatewayError({ code: "generation_not_found" });
-  const { fields, created, generationId, failure } = job;
+  const jobBatch = jobBatchOf(context.config, "job", id);
+  const read = async () => {
+    const view = await jobBatch?.job(id);
+    if (view === undefined) throw new GatewayError({ code: "generation_not_found" });
+    return view;
+  };
+  const job = await read();
   context.event.add({ job: id });
-  if (failure !== undefined) return failureResponse(failure, c, fields);
-  if (generationId === undefined) return pendingResponse({ id, created, ...fields }, c);
+  const { generationId } = job;
+  if (job.failure !== undefined || generationId === undefined) return imagelessResponse(job, c);
   const format = delivery.format ?? job.responseFormat;
   try {
     const result = await lookupById(generationId, format, context);
@@ -164,18 +170,34 @@ export async function jobResponse(id: string, options: ResponseOptions): Promise
     return await generationResponse(result, {
       ...options,
       delivery: { ...delivery, format },
-      job: fields,
+      job: {
+        pending: pendingFields(job),
+        async complete(record) {
+          if (job.fields.status === "completed") return job.fields;
+          await jobBatch?.finish(id, { record });
+          const { fields, failure } = await read();
+          if (failure !== undefined) throw new GatewayError(failure);
+          return fields;
+        },
+      },
     });
   } catch (error) {
     if (!(error instanceof GatewayError)) throw error;
+    const current = await read();
     // The failure of this lookup, not that of the job.
-    if (error.failure.code === "generation_not_found") {
-      return failureResponse(error.failure, c, fields);
-    }
-    // The job's Workflow does not know of this failure yet. It may retry, or start again if the failure
-    // belongs to another sender.
-    return isRetryable(error.failure) || belongsToAnotherSender(error.failure, undefined)
-      ? pendingResponse({ id, created, ...fields, status: "queued" }, c)
-      : failureResponse(error.failure, c, { ...fields, status: "failed" });
+    if (current.fields.status === "completed")
+      return failureResponse(error.failure, c, current.fields);
+    return imagelessResponse(current, c);
   }
+}
+
+/** Returns the response for a job without a generation to return: its failure, or 202. */
+function imagelessResponse(job: JobView, c: Context<AppEnv>): Response {
+  return job.failure === undefined
+    ? pendingResponse(pendingFields(job), c)
+    : failureResponse(job.failure, c, job.fields);
+}
+
+function pendingFields({ fields, created }: JobView): PendingJobResponse {
+  return { id: fields.job, created, ...fields };
 }
