@@ -2,7 +2,7 @@ import type { Config } from "../config/environment.ts";
 import { GatewayError } from "../errors/failure.ts";
 import type { Canceller } from "./cancellation.ts";
 import { lowerOpenJobsOf, type JobBatchClient } from "./client.ts";
-import { wakeWorkflow } from "./workflows.ts";
+import { runAgain } from "./workflows.ts";
 
 /**
  * Cancels a job, or all jobs of a batch: those that have not begun. Others run to their end. Idempotent.
@@ -19,7 +19,9 @@ export async function cancelJobs(
   const cancellation = await jobBatch.cancel(id, by);
   if (cancellation === undefined) return false;
   if (cancellation === "not_allowed") throw new GatewayError({ code: "cancel_not_allowed" });
-  if (cancellation.deliverer !== undefined) await wakeWorkflow(config, cancellation.deliverer);
+  const { deliverer } = cancellation;
+  // Its Workflow may be asleep for up to an hour.
+  if (deliverer !== undefined) await runAgain(config, [deliverer]);
   await lowerOpenJobsOf(jobBatch, config);
   return true;
 }

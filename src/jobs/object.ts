@@ -4,18 +4,16 @@ import type { JobFields } from "../contract/job.ts";
 import type { ResponseFormat } from "../contract/models.ts";
 import { asRequested } from "../contract/image-spec.ts";
 import type { Failure } from "../errors/failure.ts";
-import { DAY_SECONDS, nowSeconds } from "../lib/clock.ts";
+import { nowSeconds } from "../lib/clock.ts";
 import { newId } from "../lib/id.ts";
 import { newIdInObject } from "../lib/object-id.ts";
+import { runAlarm, setFirstAlarm } from "./alarm.ts";
 import { mayCancel, type Cancellation, type Canceller } from "./cancellation.ts";
 import { isFinal, type Attempt, type WebhookDelivery } from "./delivery.ts";
 import { storableOutcome } from "./outcome.ts";
 import { JobBatchStorage, type JobOutcome, type StoredBatch, type StoredJob } from "./storage.ts";
 import type { JobInput, JobSubmission } from "./submission.ts";
 import { batchView, jobFields, webhookEvent } from "./views.ts";
-
-/** Retention of a batch. The longest schedule of delivery attempts ends after three days. */
-const RETENTION_SECONDS = 7 * DAY_SECONDS;
 
 /** A stored submission. */
 export interface AcceptedBatch {
@@ -98,7 +96,7 @@ export class JobBatch extends DurableObject<object> {
             },
     };
     this.#storage.saveBatch(stored);
-    await this.ctx.storage.setAlarm(Date.now() + RETENTION_SECONDS * 1000);
+    await setFirstAlarm(this.ctx, this.#storage, this.env);
     return this.#accepted(stored);
   }
 
@@ -274,9 +272,9 @@ export class JobBatch extends DurableObject<object> {
       : undefined;
   }
 
-  /** Deletes the batch when its retention ends. */
+  /** Deletes the batch when its retention ends. In local development, resumes its Workflows until then. */
   override async alarm(): Promise<void> {
-    await this.ctx.storage.deleteAll();
+    await runAlarm(this.ctx, this.#storage, this.env);
   }
 
   #accepted({ id, requester }: StoredBatch): AcceptedBatch {

@@ -29,12 +29,15 @@ async function restartIfStopped(imageJobs: Workflow, id: string): Promise<void> 
 }
 
 /**
- * Runs the Workflow of a cancelled job at once, so that it delivers the webhook. It may be asleep for up to an
- * hour, and then starts from its first step, which finds that the job has ended.
+ * Runs Workflows again from their first step, whatever their status. That step finds the job's generation or
+ * outcome. For Workflows that sleep, or that a process was running which has ended.
  */
-export async function wakeWorkflow({ imageJobs }: Config, id: string): Promise<void> {
-  const { errors } = await createAll(imageJobs, [id]);
-  if (errors.length === 0) return;
+export async function runAgain({ imageJobs }: Config, jobs: readonly string[]): Promise<void> {
+  const { errors } = await createAll(imageJobs, jobs);
+  await Promise.all(errors.map(({ id = "" }) => restart(imageJobs, id)));
+}
+
+async function restart(imageJobs: Workflow, id: string): Promise<void> {
   const instance = await within(CALL_MS, imageJobs.get(id));
   await within(CALL_MS, instance.restart());
 }

@@ -1,6 +1,7 @@
-import { introspectWorkflow } from "cloudflare:test";
+import { introspectWorkflow, runDurableObjectAlarm } from "cloudflare:test";
 import { describe, expect, inject, it } from "vitest";
 import type { JobFields } from "../../src/contract/job.ts";
+import { durableIdOf } from "../../src/lib/object-id.ts";
 import { eventually } from "../support/eventually.ts";
 import { hookAt, type Hook } from "../support/webhooks/hook.ts";
 import { quietAndFresh } from "../support/worker/fresh-state.ts";
@@ -49,5 +50,16 @@ describe("a job between two delivery attempts", () => {
     await handle.resume();
     await eventually(async () => expect((await delivery(job))?.status).toBe("delivered"));
     expect(await hook.received()).toHaveLength(2);
+  });
+
+  it("keeps waiting when the alarm of its batch runs in the process that runs its Workflow", async () => {
+    await using _ = await introspectWorkflow(bindings().IMAGE_JOB);
+    const hook = hookAt(inject("receiverUrl"), "503+7200,200");
+    const objectId = durableIdOf(bindings().JOBS, "job", await attemptedJob(hook));
+    const object = bindings().JOBS.get(objectId ?? expect.fail("no job id"));
+    expect(await runDurableObjectAlarm(object)).toBe(true);
+    // A Workflow that was run again would have delivered before this one.
+    await attemptedJob(hookAt(inject("receiverUrl"), "503+7200"));
+    expect(await hook.received()).toHaveLength(1);
   });
 });
