@@ -1,15 +1,15 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { MICRO_PER_DOLLAR, type MicroDollars } from "../../src/contract/pricing.ts";
 import { ADMIN_KEY } from "../support/gateway.ts";
-import { chargeOf, isGood, isUncertain, paidFor, reservationsOf } from "./journal.ts";
+import { chargeOf, isGood, isSlow, isUncertain, paidFor, type Call } from "./journal.ts";
 import type { StoredKey } from "./gateway-process.ts";
 import {
+  CLASSES,
   ledgersIn,
   objectsOf,
   objectsWithRows,
   SELF_CLEANING,
   problemsOfKeys,
-  type OpenReservation,
 } from "./storage.ts";
 import { jsonOf, type Traffic } from "./traffic.ts";
 import { SOAK_PATHS } from "./worker.ts";
@@ -37,8 +37,14 @@ const ALARMS_WITHIN_MS = 180_000;
 /** The number of objects and prompts that are audited concurrently. */
 const AT_ONCE = 8;
 const DAY_MS = 24 * 60 * 60 * 1000;
+/** Shorter than the retention of an Idempotency-Key, longer than that of other generations. */
+const HOUR_MS = 60 * 60 * 1000;
 /** Longer than the retention of any job. */
-const LATER_MS = 8 * DAY_MS;
+export const EIGHT_DAYS_MS = 8 * DAY_MS;
+/** Longer than the retention of usage, which eight days later was written last. */
+export const ALL_RETENTION_MS = EIGHT_DAYS_MS + 33 * DAY_MS;
+/** Two generations that end within this time may be stored in either order: a record has seconds. */
+const SAME_TIME_MS = 2000;
 
 /** Waits until each account was charged the cost of its calls. Reports the accounts that never were. */
 export async function auditMoney(traffic: Traffic): Promise<Money> {
@@ -114,44 +120,96 @@ export async function openToday(traffic: Traffic): Promise<MicroDollars | undefi
   return spentToday - [...charged.values()].reduce((sum, each) => sum + each, 0);
 }
 
-/** Sets the clock ahead by eight days, and waits until no object that cleans up after itself has an alarm. */
-export async function passTime(traffic: Traffic, directory: string): Promise<void> {
-  await traffic.send("clock", `${SOAK_PATHS.clock}${LATER_MS}`, {});
-  let left = Object.entries(SELF_CLEANING).flatMap(([binding, className]) =>
+/** Sets the clock ahead, and waits until no object of these classes has an alarm that is due. */
+export async function passTime(
+  traffic: Traffic,
+  directory: string,
+  ms: number,
+  classes: Record<string, string>,
+): Promise<void> {
+  await traffic.send("clock", `${SOAK_PATHS.clock}${ms}`, {});
+  let left = Object.entries(classes).flatMap(([binding, className]) =>
     objectsOf(directory, className).map((id) => `${binding}/${id}`),
   );
   for (const untilMs = Date.now() + ALARMS_WITHIN_MS; left.length > 0 && Date.now() < untilMs;) {
-    const withAlarm: string[] = [];
+    const due: string[] = [];
     await forEach(left, async (object) => {
       const reply = await traffic.send("alarm", `${SOAK_PATHS.alarm}${object}`, {});
       const body = reply.body.toString();
       if (reply.status !== 200) throw new Error(`${object}: ${body.slice(0, 200)}`);
-      if (body !== "false") withAlarm.push(object);
+      if (body === '"due"') due.push(object);
     });
-    left = withAlarm;
+    left = due;
     if (left.length > 0) await sleep(500);
   }
   for (const object of left) traffic.report(`an alarm that stays set: ${object}`);
 }
 
-/** Checks that each image that was paid for and stored is still served, from KV alone. */
+/**
+ * Repeats requests with an Idempotency-Key when only the key's generation remembers the images: an hour later, and
+ * after their expiry in KV. Returns the number of requests.
+ */
+export async function auditKeyed(traffic: Traffic, directory: string): Promise<number> {
+  await passTime(traffic, directory, HOUR_MS, { GENERATION: "Generation" });
+  await forEach(traffic.keyed, async ({ prompt, headers, id, call }) => {
+    await traffic.send("expire", `${SOAK_PATHS.expire}${id}`, {});
+    prompt.isStored = false;
+    const result = await traffic.obtain(prompt, "url", headers);
+    if (result.kind !== "images" || !result.calls.includes(call)) {
+      traffic.report("not the images of the Idempotency-Key after their expiry in KV", prompt);
+    }
+  });
+  return traffic.keyed.length;
+}
+
+/** Checks that no generation is served after its DELETE. Returns the number of deleted generations. */
+export async function auditDeleted(traffic: Traffic): Promise<number> {
+  await forEach([...traffic.deleted], async ([id, prompt]) => {
+    const headers = { authorization: `Bearer ${prompt.account.token}` };
+    const paths = [`/v1/images/generations/${id}`, `/v1/images/${id}/0.${prompt.format}`];
+    for (const path of paths) {
+      const { status } = await traffic.send("poll", path, { headers });
+      if (status !== 404) traffic.report(`${path}: status ${status} after DELETE`, prompt);
+    }
+  });
+  return traffic.deleted.size;
+}
+
+/**
+ * Checks that the newest images that were paid for and stored are still served, from KV alone, and none that were
+ * deleted or replaced.
+ */
 export async function auditServed(traffic: Traffic): Promise<number> {
   const { journal, gateway } = traffic;
   let served = 0;
   await forEach([...journal.prompts.values()], async (prompt) => {
     const calls = journal.calls(prompt);
     if (calls.length === 0) return;
-    const isCertain = calls.some(
-      (call) => isGood(call) && call.isDeleted !== true && !isUncertain(call, gateway.kills),
+    const certain = calls.filter(
+      (call) => isGood(call) && !isSlow(call) && !isUncertain(call, gateway.kills),
     );
+    const newestMs = Math.max(...certain.map(endedMs));
+    // If the newest one was deleted, an older one need not return.
+    const mustBeStored = certain
+      .filter((call) => endedMs(call) >= newestMs - SAME_TIME_MS)
+      .some((call) => call.isDeleted !== true);
     const headers = { "cache-control": "only-if-cached" };
-    const codes = isCertain && prompt.isStored ? [] : ["not_cached"];
+    const codes = mustBeStored && prompt.isStored ? [] : ["not_cached"];
     const result = await traffic.obtain(prompt, "url", headers, { codes });
     if (result.kind !== "images") return;
-    if (!prompt.isStored) traffic.report(`stored despite no-store`, prompt);
     served += 1;
+    if (!prompt.isStored) traffic.report("stored despite no-store, or after its expiry", prompt);
+    if (result.calls.every((call) => call.isDeleted === true)) {
+      traffic.report("deleted images are stored again", prompt);
+    }
+    const isNewest = result.calls.some((call) => endedMs(call) >= newestMs - SAME_TIME_MS);
+    if (!isNewest) traffic.report("images are stored that newer ones have replaced", prompt);
   });
   return served;
+}
+
+function endedMs(call: Call): number {
+  return call.endedMs ?? Number.POSITIVE_INFINITY;
 }
 
 /** Runs `work` for each item, a few concurrently. */
@@ -169,37 +227,30 @@ async function forEach<Item>(
 
 /** Checks that the keys of KV are consistent. Returns their number. */
 export async function auditKeys(traffic: Traffic): Promise<number> {
-  const { journal, gateway, halfDeleted } = traffic;
+  const { journal, gateway } = traffic;
   const keys = await gateway.request<StoredKey[]>("stored keys");
   const moderationBlocks = [...journal.prompts.values()].filter(
     ({ fault }) => fault.code === "moderation_blocked",
   ).length;
-  const problems = problemsOfKeys(keys, {
-    moderationBlocks,
-    mayLackRecord: halfDeleted,
-  });
+  const problems = problemsOfKeys(keys, moderationBlocks);
   for (const problem of problems) traffic.report(problem);
   return keys.length;
 }
 
-/** The longest time between a reservation and the kill that leaves it open. */
-const RESERVING_MS = 5000;
-
 /**
  * Checks the directory of a stopped gateway: no self-cleaning object has rows, the sums of the accounts
- * are right, and a kill explains each reservation that is still open.
+ * are right, and no reservation is open.
  *
  * @param openToday the reserved amount according to the API; `undefined` if it cannot be compared
- * @returns the reservations that are open
  */
 export function auditDirectory(
   traffic: Traffic,
   directory: string,
   openToday: MicroDollars | undefined,
-): OpenReservation[] {
+): void {
   for (const className of Object.values(SELF_CLEANING)) {
-    for (const object of objectsWithRows(directory, className)) {
-      traffic.report(`rows are left: ${object}`);
+    for (const { id, tables } of objectsWithRows(directory, className)) {
+      traffic.report(`rows are left: ${className} ${id} (${tables.join()})`);
     }
   }
   const { open, openForAll, total, spent } = ledgersIn(directory);
@@ -213,23 +264,29 @@ export function auditDirectory(
     );
   }
   for (const reservation of open.values()) {
-    if (!isLeftByKill(reservation, traffic)) {
-      traffic.report(`open, and no kill explains it: ${JSON.stringify(reservation)}`);
-    }
+    traffic.report(`a reservation is open: ${JSON.stringify(reservation)}`);
   }
-  return [...open.values()];
 }
 
-/** Returns true if a kill came between the reservation and the first stored row of its generation. */
-function isLeftByKill({ amount, at }: OpenReservation, { journal, gateway }: Traffic): boolean {
-  return gateway.kills.some(({ atMs }) => {
-    const reservedMs = at * 1000;
-    if (reservedMs > atMs || reservedMs < atMs - RESERVING_MS) return false;
-    return journal.accounts.some(
-      (account) =>
-        account.startedMs <= atMs &&
-        (account.endedMs ?? Number.POSITIVE_INFINITY) >= atMs &&
-        reservationsOf(account, journal).includes(amount),
-    );
-  });
+/** The tables that may have rows after all retention, by class. */
+const PERMANENT: Record<string, readonly string[]> = {
+  // The total of a token's budget.
+  Budget: ["total"],
+  // Deleted by a later revocation.
+  Revocations: ["revoked"],
+};
+
+/** Checks which objects have rows after all retention. Returns their number by class. */
+export function auditRetention(traffic: Traffic, directory: string): string {
+  const left: string[] = [];
+  for (const className of Object.values(CLASSES)) {
+    const objects = objectsWithRows(directory, className);
+    if (objects.length > 0) left.push(`${objects.length} ${className}`);
+    for (const { id, tables } of objects) {
+      const expired = tables.filter((table) => PERMANENT[className]?.includes(table) !== true);
+      if (expired.length === 0) continue;
+      traffic.report(`rows are left after all retention: ${className} ${id} (${expired.join()})`);
+    }
+  }
+  return left.join(", ");
 }

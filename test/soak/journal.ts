@@ -228,10 +228,3 @@ export function requestOf(prompt: Prompt, partialImages = 0): Record<string, unk
     ...(partialImages === 0 ? {} : { stream: true, partial_images: partialImages }),
   };
 }
-
-/** Returns the amounts that an open reservation of an account may have. */
-export function reservationsOf(account: Account, journal: Journal): MicroDollars[] {
-  return journal
-    .promptsOf(account)
-    .flatMap((prompt) => [0, 1, 2].map((partials) => reservedFor(requestOf(prompt, partials))));
-}

@@ -2,13 +2,21 @@ import { fork, type ChildProcess } from "node:child_process";
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
+import { CALM, type Condition } from "./conditions.ts";
 import type { Message, ParentRequest } from "./gateway-process.ts";
+import { SOAK_PATHS } from "./worker.ts";
 
 /** One kill of the whole process group; times in milliseconds since the epoch. */
 export interface Kill {
   atMs: number;
   /** The time at which the gateway was up again; `undefined` until then. */
   upMs: number | undefined;
+}
+
+/** A condition of KV and the objects, with the time of its start. */
+interface Phase {
+  condition: Condition;
+  fromMs: number;
 }
 
 const START_WITHIN_MS = 60_000;
@@ -22,9 +30,17 @@ interface Running {
   responses: Map<number, PromiseWithResolvers<unknown>>;
 }
 
+/**
+ * A call that a condition has disturbed may end this long after the condition: the gateway retries, and a
+ * delayed call begins late.
+ */
+const AFTER_CONDITION_MS = 5000;
+
 /** A gateway in its own process group, which can be killed and restarted on its directory. */
 export class KillableGateway {
   readonly kills: Kill[] = [];
+  /** The conditions so far, oldest first. */
+  readonly phases: [Phase, ...Phase[]] = [{ condition: CALM, fromMs: Date.now() }];
   readonly #file = join(import.meta.dirname, "gateway-process.ts");
   readonly #arguments: string[];
   #up = Promise.withResolvers<void>();
@@ -58,6 +74,32 @@ export class KillableGateway {
     });
   }
 
+  /** Returns the conditions that may have disturbed a span of time. */
+  conditionsWithin(startMs: number, endMs: number): Condition[] {
+    return this.phases
+      .filter(({ fromMs }, index) => {
+        const untilMs =
+          (this.phases[index + 1]?.fromMs ?? Number.POSITIVE_INFINITY) + AFTER_CONDITION_MS;
+        return fromMs <= endMs && untilMs >= startMs;
+      })
+      .map(({ condition }) => condition);
+  }
+
+  /** Changes the condition of KV and the objects. A restart keeps it. */
+  async setCondition(condition: Condition): Promise<void> {
+    // A request that is sent now already meets the new condition.
+    this.phases.push({ condition, fromMs: Date.now() });
+    if (this.#running !== undefined) await this.#applyCondition(this.#running.url);
+  }
+
+  async #applyCondition(url: string): Promise<void> {
+    const { condition } = this.phases.at(-1) ?? this.phases[0];
+    const { ok } = await fetch(
+      `${url}${SOAK_PATHS.faults}${encodeURIComponent(JSON.stringify(condition.faults))}`,
+    );
+    if (!ok) throw new Error("the faults were not set");
+  }
+
   /** Starts the process, and waits until the gateway listens. */
   async start(): Promise<void> {
     // In its own group, one signal kills Node and workerd at once.
@@ -80,6 +122,7 @@ export class KillableGateway {
         responses,
         url: await within(START_WITHIN_MS, url.promise, "the gateway did not start"),
       };
+      await this.#applyCondition(running.url);
       const last = this.kills.at(-1);
       if (last !== undefined) last.upMs = Date.now();
       this.#running = running;

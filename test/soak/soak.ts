@@ -9,18 +9,24 @@ import { bundleWorker } from "../support/bundle.ts";
 import { startSimulator } from "../support/upstream/simulator.ts";
 import { startReceiver } from "../support/webhooks/receiver.ts";
 import {
+  ALL_RETENTION_MS,
+  auditDeleted,
   auditDirectory,
+  auditKeyed,
   auditKeys,
   auditMoney,
   auditRepeats,
+  auditRetention,
   auditServed,
+  EIGHT_DAYS_MS,
   passTime,
   openToday,
 } from "./audit.ts";
+import { CALM, conditionsUntilKill, conditionWithoutKills } from "./conditions.ts";
 import { Journal } from "./journal.ts";
 import { KillableGateway, within } from "./killable.ts";
 import { randomFrom, type Random } from "./random.ts";
-import { bytesIn } from "./storage.ts";
+import { bytesIn, CLASSES, SELF_CLEANING } from "./storage.ts";
 import { runScenario } from "./scenarios.ts";
 import { clockTime, Traffic } from "./traffic.ts";
 
@@ -30,6 +36,8 @@ const MAX_ACCOUNTS = 1900;
 /** The share of the time in which the gateway is killed. Without kills, its memory can be compared. */
 const KILLING_SHARE = 0.6;
 const KILL_PAUSE_MS = { min: 4000, max: 14_000 };
+/** The time for which KV and the objects are disturbed in one way, without kills. */
+const CONDITION_MS = 5000;
 const SCENARIO_PAUSE_MS = 400;
 const SCENARIOS_END_WITHIN_MS = 180_000;
 const REST_MS = 3000;
@@ -96,6 +104,7 @@ async function run(): Promise<void> {
     sendUntil(endMs, random.fork(`client ${index}`)),
   );
   await killing;
+  const disturbing = disturbUntil(endMs, random.fork("conditions"));
   // Halfway through the time without kills, every kind of request has warmed the gateway up.
   await sleep(Math.max(0, (endMs - Date.now()) / 2));
   const warmBytes = await gateway.request<number>("resident bytes");
@@ -105,6 +114,7 @@ async function run(): Promise<void> {
     Promise.all(clients),
     "scenarios are still in progress",
   );
+  await disturbing;
 
   phase("draining");
   const money = await auditMoney(traffic);
@@ -118,15 +128,22 @@ async function run(): Promise<void> {
     traffic.report(`memory grew from ${mib(warmBytes)} to ${mib(drainedBytes)}`);
   }
   const fullBytes = bytesIn(directory);
+  phase("repeating requests with an Idempotency-Key an hour later");
+  const repeated = await auditKeyed(traffic, directory);
   phase("setting the clock ahead by eight days");
-  await passTime(traffic, directory);
+  await passTime(traffic, directory, EIGHT_DAYS_MS, SELF_CLEANING);
   phase("requesting each image from KV");
   const served = await auditServed(traffic);
+  const deleted = await auditDeleted(traffic);
   const keys = await auditKeys(traffic);
   const lines = await gateway.request<string[]>("error lines");
   await gateway.stop();
-  const open = auditDirectory(traffic, directory, openBefore);
-  const openAmount = open.reduce((total, { amount }) => total + amount, 0);
+  auditDirectory(traffic, directory, openBefore);
+  phase("setting the clock ahead until every retention has passed");
+  await gateway.start();
+  await passTime(traffic, directory, ALL_RETENTION_MS, CLASSES);
+  await gateway.stop();
+  const left = auditRetention(traffic, directory);
   if (traffic.findings.length > 0) console.log(lines.join("\n"));
 
   console.log(
@@ -137,10 +154,13 @@ async function run(): Promise<void> {
       kills: `${gateway.kills.length} of the whole process group`,
       paid: `${usd(money.paid)} for every image that the upstream generated`,
       charged: `${usd(money.charged)}; it includes ${money.withoutCall} reservations that a kill left without a call`,
-      open: `${usd(openAmount)} in ${open.length} reservations, each left by a kill (a known gap)`,
-      served: `${served} prompts from KV alone, eight days later`,
+      conditions: listOf(countsOf(gateway.phases.map(({ condition }) => condition.name))),
+      repeated: `${traffic.repeated} requests after a 500 because of KV or an object`,
+      served: `${served} prompts from KV alone, eight days later; none of ${deleted} deleted generations`,
+      "Idempotency-Keys": `${repeated} repeated an hour later, without their images in KV`,
       memory: `${mib(warmBytes)} warm, ${mib(drainedBytes)} after ${callsSince} more calls and the drain`,
       storage: `${mib(fullBytes)} before, ${mib(bytesIn(directory))} after the clean-up; ${keys} keys in KV`,
+      "rows left": `${left} after all retention`,
       time: `${Math.round((Date.now() - startedMs) / 1000)} s`,
     }),
   );
@@ -161,16 +181,31 @@ async function report(): Promise<void> {
   console.log(`${seconds} s: ${counts.join(", ")}`);
 }
 
-/** Kills the gateway at random moments, and restarts it. */
+/**
+ * Kills the gateway at random moments, and restarts it. Before each kill, KV and the objects are disturbed: in
+ * the first half of the pause in any way, then they are slow.
+ */
 async function killUntil(untilMs: number, random: Random): Promise<void> {
   for (;;) {
     const pauseMs = random.integer(KILL_PAUSE_MS.min, KILL_PAUSE_MS.max);
     if (Date.now() + pauseMs > untilMs) return;
-    await sleep(pauseMs);
+    for (const condition of conditionsUntilKill(random)) {
+      await gateway.setCondition(condition);
+      await sleep(pauseMs / 2);
+    }
     await gateway.kill();
     await gateway.start();
     for (const id of traffic.openJobs) await traffic.resumeJob(id);
   }
+}
+
+/** Disturbs KV and the objects without kills, then ends it. */
+async function disturbUntil(untilMs: number, random: Random): Promise<void> {
+  while (Date.now() < untilMs) {
+    await gateway.setCondition(conditionWithoutKills(random));
+    await sleep(Math.min(CONDITION_MS, Math.max(0, untilMs - Date.now())));
+  }
+  await gateway.setCondition(CALM);
 }
 
 /** Runs scenarios in sequence. */
@@ -197,6 +232,12 @@ function conclude(): void {
 
 function phase(name: string): void {
   console.log(`${Math.round((Date.now() - startedMs) / 1000)} s: ${name}`);
+}
+
+function countsOf(names: readonly string[]): Map<string, number> {
+  const counts = new Map<string, number>();
+  for (const name of names) counts.set(name, (counts.get(name) ?? 0) + 1);
+  return counts;
 }
 
 function sum(values: Iterable<number>): number {

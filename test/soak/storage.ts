@@ -11,6 +11,13 @@ export const SELF_CLEANING = {
   JOBS: "Jobs",
 } as const;
 
+/** All classes of objects, with their bindings. */
+export const CLASSES = {
+  ...SELF_CLEANING,
+  BUDGET: "Budget",
+  REVOCATIONS: "Revocations",
+} as const;
+
 const OBJECT_FILE = /^([0-9a-f]{64})\.sqlite$/;
 
 /** Returns the ids of the objects of a class that have a file. */
@@ -21,12 +28,15 @@ export function objectsOf(directory: string, className: string): string[] {
 }
 
 /** Returns the objects of a class that have rows, with their tables. The gateway must be stopped. */
-export function objectsWithRows(directory: string, className: string): string[] {
+export function objectsWithRows(
+  directory: string,
+  className: string,
+): { id: string; tables: string[] }[] {
   return objectsOf(directory, className).flatMap((id) => {
     const tables = reading(directory, className, id, (database) =>
       tablesOf(database).filter((table) => rowsOf(database, `SELECT 1 FROM "${table}"`).length > 0),
     );
-    return tables.length === 0 ? [] : [`${className} ${id} (${tables.join(", ")})`];
+    return tables.length === 0 ? [] : [{ id, tables }];
   });
 }
 
@@ -79,13 +89,7 @@ export function ledgersIn(directory: string): Ledgers {
 }
 
 /** Returns the inconsistencies of the keys of KV: each image needs its record, and each record its images. */
-export function problemsOfKeys(
-  keys: readonly StoredKey[],
-  {
-    moderationBlocks,
-    mayLackRecord,
-  }: { moderationBlocks: number; mayLackRecord: ReadonlySet<string> },
-): string[] {
+export function problemsOfKeys(keys: readonly StoredKey[], moderationBlocks: number): string[] {
   const problems: string[] = [];
   const names = new Set(keys.map((key) => key.name));
   const generations = new Map(
@@ -97,7 +101,7 @@ export function problemsOfKeys(
     if (kind === "refusal") storedBlocks += 1;
     else if (kind === "image") {
       const isLess = Number(index) < (generations.get(rest)?.images ?? 0);
-      if (!isLess && !mayLackRecord.has(rest)) problems.push(`an image without a record: ${name}`);
+      if (!isLess) problems.push(`an image without a record: ${name}`);
     } else if (kind === "generation") {
       if (id !== rest) problems.push(`a record of another generation: ${name}`);
       for (let each = 0; each < images; each += 1) {

@@ -42,6 +42,15 @@ export interface SendOptions {
   disconnectAfterMs?: number;
 }
 
+/** A request that holds an Idempotency-Key. */
+export interface KeyedRequest {
+  prompt: Prompt;
+  headers: Record<string, string>;
+  /** The id of its generation. */
+  id: string;
+  call: Call;
+}
+
 /** Error codes that a request may receive in addition to the code of its prompt's fault. */
 interface Allowed {
   codes?: readonly string[];
@@ -51,6 +60,9 @@ const REPLY_WITHIN_MS = 60_000;
 const POLL_WITHIN_MS = 60_000;
 const POLL_PAUSE_MS = 250;
 const MAX_BROKEN = 6;
+/** For this time, a client repeats a request that a fault of KV or of the objects fails. */
+const REPEAT_WITHIN_MS = 30_000;
+const REPEAT_PAUSE_MS = 400;
 /** Larger than any image without padding. The padding makes the images of each call different. */
 const PADDED_BYTES: Record<Model, number> = { "dall-e-2": 150_000, "gpt-image-1.5": 400_000 };
 const TOKEN_SECONDS = 30 * 24 * 60 * 60;
@@ -71,8 +83,12 @@ export class Traffic {
   readonly findings: string[] = [];
   /** Jobs in progress. Their Workflows are run again after a kill. */
   readonly openJobs = new Set<string>();
-  /** Generations whose DELETE was interrupted. KV may hold their images without a record. */
-  readonly halfDeleted = new Set<string>();
+  /** The generations that were deleted, by id. */
+  readonly deleted = new Map<string, Prompt>();
+  /** Requests that hold an Idempotency-Key, with their generation. */
+  readonly keyed: KeyedRequest[] = [];
+  /** How often a client repeated a request because of a 500 that a fault of KV or of the objects explains. */
+  repeated = 0;
   /** Errors by code. */
   readonly errors = new Map<string, number>();
   readonly journal: Journal;
@@ -99,6 +115,17 @@ export class Traffic {
   /** Returns true if the gateway was killed after a time. */
   isDisturbed(sinceMs: number): boolean {
     return this.gateway.killsWithin(sinceMs, Date.now()).length > 0;
+  }
+
+  /** Returns true if KV or the objects were disturbed after a time. */
+  isFaulty(sinceMs: number): boolean {
+    const conditions = this.gateway.conditionsWithin(sinceMs, Date.now());
+    return conditions.some(({ faults }) => Object.keys(faults).length > 0);
+  }
+
+  /** Returns true if requests may have failed after a time, because of a fault of KV or of the objects. */
+  mayFail(sinceMs: number): boolean {
+    return this.gateway.conditionsWithin(sinceMs, Date.now()).some(({ mayFail }) => mayFail);
   }
 
   /** Creates an account, with a token from the gateway. */
@@ -150,12 +177,24 @@ export class Traffic {
 
   /**
    * Sends a request, and repeats it if the connection breaks, as any client does. A connection that a
-   * kill broke is not a finding.
+   * kill broke is not a finding. A 500 that a fault of KV or of the objects explains is repeated too.
    */
   async send(kind: string, path: string, options: SendOptions): Promise<Reply> {
-    for (let broken = 0; broken < MAX_BROKEN; broken += 1) {
+    const sentMs = Date.now();
+    for (let broken = 0; broken < MAX_BROKEN;) {
       const reply = await this.sendOnce(kind, path, options);
-      if (reply !== undefined) return reply;
+      if (reply === undefined) {
+        broken += 1;
+        continue;
+      }
+      const isRepeated =
+        reply.status === 500 &&
+        this.mayFail(reply.startedMs) &&
+        Date.now() - sentMs < REPEAT_WITHIN_MS &&
+        envelopeOf(jsonOf(reply)).code === "internal_error";
+      if (!isRepeated) return reply;
+      this.repeated += 1;
+      await sleep(REPEAT_PAUSE_MS);
     }
     throw new Error(`${kind} ${path}: no response after ${MAX_BROKEN} requests`);
   }
@@ -366,6 +405,29 @@ export class Traffic {
       const text = reply.body.toString().slice(0, 300);
       this.report(`${about}: expected ${status} ${code}, got ${reply.status} ${text}`);
     }
+  }
+
+  /**
+   * Deletes a generation.
+   *
+   * @returns false if it is still in progress
+   */
+  async remove(id: string, prompt: Prompt): Promise<boolean> {
+    const path = `/v1/images/generations/${id}`;
+    const sentMs = Date.now();
+    const headers = { authorization: `Bearer ${ADMIN_KEY}` };
+    const reply = await this.send("delete", path, { method: "DELETE", headers });
+    if (reply.status === 409) {
+      this.expectError(reply, 409, "generation_in_progress", `DELETE ${path}`);
+      return false;
+    }
+    // An earlier attempt may have deleted it.
+    const isRepeated = this.isDisturbed(sentMs) || this.mayFail(sentMs);
+    if (reply.status !== 204 && !(isRepeated && reply.status === 404)) {
+      this.report(`DELETE ${path}: status ${reply.status}`, prompt);
+    }
+    this.deleted.set(id, prompt);
+    return true;
   }
 
   /** Runs the Workflow of a job again, as Cloudflare does after a restart. */
