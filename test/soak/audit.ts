@@ -192,14 +192,14 @@ export async function auditServed(traffic: Traffic): Promise<number> {
     // If the newest one was deleted, an older one need not return.
     const mustBeStored = certain
       .filter((call) => endedMs(call) >= newestMs - SAME_TIME_MS)
-      .some((call) => call.isDeleted !== true);
+      .some((call) => call.deletedMs === undefined);
     const headers = { "cache-control": "only-if-cached" };
     const codes = mustBeStored && prompt.isStored ? [] : ["not_cached"];
     const result = await traffic.obtain(prompt, "url", headers, { codes });
     if (result.kind !== "images") return;
     served += 1;
     if (!prompt.isStored) traffic.report("stored despite no-store, or after its expiry", prompt);
-    if (result.calls.every((call) => call.isDeleted === true)) {
+    if (result.calls.every((call) => call.deletedMs !== undefined)) {
       traffic.report("deleted images are stored again", prompt);
     }
     const isNewest = result.calls.some((call) => endedMs(call) >= newestMs - SAME_TIME_MS);

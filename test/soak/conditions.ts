@@ -94,12 +94,43 @@ const BETWEEN_KILLS: readonly [Condition, ...Condition[]] = [
   },
 ];
 
+/** Conditions in which calls do not end: the gateway must give them up. */
+const HANGING: readonly [Condition, ...Condition[]] = [
+  {
+    name: "KV reads hang",
+    faults: { get: often("hangs"), getWithMetadata: often("hangs") },
+    mayFail: true,
+  },
+  {
+    name: "KV writes hang",
+    faults: { put: often("hangs"), delete: often("hangs") },
+    mayFail: true,
+  },
+  {
+    name: "accounts and keys hang",
+    faults: { BUDGET: often("hangs"), IDEMPOTENCY: often("hangs") },
+    mayFail: true,
+  },
+];
+
 /** Returns the conditions until a kill: those of the first half, then those of the kill. */
 export function conditionsUntilKill(random: Random): [between: Condition, atKill: Condition] {
-  return [random.pick(BETWEEN_KILLS), random.pick(AT_KILLS)];
+  const between = random.chance(0.4) ? HANGING : BETWEEN_KILLS;
+  return [random.pick(between), random.pick(AT_KILLS)];
 }
 
-/** Returns a condition for the time without kills. */
-export function conditionWithoutKills(random: Random): Condition {
-  return random.chance(0.5) ? random.pick(AT_KILLS) : random.pick(BETWEEN_KILLS);
+/** The time that a run needs after requests have failed: Workflows retry after 5 and 10 s. */
+const RECOVERED_WITHIN_MS = 12_000;
+/** The time that a run needs after calls have hung. */
+const GIVEN_UP_WITHIN_MS = 18_000;
+
+/**
+ * Returns a condition for the time without kills.
+ *
+ * @param leftMs the time until the end of the requests
+ */
+export function conditionWithoutKills(random: Random, leftMs: number): Condition {
+  if (leftMs > GIVEN_UP_WITHIN_MS && random.chance(0.4)) return random.pick(HANGING);
+  const condition = random.pick(random.chance(0.5) ? AT_KILLS : BETWEEN_KILLS);
+  return condition.mayFail && leftMs < RECOVERED_WITHIN_MS ? AT_KILLS[0] : condition;
 }

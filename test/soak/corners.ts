@@ -2,6 +2,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import type { Account, Prompt } from "./journal.ts";
 import { anyFault, anyForm, anyModel, type Stage } from "./stage.ts";
 import { jsonOf, type Traffic } from "./traffic.ts";
+import { LOSES_ALARM } from "./worker.ts";
 
 /* Scenarios that meet a generation at its narrow moments: while it starts, and while it is copied to KV. */
 
@@ -19,7 +20,6 @@ export async function deletedAnytime({ name, traffic, random }: Stage): Promise<
     if (Date.now() > untilMs) throw new Error(`${id} is still in progress: ${prompt.text}`);
     await sleep(random.integer(0, 600));
   }
-  for (const call of traffic.journal.calls(prompt)) call.isDeleted = true;
   prompt.permits += 1;
   if (random.chance(0.5)) await traffic.obtain(prompt, anyForm(prompt, random));
   return account;
@@ -34,6 +34,41 @@ async function submitted(traffic: Traffic, prompt: Prompt): Promise<string | und
     return undefined;
   }
   return id;
+}
+
+const DISPATCHED_WITHIN_MS = 20_000;
+
+/** Starts a generation whose alarm is lost. A request that joins it, a poll or a DELETE must set the alarm again. */
+export async function lostAlarm({ name, traffic, random }: Stage): Promise<Account> {
+  const account = await traffic.account(name, "dall-e-2");
+  const prompt = traffic.prompt(account, random, { directives: LOSES_ALARM, recovers: true });
+  const id = await submitted(traffic, prompt);
+  if (id === undefined) return account;
+  const path = `/v1/images/generations/${id}`;
+  switch (random.pick(["join", "poll", "delete"])) {
+    case "join":
+      await traffic.obtain(prompt, anyForm(prompt, random));
+      return account;
+    case "poll":
+      await traffic.poll(prompt, path);
+      return account;
+    case "delete":
+      break;
+  }
+  const isDeleted = await traffic.remove(id, prompt);
+  if (isDeleted) prompt.permits += 1;
+  else await dispatched(prompt, account, traffic);
+  await traffic.obtain(prompt, anyForm(prompt, random));
+  return account;
+}
+
+/** Waits until the upstream is called. Reports that it is not, unless a kill or a fault may explain it. */
+async function dispatched(prompt: Prompt, account: Account, traffic: Traffic): Promise<void> {
+  for (const untilMs = Date.now() + DISPATCHED_WITHIN_MS; Date.now() < untilMs;) {
+    if (traffic.journal.calls(prompt).length > 0 || traffic.isDisturbed(account.startedMs)) return;
+    await sleep(100);
+  }
+  traffic.report("a generation without an alarm does not start after a DELETE", prompt);
 }
 
 const REPLACING = ["no-cache", "max-age=0"] as const;
@@ -59,8 +94,7 @@ export async function replacedDuringCopy({ name, traffic, random }: Stage): Prom
   prompt.permits += traffic.gateway.killsWithin(sentMs, Date.now()).length * replacements.length;
   const isRemoved = first.kind === "images" && random.chance(0.3);
   if (!isRemoved || first.id === undefined) return account;
-  await traffic.remove(first.id, prompt);
-  for (const call of first.calls) call.isDeleted = true;
+  await traffic.remove(first.id, prompt, first.calls);
   return account;
 }
 

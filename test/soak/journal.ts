@@ -37,8 +37,8 @@ export interface Prompt {
 export interface Call extends UpstreamCall {
   /** The time at which a client first received all its images. */
   deliveredMs?: number;
-  /** True if its generation was deleted. */
-  isDeleted?: boolean;
+  /** The time at which its generation had been deleted. */
+  deletedMs?: number;
 }
 
 /**

@@ -34,7 +34,7 @@ interface Running {
  * A call that a condition has disturbed may end this long after the condition: the gateway retries, and a
  * delayed call begins late.
  */
-const AFTER_CONDITION_MS = 5000;
+const AFTER_CONDITION_MS = 15_000;
 
 /** A gateway in its own process group, which can be killed and restarted on its directory. */
 export class KillableGateway {

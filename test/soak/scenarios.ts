@@ -2,7 +2,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { Webhook } from "standardwebhooks";
 import { ADMIN_KEY, WEBHOOK_SIGNING_SECRET } from "../support/gateway.ts";
 import { hookAt, type Received } from "../support/webhooks/hook.ts";
-import { deletedAnytime, refused, replacedDuringCopy } from "./corners.ts";
+import { deletedAnytime, lostAlarm, refused, replacedDuringCopy } from "./corners.ts";
 import { FAULTS, STREAM_FAULTS } from "./faults.ts";
 import { isUncertain, requestOf, type Account } from "./journal.ts";
 import { anyFault, anyForm, anyModel, callOf, type Scenario, type Stage } from "./stage.ts";
@@ -159,8 +159,7 @@ async function deleted({ name, traffic, random }: Stage): Promise<Account> {
   const first = await traffic.obtain(prompt, "url");
   if (first.kind !== "images" || first.id === undefined) return account;
   await sleep(2000);
-  await traffic.remove(first.id, prompt);
-  for (const call of first.calls) call.isDeleted = true;
+  await traffic.remove(first.id, prompt, first.calls);
   // A copy to KV that is still in progress may return for up to 90 s.
   const isDelayed = () =>
     traffic.isDisturbed(account.startedMs) || traffic.isFaulty(account.startedMs);
@@ -410,6 +409,7 @@ const SCENARIOS: readonly [weight: number, name: string, scenario: Scenario][] =
   [4, "deleted-anytime", deletedAnytime],
   [3, "replaced", replacedDuringCopy],
   [2, "refused", refused],
+  [2, "lost-alarm", lostAlarm],
   [1, "invalid", invalid],
   [2, "job", job],
   [1, "batch", batch],

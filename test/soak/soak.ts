@@ -202,8 +202,9 @@ async function killUntil(untilMs: number, random: Random): Promise<void> {
 /** Disturbs KV and the objects without kills, then ends it. */
 async function disturbUntil(untilMs: number, random: Random): Promise<void> {
   while (Date.now() < untilMs) {
-    await gateway.setCondition(conditionWithoutKills(random));
-    await sleep(Math.min(CONDITION_MS, Math.max(0, untilMs - Date.now())));
+    const leftMs = untilMs - Date.now();
+    await gateway.setCondition(conditionWithoutKills(random, leftMs));
+    await sleep(Math.min(CONDITION_MS, leftMs));
   }
   await gateway.setCondition(CALM);
 }
@@ -226,6 +227,10 @@ function conclude(): void {
   }
   console.log(`\n${traffic.findings.length} findings; --seed ${seed}; storage: ${directory}`);
   console.log(`kills: ${gateway.kills.map(({ atMs }) => clockTime(atMs)).join(", ")}`);
+  const phases = gateway.phases.map(
+    ({ condition, fromMs }) => `${clockTime(fromMs)} ${condition.name}`,
+  );
+  console.log(`conditions: ${phases.join(", ")}`);
   for (const finding of traffic.findings) console.log(`- ${finding}`);
   process.exitCode = 1;
 }

@@ -61,7 +61,7 @@ const POLL_WITHIN_MS = 60_000;
 const POLL_PAUSE_MS = 250;
 const MAX_BROKEN = 6;
 /** For this time, a client repeats a request that a fault of KV or of the objects fails. */
-const REPEAT_WITHIN_MS = 30_000;
+const REPEAT_WITHIN_MS = 60_000;
 const REPEAT_PAUSE_MS = 400;
 /** Larger than any image without padding. The padding makes the images of each call different. */
 const PADDED_BYTES: Record<Model, number> = { "dall-e-2": 150_000, "gpt-image-1.5": 400_000 };
@@ -229,9 +229,12 @@ export class Traffic {
       return { status: response.status, headers: response.headers, body: bytes, startedMs };
     } catch (error) {
       const isKilled = this.gateway.killsWithin(startedMs, Date.now()).length > 0;
-      if (!isKilled && disconnectAfterMs === undefined) {
+      const about = Object(body) as { prompt?: string };
+      const isDeleted = this.#isDeletedBefore(startedMs, { text: String(about.prompt) });
+      if (!isKilled && !isDeleted && disconnectAfterMs === undefined) {
         this.report(
-          `${kind} ${method} ${path}: connection broke without a kill: ${reasonOf(error)}`,
+          `${kind} ${method} ${path}: connection broke without a kill: ${reasonOf(error)}; sent ${clockTime(startedMs)}`,
+          this.journal.prompts.get(String(about.prompt)),
         );
       }
       return undefined;
@@ -327,10 +330,21 @@ export class Traffic {
   async imageFile(prompt: Prompt, path: string): Promise<Buffer> {
     const reply = await this.send("image file", path, {});
     const type = reply.headers.get("content-type");
-    if (reply.status !== 200 || type !== `image/${prompt.format}`) {
+    const isServed = reply.status === 200 && type === `image/${prompt.format}`;
+    if (!isServed && !this.#isDeletedBefore(reply.startedMs, prompt)) {
       this.report(`${path}: status ${reply.status}, type ${type},`, prompt);
     }
     return reply.body;
+  }
+
+  /**
+   * Returns true if a generation of a prompt was deleted before a time. An entry of KV that was still being written
+   * then may be read, and is deleted while it is read.
+   */
+  #isDeletedBefore(timeMs: number, prompt: Pick<Prompt, "text">): boolean {
+    return this.journal
+      .calls(prompt)
+      .some(({ deletedMs = Number.POSITIVE_INFINITY }) => deletedMs <= timeMs);
   }
 
   #images(prompt: Prompt, id: string | undefined, images: readonly Buffer[]): ReadResult {
@@ -338,6 +352,7 @@ export class Traffic {
     const calls = this.journal.callsWith(prompt, hashes);
     const [call] = calls;
     if (call === undefined) {
+      if (this.#isDeletedBefore(Date.now(), prompt)) return { kind: "images", id, calls };
       const sizes = images.map((bytes) => bytes.byteLength).join(", ");
       this.report(`images that are those of no upstream call (${sizes} bytes, ${id})`, prompt);
     } else if (calls.length === 1) {
@@ -410,9 +425,10 @@ export class Traffic {
   /**
    * Deletes a generation.
    *
+   * @param calls those of the generation; absent if they are all calls of the prompt
    * @returns false if it is still in progress
    */
-  async remove(id: string, prompt: Prompt): Promise<boolean> {
+  async remove(id: string, prompt: Prompt, calls?: readonly Call[]): Promise<boolean> {
     const path = `/v1/images/generations/${id}`;
     const sentMs = Date.now();
     const headers = { authorization: `Bearer ${ADMIN_KEY}` };
@@ -427,6 +443,7 @@ export class Traffic {
       this.report(`DELETE ${path}: status ${reply.status}`, prompt);
     }
     this.deleted.set(id, prompt);
+    for (const call of calls ?? this.journal.calls(prompt)) call.deletedMs = Date.now();
     return true;
   }
 

@@ -15,6 +15,9 @@ export const SOAK_PATHS = {
   expire: "/soak/expire/",
 } as const;
 
+/** A directive in a prompt: the alarm that starts its generation is lost. The upstream ignores it. */
+export const LOSES_ALARM = "soak=loses-alarm";
+
 /** Longer than any limit of the gateway. */
 const HANG_MS = 15 * 60 * 1000;
 /** After a lost response, the calls of an object succeed for this time, so that one retry suffices. */
@@ -116,12 +119,16 @@ export function soakWorker(bundle: string): string {
     const alarmOffsetMs = new Map();
 
     const soaked = (Base) => class extends Base {
+      losesAlarms = false;
+      alarms = 0;
+
       constructor(ctx, env) {
         const { storage } = ctx;
         const id = ctx.id.toString();
         const setAlarm = storage.setAlarm.bind(storage);
         const getAlarm = storage.getAlarm.bind(storage);
         storage.setAlarm = (time) => {
+          if (this.losesAlarms && time <= Date.now()) return storage.deleteAlarm();
           alarmOffsetMs.set(id, offsetMs);
           return setAlarm(time - offsetMs);
         };
@@ -132,7 +139,18 @@ export function soakWorker(bundle: string): string {
         super(ctx, disturbedEnvironment(env));
       }
 
+      async alarm(info) {
+        this.alarms += 1;
+        try {
+          await super.alarm(info);
+        } finally {
+          this.alarms -= 1;
+        }
+      }
+
       async moveAlarm() {
+        // While an alarm runs, the platform shows none.
+        if (this.alarms > 0) return "due";
         const time = await this.ctx.storage.getAlarm();
         if (time === null) return "none";
         if (time > Date.now()) return "later";
@@ -148,10 +166,25 @@ export function soakWorker(bundle: string): string {
     };
 
     export class Budget extends soaked(bundle.Budget) {}
-    export class Generation extends soaked(bundle.Generation) {}
     export class IdempotencyKey extends soaked(bundle.IdempotencyKey) {}
     export class Jobs extends soaked(bundle.Jobs) {}
     export class Revocations extends soaked(bundle.Revocations) {}
+
+    export class Generation extends soaked(bundle.Generation) {
+      #hasLostAlarm = false;
+
+      async start(request, query) {
+        const losesAlarm = !this.#hasLostAlarm && JSON.stringify(request).includes("${LOSES_ALARM}");
+        if (!losesAlarm) return super.start(request, query);
+        this.#hasLostAlarm = true;
+        this.losesAlarms = true;
+        try {
+          return await super.start(request, query);
+        } finally {
+          this.losesAlarms = false;
+        }
+      }
+    }
 
     export class ImageJob extends bundle.ImageJob {
       constructor(ctx, env) {

@@ -1,13 +1,11 @@
 import { evictDurableObject, runInDurableObject } from "cloudflare:test";
 import { describe, expect, it } from "vitest";
 import type { Tombstone } from "../../src/generation/notes.ts";
-import { WITHOUT_WAITING } from "../../src/generation/protocol.ts";
 import type { GenerationBody } from "../support/stage.ts";
 import { newBody } from "../support/bodies.ts";
 import { eventually } from "../support/eventually.ts";
-import { passKvTime } from "../support/worker/edge-kv.ts";
+import { holdKvWrites, OBJECTS, passKvTime } from "../support/worker/edge-kv.ts";
 import { quietAndFresh } from "../support/worker/fresh-state.ts";
-import { gatedKv } from "../support/worker/gated-kv.ts";
 import {
   ADMIN,
   bindings,
@@ -16,6 +14,7 @@ import {
   environment,
   errorOf,
   fetchWorker,
+  forgotten,
   post,
   sharedObject,
   upstreamCalls,
@@ -55,18 +54,10 @@ describe("the deletion of a generation", () => {
   /** Generates two images. Returns once a write of their copy has begun, which waits. */
   async function duringWrite(number: number) {
     const body = { ...newBody(), n: 2, response_format: "url" };
-    const gate = gatedKv(number);
-    await changeEnvironment(await sharedObject(body), { CACHE: gate.kv });
+    const gate = holdKvWrites(OBJECTS, number);
     const id = await idOf(await post(body));
     await eventually(() => expect(gate.begun).toHaveLength(number + 1));
     return { body, gate, id };
-  }
-
-  async function untilDeleted(body: object, id: string): Promise<void> {
-    const object = await sharedObject(body);
-    await eventually(async () =>
-      expect(await object.progress(id, WITHOUT_WAITING)).toBeUndefined(),
-    );
   }
 
   it.each(WRITES_OF_TWO_IMAGES)(
@@ -74,7 +65,7 @@ describe("the deletion of a generation", () => {
     async (number) => {
       const { body, gate, id } = await duringWrite(number);
       const removal = remove(id);
-      await untilDeleted(body, id);
+      await forgotten(body, id);
       gate.open();
       expect((await removal).status).toBe(204);
       await eventually(async () => expect(await namesInKv()).toEqual([]));
@@ -90,7 +81,7 @@ describe("the deletion of a generation", () => {
     async (number) => {
       const { body, gate, id } = await duringWrite(number);
       const removal = remove(id);
-      await untilDeleted(body, id);
+      await forgotten(body, id);
       gate.fail();
       expect((await removal).status).toBe(204);
       await passTime(1);
@@ -128,7 +119,7 @@ describe("the deletion of a generation", () => {
     async (number) => {
       const { body, gate, id } = await duringWrite(number);
       const removal = remove(id);
-      await untilDeleted(body, id);
+      await forgotten(body, id);
       const next = post(body);
       gate.open();
       expect((await removal).status).toBe(204);

@@ -2,19 +2,24 @@ import { env } from "cloudflare:test";
 import fc from "fast-check";
 import { afterEach, beforeEach, expect, it, vi } from "vitest";
 import { failAccounts } from "../support/worker/failing-accounts.ts";
+import { passKvTime } from "../support/worker/edge-kv.ts";
 import { holdAlarms } from "../support/worker/held-alarms.ts";
+import { holdLimits } from "../support/worker/held-limits.ts";
 import { quietAndFresh } from "../support/worker/fresh-state.ts";
 import {
   alarm,
   crash,
   drain,
+  loseAlarm,
   poll,
   post,
   RealLifecycle,
   remove,
+  removeDuringCopy,
   time,
   trouble,
   upstream,
+  type Fault,
 } from "../support/worker/lifecycle-events.ts";
 import type { Ending, Trouble } from "../support/worker/lifecycle-model.ts";
 
@@ -25,8 +30,9 @@ const MAX_MS = 120_000;
 quietAndFresh({ expectsErrors: true });
 
 beforeEach(() => {
-  // Pauses between attempts have no effect here, because each run sets the clock itself.
-  vi.spyOn(scheduler, "wait").mockResolvedValue();
+  // Each run sets the clock itself. A pause lets KV's one second between two writes to a key pass.
+  vi.spyOn(scheduler, "wait").mockImplementation(async (ms) => passKvTime(ms / 1000));
+  holdLimits();
   holdAlarms(true);
 });
 afterEach(() => {
@@ -47,12 +53,17 @@ it(
         fc.constant(alarm()),
         fc.constantFrom<Ending>("image", "image", "rejected", "blocked", "cut").map(upstream),
         fc.constant(crash()),
+        fc.constant(loseAlarm()),
+        fc.constantFrom(0, 1, 2).map(removeDuringCopy),
         generationIndex.map(poll),
         generationIndex.map(remove),
         fc.constantFrom(30, 61, 601).map(time),
         fc
-          .tuple(fc.constantFrom<Trouble>("kvReads", "kvWrites", "accounts"), fc.boolean())
-          .map(([of, isOn]) => trouble(of, isOn)),
+          .tuple(
+            fc.constantFrom<Trouble>("kvReads", "kvWrites", "accounts"),
+            fc.constantFrom<Fault>("fails", "hangs", undefined, undefined),
+          )
+          .map(([of, fault]) => trouble(of, fault)),
       ],
       { maxCommands: 40, size: "max" },
     );

@@ -1,4 +1,5 @@
 import { env } from "cloudflare:test";
+import { hang } from "./held-limits.ts";
 
 /*
  * Workers KV as the platform serves it, on top of the namespace that Miniflare emulates. In Miniflare every
@@ -22,6 +23,18 @@ interface CachedRead {
 interface Location {
   reads: Map<string, CachedRead>;
   faults: Map<KvMethod, Fault>;
+  /** Waits until a test lets a `put` through; absent while no test holds them. */
+  hold?: (key: string) => Promise<void>;
+}
+
+/** Calls of `put` that a test lets through. */
+export interface HeldWrites {
+  /** The names of the keys whose writes have begun, in order. */
+  begun: string[];
+  /** Lets the writes through that have begun, and all later ones. */
+  open(): void;
+  /** Fails the writes that have begun. Lets all later ones through. */
+  fail(): void;
 }
 
 /** Shortest and default `cacheTtl` of a read, in seconds. */
@@ -53,11 +66,14 @@ export function kvAt(name: string): KVNamespace {
       (await read(name, "get", key, options)).value,
     getWithMetadata: (key: string, options?: ReadOptions) =>
       read(name, "getWithMetadata", key, options),
-    put: (
-      key: string,
-      value: ArrayBuffer | ReadableStream | string,
-      options?: KVNamespacePutOptions,
-    ) => write(name, "put", key, () => central().put(key, value, options)),
+    put: async (key: string, value: KvValue, options?: KVNamespacePutOptions) => {
+      try {
+        await write(name, "put", key, () => central().put(key, value, options));
+      } catch (error) {
+        if (value instanceof ReadableStream && !value.locked) await value.cancel();
+        throw error;
+      }
+    },
     delete: (key: string) => write(name, "delete", key, () => central().delete(key)),
   };
   return new Proxy(central(), {
@@ -76,6 +92,32 @@ export function setKvFault(name: string, method: KvMethod, fault: Fault | undefi
   else faults.set(method, fault);
 }
 
+/**
+ * Holds the calls of `put` in a location, so that they take as long as a test wants.
+ *
+ * @param number of the first call that is held, from 0: those before it are not delayed
+ */
+export function holdKvWrites(name: string, number: number): HeldWrites {
+  const location = locationOf(name);
+  const begun: string[] = [];
+  const { promise: opened, resolve, reject } = Promise.withResolvers<void>();
+  location.hold = async (key) => {
+    begun.push(key);
+    if (begun.length > number) await opened;
+  };
+  return {
+    begun,
+    open() {
+      delete location.hold;
+      resolve();
+    },
+    fail() {
+      delete location.hold;
+      reject(new Error("KV is down"));
+    },
+  };
+}
+
 /** Ages the cached reads of all locations. */
 export function passKvTime(seconds: number): void {
   elapsedMs += seconds * 1000;
@@ -88,6 +130,7 @@ export function resetKv(): void {
   elapsedMs = 0;
 }
 
+type KvValue = ArrayBuffer | ArrayBufferView | ReadableStream | string;
 type ReadType = "text" | "json" | "arrayBuffer" | "stream";
 type ReadOptions = ReadType | { type?: ReadType; cacheTtl?: number };
 
@@ -156,7 +199,9 @@ async function write(
   key: string,
   toCentral: () => Promise<void>,
 ): Promise<void> {
-  await fault(locationOf(name), method);
+  const location = locationOf(name);
+  await fault(location, method);
+  if (method === "put") await location.hold?.(key);
   if (nowMs() - (lastWriteMs.get(key) ?? Number.NEGATIVE_INFINITY) < WRITE_INTERVAL_MS) {
     throw new Error(`KV ${method.toUpperCase()} failed: 429 Too Many Requests`);
   }
@@ -167,5 +212,5 @@ async function write(
 async function fault(location: Location, method: KvMethod): Promise<void> {
   const current = location.faults.get(method);
   if (current === "fails") throw new Error("KV is down");
-  if (current === "hangs") await new Promise<never>(() => undefined);
+  if (current === "hangs") await hang();
 }

@@ -1,11 +1,18 @@
-let areDown = false;
+import { hang } from "./held-limits.ts";
+
+let fault: "fails" | "hangs" | undefined;
 
 /** Makes every call of a Budget object fail, as if the object were unreachable. */
 export function failAccounts(isOn: boolean): void {
-  areDown = isOn;
+  fault = isOn ? "fails" : undefined;
 }
 
-/** Wraps the namespace of the Budget objects, so that `failAccounts` makes their calls fail. */
+/** Makes every call of a Budget object hang, until `failAccounts(false)`. */
+export function hangAccounts(): void {
+  fault = "hangs";
+}
+
+/** Wraps the namespace of the Budget objects, so that their calls fail or hang on demand. */
 export function failingOnDemand(accounts: DurableObjectNamespace): DurableObjectNamespace {
   return new Proxy(accounts, {
     get(target, name) {
@@ -19,7 +26,10 @@ export function failingOnDemand(accounts: DurableObjectNamespace): DurableObject
 function stubOf(stub: DurableObjectStub): DurableObjectStub {
   return new Proxy(stub, {
     get(target, name) {
-      if (areDown) return () => Promise.reject(new Error("the account cannot be reached"));
+      if (fault === "hangs") return () => hang();
+      if (fault === "fails") {
+        return () => Promise.reject(new Error("the account cannot be reached"));
+      }
       return Reflect.get(target, name);
     },
   });

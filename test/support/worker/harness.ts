@@ -10,6 +10,7 @@ import { expect, inject } from "vitest";
 import { app } from "../../../src/app.ts";
 import { configOf, type Config } from "../../../src/config/environment.ts";
 import type { Generation } from "../../../src/generation/object.ts";
+import { WITHOUT_WAITING } from "../../../src/generation/protocol.ts";
 import { eventually } from "../eventually.ts";
 import { requestKeyOf } from "../request-key.ts";
 import { CLIENTS, kvAt, passKvTime, setKvFault, type KvMethod } from "./edge-kv.ts";
@@ -112,6 +113,12 @@ export function keyOf(body: unknown): Promise<string> {
 export async function sharedObject(body: unknown): Promise<DurableObjectStub<Generation>> {
   const objects = bindings().GENERATION;
   return objects.get(objects.idFromName(await keyOf(body)));
+}
+
+/** Waits until the shared object of a body has deleted a generation. */
+export async function forgotten(body: unknown, id: string): Promise<void> {
+  const object = await sharedObject(body);
+  await eventually(async () => expect(await object.progress(id, WITHOUT_WAITING)).toBeUndefined());
 }
 
 /** Waits until the objects have copied this number of generations to KV. */

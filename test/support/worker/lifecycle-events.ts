@@ -8,12 +8,14 @@ import type { Generation } from "../../../src/generation/object.ts";
 import { eventually } from "../eventually.ts";
 import { reportedGeneration } from "../reported-generation.ts";
 import { inputTokens, outputTokens } from "../upstream/tokens.ts";
-import { failAccounts } from "./failing-accounts.ts";
-import { CLIENTS, OBJECTS, setKvFault } from "./edge-kv.ts";
+import { failAccounts, hangAccounts } from "./failing-accounts.ts";
+import { CLIENTS, holdKvWrites, OBJECTS, setKvFault } from "./edge-kv.ts";
+import { hasHeldAlarm, setHeldAlarm } from "./held-alarms.ts";
 import {
   ADMIN,
   callWorker,
   environment,
+  forgotten,
   generationRequest,
   ORIGIN,
   sharedObject,
@@ -54,7 +56,7 @@ export class RealLifecycle {
     const usage = { input_tokens, output_tokens, total_tokens: input_tokens + output_tokens };
     const model = new LifecycleModel(upperBound(), actual(reportedGeneration(usage)));
     // A run that failed has not ended its faults.
-    for (const of of TROUBLES) setTrouble(of, false, model);
+    for (const of of TROUBLES) setTrouble(of, undefined, model);
     return model;
   }
 
@@ -87,6 +89,7 @@ export class RealLifecycle {
 
   /** Runs the object's alarm, to its end or, if it waits for the upstream, until the upstream has the call. */
   async alarm(isWaiting: boolean, calls: number): Promise<void> {
+    await this.loseAlarm();
     const alarm = this.#inObject((instance) => instance.alarm());
     if (!isWaiting) return alarm;
     this.#alarm = alarm;
@@ -102,6 +105,20 @@ export class RealLifecycle {
     const { ok } = await fetch(url);
     if (!ok) throw new Error("the upstream holds no call");
     await this.#alarm;
+    this.#alarm = undefined;
+  }
+
+  async hasAlarm(): Promise<boolean> {
+    return hasHeldAlarm(await this.#objectId());
+  }
+
+  /** Deletes the object's alarm. */
+  async loseAlarm(): Promise<void> {
+    setHeldAlarm(await this.#objectId(), undefined);
+  }
+
+  async #objectId(): Promise<string> {
+    return (await sharedObject(this.body)).id.toString();
   }
 
   async crash(): Promise<void> {
@@ -109,6 +126,9 @@ export class RealLifecycle {
     await runInDurableObject(object, (_, state) => {
       state.abort("as if the machine had crashed");
     }).catch(() => undefined);
+    // The platform runs an alarm again that has not ended.
+    if (this.#alarm !== undefined) setHeldAlarm(await this.#objectId(), Date.now());
+    this.#alarm = undefined;
   }
 
   async #inObject(run: (instance: Generation) => Promise<void>): Promise<void> {
@@ -140,7 +160,10 @@ function startInOneDay(): void {
 
 type Event = fc.AsyncCommand<LifecycleModel, RealLifecycle>;
 
-/** Returns an event. After it, the upstream's calls and the spending must equal the model's. */
+/**
+ * Returns an event. After it, the upstream's calls and the spending must equal the model's, and the object has an
+ * alarm if it must have one.
+ */
 function event(
   name: string,
   run: (model: LifecycleModel, real: RealLifecycle) => Promise<void>,
@@ -154,6 +177,7 @@ function event(
       await run(model, real);
       expect(await real.calls(), "calls of the upstream").toBe(model.calls);
       expect(await real.spent(), "spent and reserved").toBe(model.spent());
+      if (model.mustHaveAlarm()) expect(await real.hasAlarm(), "an alarm is set").toBe(true);
     },
   };
 }
@@ -227,19 +251,51 @@ export function time(seconds: number): Event {
   });
 }
 
-export function trouble(of: Trouble, isOn: boolean): Event {
-  return event(`${of} ${isOn ? "fail" : "work"}`, async (model) => {
-    setTrouble(of, isOn, model);
+export function loseAlarm(): Event {
+  return event(
+    "the alarm of the queued generation is lost",
+    async (model, real) => {
+      model.alarmLost();
+      await real.loseAlarm();
+    },
+    (model) => model.isQueued(),
+  );
+}
+
+/** The upstream responds, and a DELETE arrives during a write of the copy to KV, from 0. */
+export function removeDuringCopy(write: number): Event {
+  return event(
+    `upstream: image, and DELETE during write ${write} of the copy`,
+    async (model, real) => {
+      const id = model.inFlight ?? "none";
+      const held = holdKvWrites(OBJECTS, write);
+      const ended = real.release("");
+      await eventually(() => expect(held.begun).toHaveLength(write + 1));
+      const removal = real.delete(id);
+      await forgotten(real.body, id);
+      held.open();
+      model.deletedDuringCopy(write, await removal);
+      await ended;
+    },
+    ({ inFlight, troubles }) => inFlight !== undefined && troubles.size === 0,
+  );
+}
+
+/** How a dependency is in trouble; `undefined` if it is not. */
+export type Fault = "fails" | "hangs" | undefined;
+
+export function trouble(of: Trouble, fault: Fault): Event {
+  return event(`${of}: ${fault ?? "works"}`, async (model) => {
+    setTrouble(of, fault, model);
     await Promise.resolve();
   });
 }
 
 const TROUBLES = ["kvReads", "kvWrites", "accounts"] as const;
 
-function setTrouble(of: Trouble, isOn: boolean, model: LifecycleModel): void {
-  if (isOn) model.troubles.add(of);
-  else model.troubles.delete(of);
-  const fault = isOn ? "fails" : undefined;
+function setTrouble(of: Trouble, fault: Fault, model: LifecycleModel): void {
+  if (fault === undefined) model.troubles.delete(of);
+  else model.troubles.add(of);
   switch (of) {
     case "kvReads":
       setKvFault(CLIENTS, "get", fault);
@@ -249,14 +305,15 @@ function setTrouble(of: Trouble, isOn: boolean, model: LifecycleModel): void {
       setKvFault(OBJECTS, "put", fault);
       break;
     case "accounts":
-      failAccounts(isOn);
+      if (fault === "hangs") hangAccounts();
+      else failAccounts(fault === "fails");
       break;
   }
 }
 
 /** Ends all faults, then runs the object's alarm until no work is left. */
 export async function drain(model: LifecycleModel, real: RealLifecycle): Promise<void> {
-  for (const of of TROUBLES) setTrouble(of, false, model);
+  for (const of of TROUBLES) setTrouble(of, undefined, model);
   if (model.inFlight !== undefined) await upstream("image").run(model, real);
   while (model.isUnfinished()) {
     await alarm().run(model, real);

@@ -15,7 +15,7 @@ export interface ModelResponse {
 /** The outcome of an upstream call. */
 export type Ending = "image" | "rejected" | "blocked" | "cut";
 
-/** A dependency that fails while it is set. */
+/** A dependency that fails or hangs while it is set. For the gateway, which limits each call, that is the same. */
 export type Trouble = "kvReads" | "kvWrites" | "accounts";
 
 /** One generation as its object stores it. */
@@ -41,6 +41,8 @@ const FAILURES = {
 const KV_STALE_S = 60;
 const RETENTION_S = 600;
 const MAX_ATTEMPTS = 10;
+/** The number of the last write of a copy, from 0. */
+const LAST_WRITE = 2;
 
 /** A start whose reservation failed, so that the object must release what may be reserved. */
 interface Undecided {
@@ -69,6 +71,8 @@ export class LifecycleModel {
   inFlight: string | undefined;
   /** Every id that a client has received. */
   readonly ids: string[] = [];
+  /** True if the alarm of the queued generation was lost, and nothing has set it again. */
+  #isAlarmLost = false;
   #rows: Row[] = [];
   #undecided: Undecided[] = [];
   #tombstones: Tombstone[] = [];
@@ -113,6 +117,22 @@ export class LifecycleModel {
     );
   }
 
+  /** Returns true if a generation is queued, so that its alarm may be lost. */
+  isQueued(): boolean {
+    return this.#current()?.state === "queued";
+  }
+
+  /** Deletes the alarm of the queued generation. */
+  alarmLost(): void {
+    this.#isAlarmLost = true;
+  }
+
+  /** Returns true if the object must have an alarm: it stores something, and no alarm is running. */
+  mustHaveAlarm(): boolean {
+    const stored = this.#rows.length + this.#undecided.length + this.#tombstones.length;
+    return stored > 0 && this.inFlight === undefined && !this.#isAlarmLost;
+  }
+
   /** Checks the response to a POST that starts a generation, joins one, or is a cache hit. */
   posted(response: ModelResponse): void {
     const canRead = !this.troubles.has("kvReads");
@@ -127,6 +147,7 @@ export class LifecycleModel {
     this.#failOrphan();
     const current = this.#current();
     if (current !== undefined) {
+      this.#isAlarmLost = false;
       const status = current.state === "done" ? 200 : 202;
       must("a POST joins the generation of the object", response, { status, id: current.id });
       return;
@@ -190,6 +211,7 @@ export class LifecycleModel {
       const { status, code } = row.failure;
       must("the response is one of the documented ones", response, { status, code });
     } else {
+      this.#isAlarmLost = false;
       const status = row.state === "done" ? 200 : 202;
       must(
         "the image file exists once the generation is done",
@@ -214,6 +236,7 @@ export class LifecycleModel {
       return;
     }
     if (row?.state === "queued" || row?.state === "dispatched") {
+      this.#isAlarmLost = false;
       must("a generation in progress cannot be deleted", response, {
         status: 409,
         code: "generation_in_progress",
@@ -236,6 +259,7 @@ export class LifecycleModel {
 
   /** Runs the alarm of the object up to the upstream call. Returns true if it waits for the response. */
   alarmed(): boolean {
+    this.#isAlarmLost = false;
     this.#failOrphan();
     for (const undecided of this.#undecided) undecided.isTried = false;
     this.#release();
@@ -252,10 +276,7 @@ export class LifecycleModel {
 
   /** Ends the upstream call that the alarm waits for, and runs the rest of the alarm. */
   ended(ending: Ending): void {
-    const row = this.#rows.find(({ id }) => id === this.inFlight);
-    this.inFlight = undefined;
-    if (row === undefined) throw new Error("no upstream call is in flight");
-    row.endedS = this.nowS;
+    const row = this.#endedRow();
     if (ending === "image") {
       row.state = "done";
     } else {
@@ -266,9 +287,35 @@ export class LifecycleModel {
     this.#finishAlarm();
   }
 
+  /**
+   * Ends the upstream call that the alarm waits for with an image. During a write of its copy to KV, a DELETE
+   * arrives.
+   *
+   * @param write the number of the write: the image, the record by its id, the record under the request key
+   */
+  deletedDuringCopy(write: number, response: ModelResponse): void {
+    must("a generation is deleted during its copy", response.status, 204);
+    const row = this.#endedRow();
+    row.state = "done";
+    this.#settle(row);
+    if (write === LAST_WRITE) this.#storeByKey(row.id);
+    this.#rows = this.#rows.filter((each) => each !== row);
+    this.#tombstones.push({ deletedS: this.nowS, isPurged: false });
+    this.#deleteInKv(row.id);
+    this.#finishAlarm();
+  }
+
   /** Ends the instance. The rows stay, but no instance waits for the call. */
   crashed(): void {
     this.inFlight = undefined;
+  }
+
+  #endedRow(): Row {
+    const row = this.#rows.find(({ id }) => id === this.inFlight);
+    this.inFlight = undefined;
+    if (row === undefined) throw new Error("no upstream call is in flight");
+    row.endedS = this.nowS;
+    return row;
   }
 
   #current(): Row | undefined {
@@ -334,12 +381,16 @@ export class LifecycleModel {
       row.copyAttempts += 1;
       if (row.copyAttempts < MAX_ATTEMPTS) return;
     } else {
-      if (this.#kv.request !== undefined) this.#replacedS.set(this.#kv.request, this.nowS);
-      this.#kv.request = row.id;
+      this.#storeByKey(row.id);
       this.#kv.records.add(row.id);
     }
     row.isCopied = true;
     row.copiedS = this.nowS;
+  }
+
+  #storeByKey(id: string): void {
+    if (this.#kv.request !== undefined) this.#replacedS.set(this.#kv.request, this.nowS);
+    this.#kv.request = id;
   }
 
   #deleteInKv(id: string): void {
