@@ -223,7 +223,9 @@ describe.each(VERSIONS)("in the storage of version %s", (_, scenes) => {
     it("that waits for a retry continues after its wait", async () => {
       const scene = await load("job-waiting");
       await expectSameJob(scene);
-      await scene.expectSame("poll");
+      // Version 0.1.0 kept the failed generation of a job that waits. The batch and a DELETE say the same.
+      const waiting = await scene.repeat("poll");
+      expect([waiting.status, fieldOf(waiting, "status")]).toEqual([202, "in_progress"]);
       const { ran, replayed } = await scene.continueWorkflows();
       expect(replayed).toEqual(["generate 1"]);
       expect(ran.slice(0, 2)).toEqual(["wait 1", "generate 2"]);
