@@ -194,6 +194,8 @@ export class LifecycleModel {
     const isInKv = this.#kv.records.has(id) && !this.troubles.has("kvReads");
     if (!isInKv && this.#isStale(id)) {
       must("a deleted generation may still be cached", [200, 404].includes(response.status), true);
+      // Without a cached record, the object is called.
+      if (response.status === 404) this.#failOrphan();
       return;
     }
     if (isInKv) {
