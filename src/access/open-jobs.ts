@@ -5,7 +5,7 @@ import type { Tables } from "./tables.ts";
 /** The retention of a job: a submission without any news for this long has been deleted. */
 export const JOB_RETENTION_SECONDS = 7 * DAY_SECONDS;
 
-/** How long an ended submission stays known, so that a repetition at the same time claims nothing. */
+/** How long a submission that ended stays known after its claim, so that a repetition claims nothing. */
 export const ENDED_SECONDS = 60 * 60;
 
 export const JOB_RETENTIONS: readonly Retention[] = [

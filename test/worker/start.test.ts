@@ -1,15 +1,18 @@
 import { runInDurableObject } from "cloudflare:test";
 import { describe, expect, it } from "vitest";
 import { spentToday, usageOf } from "../../src/access/accounts.ts";
+import { IDEMPOTENCY_SECONDS } from "../../src/generation/idempotency.ts";
 import { newBody } from "../support/bodies.ts";
 import { eventually } from "../support/eventually.ts";
 import type { GenerationBody } from "../support/stage.ts";
+import { passKvTime } from "../support/worker/edge-kv.ts";
 import { failAccounts } from "../support/worker/failing-accounts.ts";
 import { quietAndFresh } from "../support/worker/fresh-state.ts";
 import {
   bindings,
   changeEnvironment,
   copied,
+  environment,
   errorOf,
   post,
   sharedObject,
@@ -17,6 +20,7 @@ import {
   upstreamCalls,
 } from "../support/worker/harness.ts";
 import { hangAfter } from "../support/worker/hanging-calls.ts";
+import { passTime } from "../support/worker/pass-time.ts";
 
 quietAndFresh({ expectsErrors: true });
 
@@ -29,6 +33,13 @@ function newKey(): { "idempotency-key": string } {
 async function idOf(response: Response): Promise<string> {
   expect(response.status).toBe(200);
   return (await response.json<GenerationBody>()).id;
+}
+
+/** Deletes every entry of KV, as their expiry does, and the cached reads of all locations. */
+async function emptyCache(): Promise<void> {
+  passKvTime(60);
+  const { keys } = await bindings().CACHE.list();
+  await Promise.all(keys.map(({ name }) => bindings().CACHE.delete(name)));
 }
 
 /** Expects that a key is free: another request can claim it. */
@@ -110,6 +121,24 @@ describe("requests with the same Idempotency-Key", () => {
     const id = await idOf(await post(body, headers));
     expect(await idOf(await post(body, headers))).toBe(id);
     expect(await upstreamCalls(body.prompt)).toBe(2);
+  });
+});
+
+describe("an Idempotency-Key whose images have expired in KV", () => {
+  it("returns them for a day, and starts no other generation", async () => {
+    const body = newBody();
+    const key = newKey();
+    const expiring = environment({ CACHE_TTL_SECONDS: "60" });
+    await changeEnvironment(await sharedObject(body), { CACHE_TTL_SECONDS: "60" });
+    const first = await post(body, key, expiring);
+    const images = await first.json<GenerationBody>();
+    await copied();
+    await emptyCache();
+
+    await passTime(IDEMPOTENCY_SECONDS - 60);
+    const repeated = await post(body, key, expiring);
+    expect(await repeated.json<GenerationBody>()).toEqual(images);
+    expect(await upstreamCalls(body.prompt)).toBe(1);
   });
 });
 
