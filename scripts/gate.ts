@@ -13,7 +13,7 @@ const MAX_GZIP_KIB = 136;
  * The limit of the gateway's start-up time as a multiple of the bare Worker's in the same run, which measures
  * the load of the machine. The platform's own limit is one second.
  */
-const MAX_STARTUP_RATIO = 2.2;
+const MAX_STARTUP_RATIO = 2.5;
 
 /** The gate compares the fastest start of each Worker. It starts them again while the ratio is above the limit. */
 const MIN_STARTS = 3;
